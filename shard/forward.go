@@ -1,0 +1,263 @@
+package shard
+
+import (
+	"fmt"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+const (
+	// maxBatch bounds the rows of one pass: 512 x 13,696 x 4 bytes = 28 MB for the widest scratch of the 13B.
+	maxBatch = 512
+	// maxLogits bounds the rows whose logits are computed at once: 8 x 125,696 x 4 bytes = 4 MB.
+	maxLogits = 8
+)
+
+// Step is one sequence's part of a pass: rows that are appended to its cache.
+type Step struct {
+	Cache *Cache
+	IDs   []uint32     // where the cache's span begins at layer 0
+	In    kernels.Rows // elsewhere: canonical rows (kernels.Rows.CheckCanonical)
+	Out   kernels.Rows // set by Forward: what the span makes of them; its memory is used again if it suffices
+	Err   error        // set by Forward: why this step, and none beside it, failed; the cache is as it was before
+}
+
+func (st *Step) rows() int {
+	if st.Cache.span.Start == 0 {
+		return len(st.IDs)
+	}
+	return st.In.N
+}
+
+// Forward computes the steps through their spans, all rows of one span together. The steps must be of different
+// caches.
+func (s *Shard) Forward(steps ...*Step) {
+	bySpan := make(map[store.Span][]*Step, 1)
+	var order []store.Span
+	for _, st := range steps {
+		if st.Err = s.prepare(st); st.Err != nil {
+			continue
+		}
+		if bySpan[st.Cache.span] == nil {
+			order = append(order, st.Cache.span)
+		}
+		bySpan[st.Cache.span] = append(bySpan[st.Cache.span], st)
+	}
+	for _, span := range order {
+		s.forwardSpan(span, bySpan[span])
+	}
+}
+
+// prepare refuses a step that can't be computed, before anything has changed, and makes room for its results.
+func (s *Shard) prepare(st *Step) error {
+	if st.Cache.shard != s {
+		panic("shard: a step with the cache of another shard")
+	}
+	n := st.rows()
+	if n == 0 {
+		return fmt.Errorf("a step of no tokens")
+	}
+	for _, id := range st.IDs {
+		if int64(id) >= int64(s.manifest.Vocab) {
+			return fmt.Errorf("token id %d is outside the vocabulary of %d", id, s.manifest.Vocab)
+		}
+	}
+	width := s.manifest.Hidden
+	if st.Cache.span.Start != 0 && (st.In.Width != width || len(st.In.Exp) != n || len(st.In.Half) != 2*n*width) {
+		return fmt.Errorf("rows of width %d with %d bytes: the model's hidden size is %d", st.In.Width, len(st.In.Half), width)
+	}
+	if err := st.Cache.Reserve(st.Cache.len + n); err != nil {
+		return err
+	}
+	st.Out = sized(st.Out, n, width)
+	return nil
+}
+
+// sized gives rows of the wanted size, in r's memory if that suffices.
+func sized(r kernels.Rows, n, width int) kernels.Rows {
+	if cap(r.Exp) < n {
+		r.Exp = make([]uint8, n)
+	}
+	if cap(r.Half) < 2*n*width {
+		r.Half = make([]byte, 2*n*width)
+	}
+	return kernels.Rows{N: n, Width: width, Exp: r.Exp[:n], Half: r.Half[:2*n*width]}
+}
+
+// part gives rows from..from+n-1, in the same memory.
+func part(r kernels.Rows, from, n int) kernels.Rows {
+	return kernels.Rows{
+		N: n, Width: r.Width, Exp: r.Exp[from : from+n],
+		Half: r.Half[2*from*r.Width : 2*(from+n)*r.Width],
+	}
+}
+
+// piece is the rows from..from+n-1 of a step, computed in one pass.
+type piece struct {
+	step    *Step
+	from, n int
+}
+
+// forwardSpan cuts the steps into passes of at most maxBatch rows. A step may take several, in order.
+func (s *Shard) forwardSpan(span store.Span, steps []*Step) {
+	start := make([]int, len(steps))
+	for i, st := range steps {
+		start[i] = st.Cache.len
+	}
+	var batch []piece
+	rows := 0
+	for _, st := range steps {
+		for from := 0; from < st.rows(); {
+			n := min(st.rows()-from, maxBatch-rows)
+			batch = append(batch, piece{st, from, n})
+			from, rows = from+n, rows+n
+			if rows == maxBatch {
+				s.pass(span, batch, rows)
+				batch, rows = batch[:0], 0
+			}
+		}
+	}
+	if rows > 0 {
+		s.pass(span, batch, rows)
+	}
+	for i, st := range steps {
+		if st.Err != nil {
+			st.Cache.Truncate(start[i])
+		}
+	}
+}
+
+// pass computes a batch through the span's layers and appends it to the caches.
+func (s *Shard) pass(span store.Span, batch []piece, n int) {
+	w := s.work
+	s.load16(span, batch, n)
+	for i := span.Start; i < span.End; i++ {
+		out := &w.out
+		if i < span.End-1 {
+			out = nil
+		}
+		s.layer(i, n, out)
+	}
+	w.faults = w.faults[:n]
+	s.dev.Faults(w.faults)
+	row := 0
+	for _, p := range batch {
+		copy(p.step.Out.Exp[p.from:], w.out.Exp[row:row+p.n])
+		copy(p.step.Out.Half[2*p.from*w.out.Width:], w.out.Half[2*row*w.out.Width:2*(row+p.n)*w.out.Width])
+		for r := row; r < row+p.n && p.step.Err == nil; r++ {
+			if at := w.faults[r]; at != 0 {
+				p.step.Err = &NotFiniteError{Position: w.seats[r].Position, Where: describe(at)}
+			}
+		}
+		row += p.n
+		p.step.Cache.len += p.n
+	}
+}
+
+// load16 brings the batch's input to the scratch x, as the float32 of rounded rows, and seats its rows.
+func (s *Shard) load16(span store.Span, batch []piece, n int) {
+	w := s.work
+	w.seats, w.ids = w.seats[:0], w.ids[:0]
+	w.in = sized(w.in, n, s.manifest.Hidden)
+	for _, p := range batch {
+		c := p.step.Cache
+		row := len(w.seats)
+		for r := range p.n {
+			w.seats = append(w.seats, kernels.Seat{Position: c.len + r, Pages: c.pages})
+		}
+		if span.Start == 0 {
+			w.ids = append(w.ids, p.step.IDs[p.from:p.from+p.n]...)
+			continue
+		}
+		in := part(p.step.In, p.from, p.n)
+		copy(w.in.Exp[row:], in.Exp)
+		copy(w.in.Half[2*row*in.Width:], in.Half)
+	}
+	w.out = sized(w.out, n, s.manifest.Hidden)
+	if span.Start != 0 {
+		s.dev.Widen(w.x, w.in)
+		return
+	}
+	s.dev.Embed(w.x, s.embed, w.ids)
+	s.dev.Round(nil, w.x, n, placeEmbed)
+}
+
+// layer is one transformer layer over the first n rows of x: h = x + attention, y = h + mlp, and y rounded
+// (NUMERICS rule 5; MODEL 3). With out not nil the rounded rows go there too.
+func (s *Shard) layer(index, n int, out *kernels.Rows) {
+	w, d := s.work, s.dev
+	l := &s.layers[index-s.span.Start]
+	at := func(t tensor) kernels.Place { return place(index, t) }
+
+	d.RMSNorm(w.normed, w.x, n, l.norm1, s.eps, at(inNorm1))
+	d.MatMul(w.normed, n, at(inWPack), kernels.Product{Dst: w.qkv, Weights: l.wPack})
+	d.Append(s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inCache))
+	d.Attend(w.attended, s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inAttention))
+	d.MatMul(w.attended, n, at(inOProj), kernels.Product{Dst: w.normed, Weights: l.oProj})
+	d.Add(w.x, w.normed, n)
+
+	d.RMSNorm(w.normed, w.x, n, l.norm2, s.eps, at(inNorm2))
+	d.MatMul(w.normed, n, at(inGateUp), kernels.Product{Dst: w.gate, Weights: l.gate}, kernels.Product{Dst: w.up, Weights: l.up})
+	d.SwiGLU(w.gate, w.gate, w.up, n)
+	d.MatMul(w.gate, n, at(inDown), kernels.Product{Dst: w.normed, Weights: l.down})
+	d.Add(w.x, w.normed, n)
+	d.Round(out, w.x, n, at(inResidual))
+}
+
+// Logits applies the final norm and the head to rows from..from+n-1 of what the last layer gave: dst (n, vocab).
+// It fails, with *NotFiniteError, if any of these rows does.
+func (s *Shard) Logits(dst []float32, rows kernels.Rows, from, n int) error {
+	vocab := s.manifest.Vocab
+	if !s.Last() || len(dst) != n*vocab || from < 0 || from+n > rows.N {
+		panic(fmt.Sprintf("shard: %d logits of rows %d..%d of %d in a shard of %v", len(dst), from, from+n, rows.N, s.span))
+	}
+	w, d := s.work, s.dev
+	for done := 0; done < n; done += maxLogits {
+		m := min(maxLogits, n-done)
+		d.Widen(w.x, part(rows, from+done, m))
+		d.RMSNorm(w.normed, w.x, m, s.norm, s.eps, placeNorm)
+		d.MatMul(w.normed, m, placeHead, kernels.Product{Dst: w.logits, Weights: s.head})
+		d.Read(dst[done*vocab:(done+m)*vocab], w.logits, m, placeLogits)
+		w.faults = w.faults[:m]
+		d.Faults(w.faults)
+		for r, at := range w.faults {
+			if at != 0 {
+				return &NotFiniteError{Position: -1, Row: from + done + r, Where: describe(at)}
+			}
+		}
+	}
+	return nil
+}
+
+// scratch is the memory of a pass, made once.
+type scratch struct {
+	x, normed, qkv, attended, gate, up, logits kernels.Buffer
+
+	seats   []kernels.Seat
+	ids     []uint32
+	faults  []kernels.Place
+	in, out kernels.Rows
+}
+
+func newScratch(dev kernels.Device, m *store.Manifest, last bool) (*scratch, error) {
+	w := &scratch{faults: make([]kernels.Place, maxBatch)}
+	buffers := []struct {
+		b           *kernels.Buffer
+		rows, width int
+	}{
+		{&w.x, maxBatch, m.Hidden}, {&w.normed, maxBatch, m.Hidden}, {&w.attended, maxBatch, m.Hidden},
+		{&w.qkv, maxBatch, 3 * m.Hidden}, {&w.gate, maxBatch, m.Intermediate}, {&w.up, maxBatch, m.Intermediate},
+		{&w.logits, maxLogits, m.Vocab},
+	}
+	if !last {
+		buffers = buffers[:len(buffers)-1]
+	}
+	for _, b := range buffers {
+		var err error
+		if *b.b, err = dev.Buffer(b.rows, b.width); err != nil {
+			return nil, fmt.Errorf("make scratch of %d x %d: %w", b.rows, b.width, err)
+		}
+	}
+	return w, nil
+}
