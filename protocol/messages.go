@@ -1,6 +1,11 @@
 package protocol
 
-import "github.com/libp2p/go-libp2p/core/peer"
+import (
+	"encoding/hex"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+)
 
 // The libp2p protocol ids that we speak.
 const (
@@ -12,6 +17,9 @@ const (
 // Digest is a SHA-256: of a manifest (then it is the model's id), of a tokenizer, of an input.
 type Digest [32]byte
 
+// String returns the digest as 64 hex digits.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
 // ModelID is the SHA-256 of a manifest's bytes.
 type ModelID = Digest
 
@@ -22,6 +30,12 @@ type Key [16]byte
 type Span struct {
 	Start, End int
 }
+
+// String returns the span as A:B.
+func (s Span) String() string { return fmt.Sprintf("%d:%d", s.Start, s.End) }
+
+// Len is the number of layers in s.
+func (s Span) Len() int { return s.End - s.Start }
 
 // Want says what the last hop is to send back for a step.
 type Want uint8
@@ -174,6 +188,21 @@ const (
 	Draining
 	Leaving
 )
+
+// String returns the state in a word.
+func (s State) String() string {
+	switch s {
+	case Joining:
+		return "joining"
+	case Online:
+		return "online"
+	case Draining:
+		return "draining"
+	case Leaving:
+		return "leaving"
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
 
 // Offer is what a peer serves: sealed with its key in a libp2p record envelope, at most 2 KiB.
 type Offer struct {

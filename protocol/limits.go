@@ -1,0 +1,105 @@
+package protocol
+
+import "math"
+
+// Limits of a frame. A number that a stranger sent is held against one of these before anything is allocated for it.
+const (
+	// MaxHeaderBytes bounds a header. The largest one is an Open's: some 250 bytes; whatever grows with a prompt or an
+	// offer travels in the body.
+	MaxHeaderBytes = 4 << 10
+
+	// MaxStepRows is the rows of one step, and so the largest prefill chunk: at 13B (hidden 5,120) a push of it takes
+	// 512 x 2 x 5,120 + 512 bytes = 5.2 MB.
+	MaxStepRows = 512
+
+	// MaxResultRows is the rows of raw logits in a frame: 8 x 125,696 x 4 bytes = 4.0 MB.
+	MaxResultRows = 8
+
+	// MaxCandidates is what sampling keeps at most (NUMERICS, Sampling): 1,024 x 12 bytes = 12 KiB.
+	MaxCandidates = 1024
+
+	// MaxOfferBytes bounds a sealed offer: some 315 bytes as a rule, 2 KiB with 8 long addresses and all texts full.
+	MaxOfferBytes = 2 << 10
+
+	// MaxListOffers is the offers in an answer to List; MaxListBytes bounds their bytes: 512 x (2 KiB + 8) would be just
+	// over 1 MiB, at 315 bytes they take 165 KB.
+	MaxListOffers = 512
+	MaxListBytes  = 1 << 20
+
+	// MaxHints is the peers named as further keepers: the 5 keepers and a few more. With at most MaxAddrs addresses of
+	// MaxAddrBytes each, and their 2 bytes of length, they take 8 x 8 x 258 = 16.5 KB.
+	MaxHints     = 8
+	MaxAddrs     = 8
+	MaxAddrBytes = 256
+	maxHintBytes = MaxHints * MaxAddrs * (MaxAddrBytes + 2)
+
+	// MaxDataBytes is the bytes of a blob in one frame: large enough for one round trip per MiB, small enough to stand
+	// aside for the steps of a session.
+	MaxDataBytes = 1 << 20
+
+	// MaxBlobBytes bounds a blob that is asked for piecewise: above any part of any model.
+	MaxBlobBytes = 1 << 40
+
+	// MaxTextBytes bounds the sentence in a Failure, in bytes of UTF-8.
+	MaxTextBytes = 512
+
+	// MaxLayers, MaxWidth, MaxVocab and MaxContext bound the dimensions of any model that Limits can be made for. The 13B
+	// has 40 layers, 5,120 wide, 125,696 ids, and a context of 4,096.
+	MaxLayers  = 1024
+	MaxWidth   = 1 << 16
+	MaxVocab   = 1 << 20
+	MaxContext = 1 << 20
+
+	// maxAnyBody is a push of the widest model, 67 MB: no body of any message is larger.
+	maxAnyBody = 2*MaxStepRows*MaxWidth + 5*MaxStepRows
+)
+
+// Ranges of Sampling: wider than anybody's use, narrow enough that a finite logit stays finite. Logits stay below 1e4,
+// so the penalty takes them to 1e8 at most.
+const (
+	maxTemperature = 100
+	minPenalty     = 1e-4
+	maxPenalty     = 1e4
+)
+
+// Ranges of an offer's numbers.
+const (
+	maxNameBytes   = 64
+	maxDeviceBytes = 128
+	maxNickBytes   = 64
+	maxPeerBytes   = 64      // an Ed25519 peer id has 38 bytes, an RSA one 34
+	maxLifeMS      = 60_000  // offers live 24 s
+	maxRate        = 1 << 30 // tokens/s through a layer
+	maxNetRate     = 1 << 40 // bytes/s
+	maxQueue       = 1 << 20
+	maxSequence    = math.MaxInt64
+)
+
+// Limits are the dimensions that a session's messages are held against: those of the manifest that both sides know. The
+// zero value is for streams that carry no session (directory, parts): it refuses every step, push and open.
+type Limits struct {
+	Model   ModelID // if not zero, an Open for another model is refused with CodeOtherManifest
+	Layers  int
+	Hidden  int // width of an activation row
+	Vocab   int
+	Context int // tokens
+}
+
+// Valid reports whether all dimensions are positive and below this package's own bounds, so that no product of them
+// overflows: the largest is 8 x 4 x 2^20 bytes.
+func (l Limits) Valid() bool {
+	in := func(n, most int) bool { return n > 0 && n <= most }
+	return in(l.Layers, MaxLayers) && in(l.Hidden, MaxWidth) && in(l.Vocab, MaxVocab) && in(l.Context, MaxContext)
+}
+
+// maxBody is the largest body that any message may have under l.
+func (l Limits) maxBody() int {
+	most := MaxListBytes + 8*MaxListOffers + maxHintBytes
+	if !l.Valid() {
+		return most
+	}
+	open := MaxOfferBytes + 4*l.Context
+	push := 4*MaxStepRows + MaxStepRows + 2*MaxStepRows*l.Hidden
+	result := MaxResultRows * 4 * l.Vocab
+	return max(most, open, push, result, 12*MaxCandidates)
+}
