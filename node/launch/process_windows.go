@@ -1,0 +1,15 @@
+package launch
+
+import (
+	"os"
+	"syscall"
+)
+
+// ownGroup keeps the console's Ctrl-C from the child.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
+
+// terminate does nothing: Windows has no polite signal for a process without a console of its own, and the end of its
+// standard input has asked the child already.
+func terminate(*os.Process) error { return nil }
