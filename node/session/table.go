@@ -1,0 +1,185 @@
+// Package session keeps a node's books about its sessions: who owns which, what its cache holds, which step may be
+// executed, what is answered again without computing, who is admitted and who is forgotten.
+//
+// It is bookkeeping alone: it reads no clock (the time is handed in), starts no goroutine, touches no stream and holds
+// no key or value. Nothing here is safe for concurrent use: a [Table] and its sessions belong to whoever holds the
+// node's one lock. What it refuses, it refuses with a protocol.Failure that is ready to be sent.
+package session
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// Config is what a table admits. Layers, Context and Tokens have no default.
+type Config struct {
+	Layers  int // of the whole model: a session that ends there keeps the ids, for the penalty
+	Context int // tokens of one session at most
+	Tokens  int // tokens of cache for all sessions together; whole pages
+
+	PerPeer   int           // sessions of one owner; 0 means 64
+	Total     int           // sessions together; 0 means 256
+	Idle      time.Duration // a session without a step for so long is forgotten; 0 means 5 minutes
+	GoneAfter time.Duration // without a stream for so long, a session may be evicted for another; 0 means 3 s
+}
+
+func (c Config) withDefaults() Config {
+	if c.PerPeer == 0 {
+		c.PerPeer = maxPerPeer
+	}
+	if c.Total == 0 {
+		c.Total = maxTotal
+	}
+	if c.Idle == 0 {
+		c.Idle = idleLife
+	}
+	if c.GoneAfter == 0 {
+		c.GoneAfter = goneAfter
+	}
+	return c
+}
+
+// ID names a session: the key is the owner's own choice, so two owners may choose the same.
+type ID struct {
+	Owner peer.ID
+	Key   protocol.Key
+}
+
+// Table is all sessions of a node. Make one with New.
+type Table struct {
+	cfg      Config
+	sessions map[ID]*Session
+	perPeer  map[peer.ID]int
+	promised int        // tokens of cache; at most cfg.Tokens
+	dropped  []*Session // forgotten, their caches not yet freed
+}
+
+// New makes an empty table.
+func New(cfg Config) *Table {
+	return &Table{cfg: cfg.withDefaults(), sessions: make(map[ID]*Session), perPeer: make(map[peer.ID]int)}
+}
+
+// Len is the number of sessions.
+func (t *Table) Len() int { return len(t.sessions) }
+
+// Free is the tokens of cache that nobody has been promised.
+func (t *Table) Free() int { return t.cfg.Tokens - t.promised }
+
+// Find gives a session of an owner, nil if there is none: to anyone else it does not exist.
+func (t *Table) Find(id ID) *Session { return t.sessions[id] }
+
+// Open begins a session or, with a higher epoch, changes it: frames of older epochs are refused from now on, and once
+// no step of it runs any more ([Session.Settled]) it is cut to the wanted position and has its new sampling and
+// ids. An epoch that is not higher changes nothing; the caller answers with the session's own.
+func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, error) {
+	id := ID{owner, m.Session}
+	if s := t.sessions[id]; s != nil {
+		s.used = now
+		if m.Epoch > s.epoch {
+			s.reopen(m)
+		}
+		return s, nil
+	}
+	tokens := pages(int(m.Expect))
+	if err := t.admit(now, owner, tokens); err != nil {
+		return nil, err
+	}
+	s := &Session{ID: id, table: t, used: now, goneSince: now, promised: tokens}
+	s.epoch = m.Epoch
+	s.apply(m)
+	t.sessions[id] = s
+	t.perPeer[owner]++
+	t.promised += tokens
+	return s, nil
+}
+
+// admit says whether there is room for another session, after evicting what may be evicted.
+func (t *Table) admit(now time.Time, owner peer.ID, tokens int) error {
+	if n := t.perPeer[owner]; n >= t.cfg.PerPeer && !t.evict(now, func() bool { return t.perPeer[owner] < t.cfg.PerPeer }, owner) {
+		return fail(protocol.CodeBusy, "you have %d sessions open here, which is the limit: close one", n)
+	}
+	if n := len(t.sessions); n >= t.cfg.Total && !t.evict(now, func() bool { return len(t.sessions) < t.cfg.Total }, "") {
+		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", n)
+	}
+	return t.makeRoom(now, tokens)
+}
+
+// makeRoom says whether so many more tokens of cache can be promised, after evicting what may be evicted.
+func (t *Table) makeRoom(now time.Time, tokens int) error {
+	fits := func() bool { return t.Free() >= tokens }
+	if !fits() && !t.evict(now, fits, "") {
+		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d are promised to others",
+			tokens, t.promised, t.cfg.Tokens)
+	}
+	return nil
+}
+
+// evict forgets sessions whose owners are gone, those without a step for the longest time first and only of the given
+// owner if there is one, until enough says so. It reports whether that was reached.
+func (t *Table) evict(now time.Time, enough func() bool, owner peer.ID) bool {
+	var gone []*Session
+	for _, s := range t.sessions {
+		if s.gone(now) && (owner == "" || s.ID.Owner == owner) {
+			gone = append(gone, s)
+		}
+	}
+	slices.SortFunc(gone, func(a, b *Session) int {
+		if c := a.used.Compare(b.used); c != 0 {
+			return c
+		}
+		return slices.Compare(a.ID.Key[:], b.ID.Key[:])
+	})
+	for _, s := range gone {
+		if enough() {
+			break
+		}
+		t.Close(s)
+	}
+	return enough()
+}
+
+// Close forgets a session. A step of it that runs goes on; its Finish changes nothing any more.
+func (t *Table) Close(s *Session) {
+	if s.closed {
+		return
+	}
+	s.closed = true
+	s.pending = nil
+	delete(t.sessions, s.ID)
+	t.promised -= s.promised
+	if t.perPeer[s.ID.Owner]--; t.perPeer[s.ID.Owner] == 0 {
+		delete(t.perPeer, s.ID.Owner)
+	}
+	t.dropped = append(t.dropped, s)
+}
+
+// Expire forgets the sessions that have been idle for too long and says how many they were.
+func (t *Table) Expire(now time.Time) int {
+	before := len(t.sessions)
+	for _, s := range t.sessions {
+		if !s.running && now.Sub(s.used) >= t.cfg.Idle {
+			t.Close(s)
+		}
+	}
+	return before - len(t.sessions)
+}
+
+// TakeDropped gives the sessions that were forgotten since the last call, whose caches are now the caller's to free
+// before it computes the next step.
+func (t *Table) TakeDropped() []*Session {
+	dropped := t.dropped
+	t.dropped = nil
+	return dropped
+}
+
+// pages rounds tokens up to whole pages, at least one.
+func pages(tokens int) int { return max(1, (tokens+pageTokens-1)/pageTokens) * pageTokens }
+
+func fail(code protocol.Code, format string, args ...any) protocol.Failure {
+	return protocol.Failure{Code: code, Text: fmt.Sprintf(format, args...)}
+}
