@@ -1,0 +1,53 @@
+package kernels
+
+// Limits and thresholds of the contract, and those of this implementation.
+const (
+	// tinyBits is 2^-60 as float32 bits (exponent 127-60 = 67, 67<<23). What is smaller counts as zero where sums of
+	// squares and scales are made, so that no result of a quantised model depends on denormals (NUMERICS rules 4, 6, 9).
+	tinyBits = 67 << 23
+	// infBits: a float32 with (bits & absBits) >= infBits is an infinity or a NaN (rule 8).
+	infBits = 0x7F800000
+	absBits = 0x7FFFFFFF
+	// halfInf and halfAbs are the same for float16.
+	halfInf = 0x7C00
+	halfAbs = 0x7FFF
+
+	// A row of hidden states has its largest magnitude at or below 2^15 (halfMost as float16) after scaling, and above
+	// 2^14 (halfLeast, reached by rounding) where it was scaled at all. float16 ends at 65504: one bit is left, so that
+	// rounding up never overflows. With 2^24 the largest value is 2^39, far below float32's 2^128.
+	halfMost    = 0x7800
+	halfLeast   = 0x7400
+	maxExponent = 24
+
+	// scoreCut: Exp(-41.5) < 2^-59. Below that a token's weight counts as 0 (rule 7), so no term gets near denormals.
+	scoreCut = -41.5
+
+	// maxSide bounds rows and columns: 2^24 by 2^24 numbers of 4 bytes are 2^50 bytes, far from overflowing int64. The
+	// largest real side is the vocabulary, 125,696.
+	maxSide = 1 << 24
+
+	// maxTheta bounds the rotary base: models use 10^4 to 10^7. Newton's method for its root takes about
+	// half * ln(maxTheta) steps.
+	maxTheta = 1e12
+	// maxArena is the most memory of one cache: the 2^47 bytes that a process can address.
+	maxArena = 1 << 47
+
+	// rootBits and tableBits are the precisions of rotary tables and slopes. A table of 2^24 positions loses at most
+	// 26 of the 160 bits to the recurrence (each step adds 3 roundings); 24 are needed, so 110 are left for a value
+	// that lies close to the middle of two float32s.
+	rootBits  = 256
+	tableBits = 160
+	// tableStep is how many positions a rotary table grows by: 256 x 64 take about 10 ms.
+	tableStep = 256
+
+	// tileRows is how many rows share one unpacking of a block of weights: at 32 it costs 3 % of the products, and their
+	// sums (32 x 16 x 2 float32, 4 KiB) lie beside the block (4 KiB) in the first-level cache.
+	tileRows = 32
+
+	// inlineCost is the work, in multiply-adds, below which waking a worker (some 10 us) costs more than it saves.
+	// chunkCost is the least work of a chunk: claiming one takes some 20 ns. chunksPerWorker bounds the wait for the
+	// last chunk to 1/8 of a call.
+	inlineCost      = 1 << 16
+	chunkCost       = 1 << 13
+	chunksPerWorker = 8
+)
