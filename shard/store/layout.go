@@ -75,6 +75,14 @@ func (t Tensor) isTable() bool { return t.Name == tensorEmbed }
 // isGain tells whether t is what a norm multiplies by.
 func (t Tensor) isGain() bool { return t.Format == kernels.F32.String() }
 
+// shape is the tensor's shape in a checkpoint.
+func (t Tensor) shape() []int {
+	if t.isGain() {
+		return []int{t.Cols}
+	}
+	return []int{t.Rows, t.Cols}
+}
+
 func (t Tensor) format() kernels.Format {
 	f, err := kernels.ParseFormat(t.Format)
 	if err != nil {

@@ -1,12 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/gofrs/flock"
@@ -80,13 +83,12 @@ func (s *Store) Prune() (freed int64, err error) {
 			}
 		}
 	}
-	var errs []error
-	for name := range names {
-		n, err := s.pruneName(name)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		n, errName := s.pruneName(name)
 		freed += n
-		errs = append(errs, err)
+		err = cmp.Or(err, errName)
 	}
-	return freed, errors.Join(errs...)
+	return freed, err
 }
 
 // pruneName removes what is left of changes to one model, unless such a change is running.
@@ -119,11 +121,11 @@ func (s *Store) pruneEntry(entry, name string) (freed int64, err error) {
 		if !ok || fold(of) != name {
 			continue
 		}
-		have, err := s.find(name)
+		names, err := s.names()
 		if err != nil {
 			return 0, err
 		}
-		if prefix == prefixOld && have == "" {
+		if prefix == prefixOld && match(names, name) == "" {
 			return 0, os.Rename(s.path(entry), s.path(of))
 		}
 		freed = bytesBelow(s.path(entry))

@@ -10,6 +10,7 @@ const (
 	maxVocab        = 1 << 18
 	maxContext      = 1 << 17
 	maxTheta        = 1e9
+	maxStops        = 68 // eos, the two roles, and the 64 more that a generation_config may name
 )
 
 const (

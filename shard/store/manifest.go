@@ -262,16 +262,25 @@ func (m *Manifest) checkTokens() error {
 	if m.User == m.Assistant {
 		return fmt.Errorf("user and assistant have the same id %d", m.User)
 	}
-	if want := stopIDs(m.EOS, m.User, m.Assistant); !slices.Equal(m.Stop, want) {
-		return fmt.Errorf("stop ids are not %v: the ids of eos, user and assistant, ascending", want)
-	}
-	return nil
+	return m.checkStops()
 }
 
-// stopIDs gives the ids in ascending order, each once.
-func stopIDs(ids ...int) []int {
-	slices.Sort(ids)
-	return slices.Compact(ids)
+// checkStops wants the ids of eos and of the roles among those that end an answer.
+func (m *Manifest) checkStops() error {
+	if len(m.Stop) > maxStops {
+		return fmt.Errorf("%d stop ids, at most %d make sense", len(m.Stop), maxStops)
+	}
+	for i, id := range m.Stop {
+		if id < 0 || id >= m.Vocab || i > 0 && id <= m.Stop[i-1] {
+			return fmt.Errorf("stop ids are not an ascending list of ids below %d", m.Vocab)
+		}
+	}
+	for _, id := range []int{m.EOS, m.User, m.Assistant} {
+		if _, ok := slices.BinarySearch(m.Stop, id); !ok {
+			return fmt.Errorf("stop ids lack %d: eos, user and assistant are among them", id)
+		}
+	}
+	return nil
 }
 
 // checkParts compares the parts with those that follow from the dimensions, so that no offset, size or number of

@@ -55,10 +55,8 @@ func (s *Store) Model(nameOrID string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		if fold(name) == fold(nameOrID) {
-			return s.open(name)
-		}
+	if name := match(names, nameOrID); name != "" {
+		return s.open(name)
 	}
 	var found *Model
 	if prefix := strings.ToLower(nameOrID); len(prefix) >= minID {
@@ -124,13 +122,13 @@ func (s *Store) Remove(name string) error {
 		return fmt.Errorf("remove model %s: %w", name, err)
 	}
 	defer release()
-	have, err := s.find(name)
+	names, err := s.names()
 	if err != nil {
 		return err
 	}
+	have := match(names, name)
 	if have == "" {
-		names, err := s.names()
-		return errors.Join(err, &NotFoundError{Model: name, Have: names})
+		return &NotFoundError{Model: name, Have: names}
 	}
 	gone := s.path(prefixGone + have)
 	if err := os.RemoveAll(gone); err != nil {
@@ -170,15 +168,14 @@ func (s *Store) names() ([]string, error) {
 	return names, err
 }
 
-// find gives the existing name that equals name without case, or "".
-func (s *Store) find(name string) (string, error) {
-	names, err := s.names()
+// match gives the one of names that equals name without case, or "".
+func match(names []string, name string) string {
 	for _, have := range names {
 		if fold(have) == fold(name) {
-			return have, nil
+			return have
 		}
 	}
-	return "", err
+	return ""
 }
 
 func (s *Store) entries() ([]os.DirEntry, error) {
