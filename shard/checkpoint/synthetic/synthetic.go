@@ -147,15 +147,18 @@ func (s Spec) validate() error {
 
 // writeTexts writes everything but the weights.
 func writeTexts(dir string, s Spec) error {
-	files := map[string][]byte{
-		"config.json":            s.config(),
-		"generation_config.json": s.Generation,
-	}
-	if s.Tokenizer != nil {
-		files["tokenizer.model"] = s.Tokenizer
-	}
-	for name, data := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
+	for _, file := range []struct {
+		name string
+		data []byte
+	}{
+		{"config.json", s.config()},
+		{"generation_config.json", s.Generation},
+		{"tokenizer.model", s.Tokenizer},
+	} {
+		if file.data == nil {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(dir, file.name), file.data, 0o644); err != nil {
 			return err
 		}
 	}
