@@ -62,13 +62,19 @@ func ReadMessage(r io.Reader, lim Limits) (any, error) {
 	if err := readFull(r, head, "header"); err != nil {
 		return nil, err
 	}
-	var h header
-	if err := unpackMap(head, &h); err != nil {
+	var kind struct { // alone at first: a type to come may use the other keys in its own way
+		Type string `msgpack:"t"`
+	}
+	if err := unpackMap(head, &kind); err != nil {
 		return nil, refuse("header: %v", err)
 	}
-	decode := decoders(h.Type)
+	decode := decoders(kind.Type)
 	if decode == nil {
-		return nil, skipUnknown(r, h.Type, bodyBytes)
+		return nil, skipUnknown(r, kind.Type, bodyBytes)
+	}
+	var h header
+	if err := unpackMap(head, &h); err != nil {
+		return nil, refuse("%s: %v", kind.Type, err)
 	}
 	f := &fields{header: h, lim: lim}
 	want, fill := decode(f)
