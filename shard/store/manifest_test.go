@@ -239,7 +239,7 @@ func TestCut_CoversEachRowOnceInWholePanels(t *testing.T) {
 	for _, cols := range []int{64, 4096, 13696, maxIntermediate, 1 << 21} {
 		for _, rows := range []int{1, 15, 16, 17, 4096, 125696} {
 			next := 0
-			for _, r := range cut(Tensor{Rows: rows, Cols: cols}) {
+			for _, r := range cut(Tensor{Rows: rows, Cols: cols}, runBytes) {
 				if r.row != next || r.n < 1 || r.row%16 != 0 {
 					t.Fatalf("%dx%d: run of %d at %d, want it at %d", rows, cols, r.n, r.row, next)
 				}

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
+)
+
+// layerTensor matches the tensors of a layer, whichever they are.
+var layerTensor = regexp.MustCompile(`^model\.layers\.(\d+)\.`)
+
+// checkTensors holds a checkpoint's tensors against those that the manifest needs: each is there, with its shape, and
+// nothing is there that would be a part of the function and be left out.
+func checkTensors(c *checkpoint.Checkpoint, m *Manifest) error {
+	needed := make(map[string]bool)
+	for i, part := range m.Parts {
+		for _, t := range part.Tensors {
+			name := published(m, i, t)
+			needed[name] = true
+			if err := checkTensor(c, name, t); err != nil {
+				return err
+			}
+		}
+	}
+	for _, info := range c.Tensors() {
+		if needed[info.Name] || isBuffer(info.Name) {
+			continue
+		}
+		if layer := layerTensor.FindStringSubmatch(info.Name); layer != nil {
+			if i, err := strconv.Atoi(layer[1]); err != nil || i >= m.Layers {
+				return fmt.Errorf("%s: tensor %q is of a layer beyond the %d that config.json names", info.File, info.Name, m.Layers)
+			}
+		}
+		return fmt.Errorf("%s: tensor %q has no place in a Baichuan model", info.File, info.Name)
+	}
+	return nil
+}
+
+func checkTensor(c *checkpoint.Checkpoint, name string, t Tensor) error {
+	want := t.shape()
+	info, ok := c.Tensor(name)
+	if !ok {
+		return fmt.Errorf("%s: tensor %q is missing", directory(c), name)
+	}
+	if !slices.Equal(info.Shape, want) {
+		return fmt.Errorf("%s: tensor %q has the shape %v, config.json makes it %v", info.File, name, info.Shape, want)
+	}
+	return nil
+}
+
+// isBuffer tells whether a tensor is one that some files hold beside the weights, and that follows from the
+// configuration (MODEL 2.1).
+func isBuffer(name string) bool {
+	return strings.HasSuffix(name, ".rotary_emb.inv_freq") || strings.HasSuffix(name, "future_mask") || name == "decoder.version"
+}
