@@ -3,6 +3,7 @@ package kernels
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/edsrzf/mmap-go"
 )
@@ -72,8 +73,8 @@ func newPagedCache(s CacheShape) (*pagedCache, error) {
 	}
 	g := newGeometry(s)
 	c := &pagedCache{geometry: g, pageBytes: int64(g.layerBytes) * int64(s.Layers), scale: rootScale(s.HeadSize)}
-	if c.pageBytes > maxArena/int64(s.Pages) {
-		return nil, fmt.Errorf("map %d pages of %d bytes of cache: more than an address space", s.Pages, c.pageBytes)
+	if c.pageBytes > min(maxArena, math.MaxInt)/int64(s.Pages) {
+		return nil, fmt.Errorf("map %d pages of %d bytes of cache: more than a process can address", s.Pages, c.pageBytes)
 	}
 	size := c.pageBytes * int64(s.Pages)
 	arena, err := mmap.MapRegion(nil, int(size), mmap.RDWR, mmap.ANON, 0)
@@ -86,7 +87,7 @@ func newPagedCache(s CacheShape) (*pagedCache, error) {
 
 // rootScale is the float32 nearest to 1/sqrt(n). (The float64 steps round correctly; a test compares every head size
 // with a wider computation.)
-func rootScale(n int) float32 { return float32(1 / sqrt64(n)) }
+func rootScale(n int) float32 { return float32(1 / math.Sqrt(float64(n))) }
 
 func (c *pagedCache) Pages() int       { return c.geometry.Pages }
 func (c *pagedCache) PageBytes() int64 { return c.pageBytes }

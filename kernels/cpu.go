@@ -48,9 +48,12 @@ func NewCPU(threads int) *CPU {
 // Name is "cpu/generic".
 func (c *CPU) Name() string { return "cpu/generic" }
 
-// Close stops the workers. Caches are closed by themselves.
+// Close stops the workers; no operation may follow. Caches are closed by themselves.
 func (c *CPU) Close() error {
-	c.pool.close()
+	if c.pool != nil {
+		c.pool.close()
+		c.pool = nil
+	}
 	return nil
 }
 

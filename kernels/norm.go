@@ -70,6 +70,3 @@ func rmsNorm(dst, x, gain []float32, eps float32) bool {
 
 // sqrt is the correctly rounded float32 root: a float64 root of a float32, rounded again, is.
 func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
-
-// sqrt64 is the float64 root of an integer.
-func sqrt64(n int) float64 { return math.Sqrt(float64(n)) }

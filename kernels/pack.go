@@ -31,6 +31,7 @@ func PackMatrix(f Format, w []float32, rows, k int, codes, scales []byte) error 
 	if f == F16 || f == BF16 {
 		return pack16(f, w, k, codes)
 	}
+	coder := newNF4Coder()
 	blocks := k / Block
 	panels := (rows + PanelRows - 1) / PanelRows
 	for r := range panels * PanelRows {
@@ -39,7 +40,7 @@ func PackMatrix(f Format, w []float32, rows, k int, codes, scales []byte) error 
 			scale := uint16(0)
 			if r < rows {
 				var err error
-				if scale, err = packBlock(&q, f, w[r*k+b*Block:][:Block]); err != nil {
+				if scale, err = packBlock(&q, f, coder, w[r*k+b*Block:][:Block]); err != nil {
 					return fmt.Errorf("pack row %d as %v: block %d %w", r, f, b, err)
 				}
 			} else {
@@ -63,7 +64,7 @@ func PackTable(f Format, w []float32, rows, k int, codes, scales []byte) error {
 	checkRun("PackTable", f, w, rows, k, len(codes) == rows*k && len(scales) == rows*k/Block*2)
 	for at := range rows * k / Block {
 		var q [Block]uint8
-		scale, err := packBlock(&q, f, w[at*Block:][:Block])
+		scale, err := packBlock(&q, f, nil, w[at*Block:][:Block])
 		if err != nil {
 			return fmt.Errorf("pack row %d as %v: block %d %w", at*Block/k, f, at%(k/Block), err)
 		}
@@ -108,8 +109,8 @@ func zeroBlock(q *[Block]uint8, f Format) {
 }
 
 // packBlock quantises 64 weights to codes (nf4: indices; int8: two's complement) and a float16 scale (NUMERICS
-// "Weight formats"). A block with absmax < 2^-60 is all zero.
-func packBlock(q *[Block]uint8, f Format, w []float32) (scale uint16, err error) {
+// "Weight formats"); the coder is needed for nf4 alone. A block with absmax < 2^-60 is all zero.
+func packBlock(q *[Block]uint8, f Format, coder *nf4Coder, w []float32) (scale uint16, err error) {
 	most := maxAbsBits(w)
 	if most >= infBits {
 		return 0, fmt.Errorf("holds a number that is not finite")
@@ -121,7 +122,7 @@ func packBlock(q *[Block]uint8, f Format, w []float32) (scale uint16, err error)
 	absmax := math.Float32frombits(most)
 	if f == NF4 {
 		scale = Float16(absmax)
-		packNF4(q, w, 1/absmax)
+		coder.pack(q, w, 1/absmax)
 	} else {
 		scale = max(Float16(absmax/127), 1)
 		if scale < halfInf {
@@ -134,17 +135,39 @@ func packBlock(q *[Block]uint8, f Format, w []float32) (scale uint16, err error)
 	return scale, nil
 }
 
-// packNF4 finds the level of each weight times inv.
-func packNF4(q *[Block]uint8, w []float32, inv float32) {
+// nf4Coder finds levels: x lies in cell floor(16 * (x+1)) of the 33, a cell holds one border at most (they are 0.08
+// apart), so the levels below the cell and one comparison give the level.
+type nf4Coder struct {
+	first   [33]uint8   // the level of the least x that can land in the cell
+	borders [16]float32 // the border above each level; none above the last
+}
+
+func newNF4Coder() *nf4Coder {
+	c := &nf4Coder{}
 	borders := nf4Borders()
-	for i, v := range w {
-		x := v * inv
-		q[i] = 0
+	copy(c.borders[:], borders[:])
+	c.borders[15] = math.MaxFloat32
+	for cell := range c.first {
+		// x+1 is rounded: a number just below the cell may land in it.
+		least := float32(cell)/16 - 1 - 0x1p-20
 		for _, border := range borders {
-			if x > border {
-				q[i]++
+			if least > border {
+				c.first[cell]++
 			}
 		}
+	}
+	return c
+}
+
+// pack finds the level of each weight times inv: how many borders lie below it.
+func (c *nf4Coder) pack(q *[Block]uint8, w []float32, inv float32) {
+	for i, v := range w {
+		x := v * inv
+		level := c.first[min(uint32((x+1)*16), 32)]
+		if x > c.borders[level&15] {
+			level++
+		}
+		q[i] = level
 	}
 }
 

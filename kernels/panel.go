@@ -111,15 +111,12 @@ func dotInt8(d *[PanelRows]int32, codes []byte, a *[blockPairs]int64) {
 	}
 }
 
-// int8Pairs makes the 4 pairs of a row from its 4 bytes of two consecutive lines.
+// int8Pairs makes the 4 pairs of a row from its 4 bytes of two consecutive lines. The stored byte is the code plus 128:
+// one mask takes both of a pair, one subtraction takes both 128s off.
 func int8Pairs(lo, hi []byte) [4]int64 {
-	u, v := binary.LittleEndian.Uint32(lo)^0x80808080, binary.LittleEndian.Uint32(hi)^0x80808080
-	return [4]int64{
-		int64(int8(u)) + int64(int8(v))<<pairShift,
-		int64(int8(u>>8)) + int64(int8(v>>8))<<pairShift,
-		int64(int8(u>>16)) + int64(int8(v>>16))<<pairShift,
-		int64(int8(u>>24)) + int64(int8(v>>24))<<pairShift,
-	}
+	const mask, bias = 0xFF<<pairShift | 0xFF, 0x80<<pairShift | 0x80
+	x := int64(binary.LittleEndian.Uint32(lo)) | int64(binary.LittleEndian.Uint32(hi))<<pairShift
+	return [4]int64{x&mask - bias, x>>8&mask - bias, x>>16&mask - bias, x>>24&mask - bias}
 }
 
 // tile is the scratch of mulPanelRows: one block of a panel as pairs, and the sums of up to 32 rows.
