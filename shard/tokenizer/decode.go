@@ -46,15 +46,15 @@ func (d *Decoder) Push(id uint32) string {
 		return ""
 	}
 	p := d.t.pieces[id]
-	if p.kind == bytes {
+	if p.kind == kindByte {
 		b, _ := byteOf(p.text)
 		d.held = append(d.held, b)
 		return d.mark(d.whole())
 	}
 	out := d.Flush()
 	switch p.kind {
-	case control:
-	case unknown:
+	case kindControl:
+	case kindUnknown:
 		out += d.t.unkSurface
 	default:
 		out += d.plain(p.text)

@@ -106,7 +106,7 @@ func (m *merger) offer(left, right int) {
 		return
 	}
 	m.queue.push(pair{score: m.t.pieces[id].score, left: left, right: right, size: size})
-	if m.t.pieces[id].kind == unused {
+	if m.t.pieces[id].kind == kindUnused {
 		if m.splitAt == nil {
 			m.splitAt = map[uint32]int{}
 		}

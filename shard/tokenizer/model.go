@@ -14,12 +14,12 @@ import (
 type kind uint8
 
 const (
-	normal  kind = 1
-	unknown kind = 2 // what text becomes that nothing else covers; exactly one piece
-	control kind = 3 // never in text
-	user    kind = 4 // cut out of the text before anything else
-	unused  kind = 5 // merged like normal, and split again at the end
-	bytes   kind = 6 // one byte of an unknown character, spelled <0xNN>
+	kindNormal  kind = 1
+	kindUnknown kind = 2 // what text becomes that nothing else covers; exactly one piece
+	kindControl kind = 3 // never in text
+	kindUser    kind = 4 // cut out of the text before anything else
+	kindUnused  kind = 5 // merged like normal, and split again at the end
+	kindByte    kind = 6 // one byte of an unknown character, spelled <0xNN>
 )
 
 // piece is an entry of the vocabulary; its id is its index.
@@ -83,7 +83,7 @@ func (m *model) addPiece(f field) error {
 	if id == maxPieces {
 		return fmt.Errorf("more than %d pieces", maxPieces)
 	}
-	p := piece{kind: normal}
+	p := piece{kind: kindNormal}
 	err := nested(f, fmt.Sprintf("piece %d", id), func(f field) error {
 		var err error
 		switch f.num {
@@ -93,7 +93,7 @@ func (m *model) addPiece(f field) error {
 			p.score, err = f.float()
 		case 3:
 			var n uint64
-			if n, err = f.number(); err == nil && (n < uint64(normal) || n > uint64(bytes)) {
+			if n, err = f.number(); err == nil && (n < uint64(kindNormal) || n > uint64(kindByte)) {
 				err = fmt.Errorf("unknown type %d", n)
 			}
 			p.kind = kind(n)
@@ -121,9 +121,9 @@ func (p piece) check() error {
 		return fmt.Errorf("%q is not valid UTF-8", p.text)
 	case p.score != p.score:
 		return fmt.Errorf("%q has a score that is not a number", p.text)
-	case p.kind == user && strings.IndexByte(p.text, 0) >= 0:
+	case p.kind == kindUser && strings.IndexByte(p.text, 0) >= 0:
 		return fmt.Errorf("user-defined %q holds a NUL", p.text)
-	case p.kind == bytes:
+	case p.kind == kindByte:
 		if _, ok := byteOf(p.text); !ok {
 			return fmt.Errorf("byte piece %q is not of the form <0xNN>", p.text)
 		}
@@ -200,11 +200,11 @@ func (m *model) check() error {
 		}
 		byText[p.text] = id
 		switch p.kind {
-		case unknown:
+		case kindUnknown:
 			unknowns++
-		case bytes:
+		case kindByte:
 			byteCount++
-		case user:
+		case kindUser:
 			userBytes += len(p.text)
 		}
 	}

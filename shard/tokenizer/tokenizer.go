@@ -26,7 +26,6 @@ type Tokenizer struct {
 	norm       *normalizer
 	unk        uint32
 	byteIDs    []uint32 // by byte; nil without byte fallback
-	splits     bool     // some pieces are unused, and have to be split again
 	special    denied   // pieces that Encode must not give
 	silent     denied   // pieces that an answer is printed without: unknown, bos, eos, pad
 	unkSurface string
@@ -64,18 +63,17 @@ func Load(raw []byte) (*Tokenizer, error) {
 func (t *Tokenizer) add(id uint32, p piece, m *model) {
 	t.special[id] = isSpecial(p.text)
 	switch p.kind {
-	case unknown:
+	case kindUnknown:
 		t.unk = id
 		t.silent[id] = true
-	case control:
+	case kindControl:
 		t.silent[id] = p.text == m.bos || p.text == m.eos || p.text == m.pad
-	case bytes:
+	case kindByte:
 		b, _ := byteOf(p.text)
 		t.byteIDs[b] = id
-	case normal, user, unused:
+	case kindNormal, kindUser, kindUnused:
 		t.ids[p.text] = id
 		t.longest = max(t.longest, len(p.text))
-		t.splits = t.splits || p.kind == unused
 	}
 }
 
@@ -113,7 +111,7 @@ func (t *Tokenizer) Reserve(ids ...uint32) (*Tokenizer, error) {
 		if int64(id) >= int64(len(t.pieces)) {
 			continue
 		}
-		if k := t.pieces[id].kind; k == bytes || k == unknown {
+		if k := t.pieces[id].kind; k == kindByte || k == kindUnknown {
 			return nil, fmt.Errorf("token %d (%s) cannot mark a role: any text may contain it", id, t.pieces[id].text)
 		}
 		missing = missing || !t.special[id]

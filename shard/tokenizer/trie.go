@@ -16,7 +16,7 @@ type edge struct {
 func newTrie(pieces []piece) *trie {
 	t := &trie{edges: map[edge]int32{}, ids: []int32{-1}}
 	for id, p := range pieces {
-		if p.kind != user {
+		if p.kind != kindUser {
 			continue
 		}
 		node := t.step(&t.root[p.text[0]])
