@@ -24,7 +24,8 @@ type Session struct {
 	promised  int // tokens of cache
 	streams   int // of the owner
 	goneSince time.Time
-	used      time.Time
+	used      time.Time // when it last did anything
+	stepped   time.Time // when its last step was done
 	running   bool
 	pending   *protocol.Open // waits for the running step
 	closed    bool
@@ -226,7 +227,7 @@ func (s *Session) History(n int) []uint32 { return s.history[:n:n] }
 // Finish records a computed step and lets a waiting Open take effect.
 func (s *Session) Finish(now time.Time, in Input, rows kernels.Rows) {
 	s.running = false
-	s.used = now
+	s.used, s.stepped = now, now
 	if s.closed {
 		return
 	}

@@ -169,6 +169,16 @@ func (t *Table) Expire(now time.Time) int {
 	return before - len(t.sessions)
 }
 
+// Active says whether a session has had a step since then, or has one that runs.
+func (t *Table) Active(since time.Time) bool {
+	for _, s := range t.sessions {
+		if s.running || s.stepped.After(since) {
+			return true
+		}
+	}
+	return false
+}
+
 // TakeDropped gives the sessions that were forgotten since the last call, whose caches are now the caller's to free
 // before it computes the next step.
 func (t *Table) TakeDropped() []*Session {

@@ -1,0 +1,62 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// Config is what a volunteer decides about a node. DefaultConfig fills in all but Model.
+type Config struct {
+	// Model is what the shard was loaded from: peers ask for its manifest and tokenizer. Required.
+	Model *store.Model
+	// Nick is shown to others beside the peer's id. At most 64 bytes; default none.
+	Nick string
+	// NetRate is the upload that the node may use, in bytes/s, as it stands in the offer. Default 0: not said.
+	NetRate uint64
+
+	// Sessions and SessionsPerPeer bound what is open at once, in all (default 256) and of one peer (default 64). An
+	// open beyond it is refused as busy.
+	Sessions, SessionsPerPeer int
+	// Idle is after how long without a step a session is forgotten. Default 5 minutes. The client replays then.
+	Idle time.Duration
+	// DrainFor is how long Run, once its context has ended, goes on answering sessions in the midst of an answer.
+	// Default 5 s. A further wait would outlast a user's patience with Ctrl-C.
+	DrainFor time.Duration
+
+	// Ready is called once, when requests are accepted and the node has been announced. Default: nobody is told.
+	Ready func()
+	// Log gets what a volunteer may want to know. Default slog.Default().
+	Log *slog.Logger
+}
+
+// DefaultConfig is the config of a node that serves model.
+func DefaultConfig(model *store.Model) Config {
+	return Config{
+		Model: model, Sessions: 256, SessionsPerPeer: 64, Idle: 5 * time.Minute, DrainFor: drainFor,
+		Ready: func() {}, Log: slog.Default(),
+	}
+}
+
+// Validate reports all faults at once.
+func (c Config) Validate() error {
+	var errs []error
+	check := func(ok bool, format string, args ...any) {
+		if !ok {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	check(c.Model != nil, "no model")
+	check(len(c.Nick) <= maxNick, "the nick has %d bytes, at most %d are allowed", len(c.Nick), maxNick)
+	check(c.NetRate <= maxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(maxNetRate))
+	check(c.Sessions > 0, "%d sessions: want at least 1", c.Sessions)
+	check(c.SessionsPerPeer > 0, "%d sessions for each peer: want at least 1", c.SessionsPerPeer)
+	check(c.Idle > 0, "sessions are forgotten after %v: want more than 0", c.Idle)
+	check(c.DrainFor >= 0, "draining takes %v: want 0 or more", c.DrainFor)
+	check(c.Ready != nil, "no function to call when ready")
+	check(c.Log != nil, "no log")
+	return errors.Join(errs...)
+}

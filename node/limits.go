@@ -1,0 +1,52 @@
+package node
+
+import "time"
+
+const (
+	// stepsInFlight is what a session may have waiting or running: one that runs, and the next chunk of a long prompt
+	// on its way meanwhile.
+	stepsInFlight = 2
+	// batchRows bounds the tokens of one pass: one full chunk, or the steps of 512 sessions that decode.
+	batchRows = 512
+	// logitRows is how many rows of logits are made and sent at once (protocol.MaxResultRows): 8 x 125,696 x 4 bytes
+	// = 4.0 MB.
+	logitRows = 8
+
+	// streamsPerPeer stays below the 256 that QUIC allows on a connection, so that the directory still gets through.
+	streamsPerPeer = 192
+
+	// frameTimeout is what a frame may take once it has begun: 5.2 MB, the largest of the 13B, at 1 Mbit/s are 42 s.
+	frameTimeout = time.Minute
+	// helloTimeout is how long a stream may stand open before its session is opened.
+	helloTimeout = 30 * time.Second
+	// writeTimeout is what an answer may take: 4.0 MB at 1 Mbit/s are 32 s.
+	writeTimeout = time.Minute
+	// heartbeatEvery is how often a client hears of a step that waits or runs.
+	heartbeatEvery = time.Second
+	// reapEvery is how often idle sessions are looked for.
+	reapEvery = time.Second
+
+	// announceEvery is a third of an offer's life of 24 s: two renewals may be lost.
+	announceEvery = 8 * time.Second
+
+	// drainQuiet is after how long without a step a session is not in the midst of an answer any more: a token takes
+	// its turn through the chain in less, on all but the slowest.
+	drainQuiet = time.Second
+	// drainPoll is how often a draining node looks whether it is done.
+	drainPoll = 20 * time.Millisecond
+	// drainFor is the default of Config.DrainFor.
+	drainFor = 5 * time.Second
+
+	// measureFor is the time that the self-test gives each of its two measurements, if one token takes less.
+	measureFor = 200 * time.Millisecond
+	// measureRows is the prompt that prefill is measured with: long enough for the weights to be read once for many.
+	measureRows = 64
+
+	// maxRate and maxNetRate are the largest speeds that an offer may state (protocol): tokens/s through a layer, and
+	// bytes/s.
+	maxRate    = 1 << 30
+	maxNetRate = 1 << 40
+
+	// maxNick bounds the name that a volunteer gives a node, as protocol does.
+	maxNick = 64
+)
