@@ -1,0 +1,227 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// errNotServing is a promise of the caller's broken.
+var errNotServing = errors.New("announce: this directory was not made for serving")
+
+// Announce tells the swarm what this process serves, and renews it each 8 s until Withdraw or Close. Version, Peer,
+// Sequence and LifeMS of o are set here, and Addrs if there are none. It returns when everyone who is to be told has
+// been asked; it is an error if there are such peers and none took the offer, which is renewed all the same. Called again,
+// it replaces the offer.
+func (d *Directory) Announce(ctx context.Context, o protocol.Offer) error {
+	if d.server == nil {
+		return errNotServing
+	}
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if err := d.send(ctx, o, offerLife); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	return nil
+}
+
+// Update changes what the next renewal says, for numbers that move all the time: load, free cache.
+func (d *Directory) Update(change func(o *protocol.Offer)) {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.own != nil {
+		change(d.own)
+	}
+}
+
+// Withdraw tells the swarm that this process leaves: its last offer says so and lives 5 s. Without an announcement it
+// does nothing.
+func (d *Directory) Withdraw(ctx context.Context) error {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.own == nil {
+		return nil
+	}
+	o := *d.own
+	o.State = protocol.Leaving
+	err := d.send(ctx, o, leavingLife)
+	d.own = nil
+	if err != nil {
+		return fmt.Errorf("withdraw: %w", err)
+	}
+	return nil
+}
+
+// send seals an offer, keeps it, and puts it to everyone who is to be told. The caller holds announcing.
+func (d *Directory) send(ctx context.Context, o protocol.Offer, life time.Duration) error {
+	now := time.Now()
+	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), d.earlier.Load()+1)
+	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
+	kept := o
+	if len(o.Addrs) == 0 {
+		o.Addrs = offerAddrs(d.host.Addrs())
+	}
+	sealed, err := protocol.Seal(o, d.host.Peerstore().PrivKey(d.host.ID()))
+	if err != nil {
+		return err
+	}
+	if _, err := d.book.add(&o, sealed, 0, now); err != nil {
+		return err
+	}
+	d.own = &kept
+	d.nudge()
+	return d.put(ctx, o.Model, sealed)
+}
+
+// nudge lets the renewal count its 8 s from now.
+func (d *Directory) nudge() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// put hands an offer to the model's keepers, to the peers that were joined, and to all that are known while they are few:
+// so a client that asks any of them sees it at once.
+func (d *Directory) put(ctx context.Context, model protocol.ModelID, sealed []byte) error {
+	keepers := d.keepers.of(ctx, model)
+	targets := d.others(slices.Concat(keepers, d.joinedIDs(), d.neighbours()))
+	var mu sync.Mutex // guards faults
+	var faults []string
+	each(targets, func(id peer.ID) {
+		err := d.putTo(ctx, id, sealed)
+		if err == nil {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		faults = append(faults, err.Error())
+		if slices.Contains(keepers, id) {
+			d.keepers.stale(model)
+		}
+	})
+	if len(targets) > 0 && len(faults) == len(targets) {
+		return errors.New(strings.Join(faults, "; "))
+	}
+	return nil
+}
+
+func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Put{Offer: sealed})
+	if err != nil {
+		return err
+	}
+	if _, ok := answer.(protocol.PutDone); !ok {
+		return fmt.Errorf("peer %s: it answers with %T", id, answer)
+	}
+	d.record.worked(id, rtt)
+	return nil
+}
+
+// neighbours returns the peers with a live offer of any model, if they are few.
+func (d *Directory) neighbours() []peer.ID {
+	known := d.Known(protocol.ModelID{})
+	if len(known) > smallSwarm {
+		return nil
+	}
+	var all []peer.ID
+	for _, s := range known {
+		if s.Offer.State != protocol.Leaving {
+			all = append(all, s.Offer.Peer)
+		}
+	}
+	return all
+}
+
+// run renews the own offer and reads what others know, until Close.
+func (d *Directory) run() {
+	renew := time.NewTimer(jitter(renewEvery))
+	defer renew.Stop()
+	reread := time.NewTicker(rereadEvery)
+	defer reread.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-d.wake:
+			renew.Reset(jitter(renewEvery))
+		case <-renew.C:
+			d.renew()
+			renew.Reset(jitter(renewEvery))
+		case <-reread.C:
+			d.reread()
+		}
+	}
+}
+
+// renew sends the own offer again. A renewal that nobody took is tried again in 8 s; three fit into an offer's life.
+func (d *Directory) renew() {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.own != nil {
+		_ = d.send(d.ctx, *d.own, offerLife)
+	}
+}
+
+// reread asks one keeper of the own model, or anyone else who is known, what it knows. Who does not answer is asked again
+// another time.
+func (d *Directory) reread() {
+	model := d.ownModel()
+	peers := d.others(slices.Concat(d.keepers.known(model), d.joinedIDs(), d.neighbours()))
+	if len(peers) > 0 {
+		_ = d.question(d.ctx, peers[rand.IntN(len(peers))], protocol.List{Model: model, Limit: protocol.MaxListOffers}, nil)
+	}
+}
+
+func (d *Directory) ownModel() protocol.ModelID {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	if d.own == nil {
+		return protocol.ModelID{}
+	}
+	return d.own.Model
+}
+
+// jitter is t, up to a tenth more or less.
+func jitter(t time.Duration) time.Duration {
+	return t - t/10 + rand.N(t/5)
+}
+
+// offerAddrs chooses the addresses for an offer: public ones first, then private, then loopback, TCP first in each.
+func offerAddrs(addrs []ma.Multiaddr) []string {
+	rank := func(a ma.Multiaddr) int {
+		n := 0
+		switch {
+		case manet.IsIPLoopback(a):
+			n = 4
+		case !manet.IsPublicAddr(a):
+			n = 2
+		}
+		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
+			n++
+		}
+		return n
+	}
+	sorted := slices.Clone(addrs)
+	slices.SortStableFunc(sorted, func(a, b ma.Multiaddr) int { return rank(a) - rank(b) })
+	var out []string
+	for _, a := range sorted {
+		if len(out) < protocol.MaxAddrs && len(a.Bytes()) <= protocol.MaxAddrBytes {
+			out = append(out, a.String())
+		}
+	}
+	return out
+}

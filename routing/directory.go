@@ -1,0 +1,334 @@
+// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host, keeps the directory
+// of signed offers, fetches what describes a model, and plans chains.
+//
+// Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
+// [Directory] does the talking. A Directory is safe for concurrent use; the slices it returns belong to the caller.
+// Weights, the streams of inference and text are never in here.
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	dht "github.com/libp2p/go-libp2p-kad-dht"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/peerstore"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// DirectoryConfig says how a process takes part in the directory.
+type DirectoryConfig struct {
+	// Serving processes join the DHT, keep offers for others and answer questions. Others only ask.
+	Serving bool
+}
+
+// Directory is this process's view of who serves what. Make it with NewDirectory, and close it before its host.
+type Directory struct {
+	host    host.Host
+	book    *book
+	record  *record
+	dht     *dht.IpfsDHT // nil if not serving, as server
+	server  *server
+	keepers *keepers
+
+	ctx    context.Context // ends at Close
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+
+	mu     sync.Mutex
+	joined []peer.AddrInfo // guarded by mu
+
+	announcing sync.Mutex // one offer at a time is made and sent
+	own        *protocol.Offer
+	sequence   uint64
+	earlier    atomic.Uint64 // sequence of an offer that this identity made before this process
+	wake       chan struct{} // the renewal is due anew
+}
+
+// NewDirectory starts the directory over a host. ctx bounds the start alone.
+func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
+	d := &Directory{host: h, book: newBook(), record: newRecord(), wake: make(chan struct{}, 1)}
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if !cfg.Serving {
+		return d, nil
+	}
+	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dht.ModeServer), dht.DisableValues(), dht.DisableProviders(),
+		dht.BootstrapPeersFunc(d.joinedPeers))
+	if err != nil {
+		d.cancel()
+		return nil, fmt.Errorf("start the directory: %w", err)
+	}
+	d.dht = kad
+	d.keepers = newKeepers(kad.GetClosestPeers)
+	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
+	d.done.Go(d.run)
+	return d, nil
+}
+
+// Close takes this process's offer back as far as others can still be told, ends everything that the directory started,
+// and waits for it.
+func (d *Directory) Close() error {
+	d.cancel() // a renewal under way gives up
+	d.done.Wait()
+	if d.server == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	_ = d.Withdraw(ctx) // when a whole swarm ends, nobody is left to be told
+	d.server.close()
+	if err := d.dht.Close(); err != nil {
+		return fmt.Errorf("close the directory: %w", err)
+	}
+	return nil
+}
+
+// Join connects to peers of a swarm, by addresses that users hand to each other, and asks them for offers. One that
+// answers is enough; if none does, the error has one reason for each address.
+func (d *Directory) Join(ctx context.Context, peers []peer.AddrInfo) error {
+	peers = peers[:min(len(peers), maxJoined)]
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	reasons := make([]error, len(peers))
+	var all sync.WaitGroup
+	for i, p := range peers {
+		all.Go(func() { reasons[i] = d.connect(ctx, p) })
+	}
+	all.Wait()
+	var joined []peer.AddrInfo
+	var faults []string
+	for i, p := range peers {
+		if reasons[i] == nil {
+			joined = append(joined, p)
+		} else {
+			faults = append(faults, reasons[i].Error())
+		}
+	}
+	if len(joined) == 0 && len(peers) > 0 {
+		return errors.New(strings.Join(faults, "; "))
+	}
+	d.addJoined(joined)
+	if _, err := d.askAll(ctx, protocol.ModelID{}, ids(joined)); err != nil {
+		return fmt.Errorf("join: connected, but no directory answers: %w", err)
+	}
+	return nil
+}
+
+// connect dials a peer that a user named.
+func (d *Directory) connect(ctx context.Context, p peer.AddrInfo) error {
+	name := "/p2p/" + p.ID.String()
+	if len(p.Addrs) > 0 {
+		name = p.Addrs[0].String() + name
+	}
+	if p.ID == d.host.ID() {
+		return fmt.Errorf("join %s: this is the peer itself", name)
+	}
+	if err := d.host.Connect(ctx, p); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("it did not answer in time: is it running, and is its swarm key the same?")
+		}
+		return fmt.Errorf("join %s: no answer: %w", name, oneLine(err))
+	}
+	d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
+	d.host.ConnManager().Protect(p.ID, "baichuan.joined")
+	return nil
+}
+
+// addJoined remembers whom to ask first.
+func (d *Directory) addJoined(peers []peer.AddrInfo) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range peers {
+		if len(d.joined) < maxJoined && !slices.ContainsFunc(d.joined, func(j peer.AddrInfo) bool { return j.ID == p.ID }) {
+			d.joined = append(d.joined, p)
+		}
+	}
+}
+
+// joinedPeers returns the peers that were joined.
+func (d *Directory) joinedPeers() []peer.AddrInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.joined)
+}
+
+func (d *Directory) joinedIDs() []peer.ID { return ids(d.joinedPeers()) }
+
+// Offers asks the swarm who serves a model, or any model for the zero id: the peers that were joined, then those that
+// they hint at. It returns all that is known then, sorted by peer. It is an error if nobody answers and nothing is known.
+func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen, error) {
+	first := d.joinedIDs()
+	if d.keepers != nil {
+		first = append(first, d.keepers.known(model)...)
+	}
+	if len(first) == 0 {
+		first = ids(d.dialables(d.Known(model)))
+	}
+	hints, err := d.askAll(ctx, model, first)
+	if len(hints) > 0 {
+		_, _ = d.askAll(ctx, model, ids(hints)) // a help: without it what they would add is missing, no more
+	}
+	known := d.Known(model)
+	if err != nil && len(known) == 0 {
+		return nil, fmt.Errorf("ask for offers: %w", err)
+	}
+	return known, ctx.Err()
+}
+
+// Known returns what is known of a model, or of any for the zero id, without asking anybody; sorted by peer.
+func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
+
+// dialables returns how to reach the peers of offers.
+func (d *Directory) dialables(seen []Seen) []peer.AddrInfo {
+	var all []peer.AddrInfo
+	for _, s := range seen {
+		all = append(all, s.Offer.Dialable())
+	}
+	return all
+}
+
+// ReportFailure says that a peer did not do what it offered: it is banned for 15 s, each time twice as long, up to 10
+// minutes. Measures tells.
+func (d *Directory) ReportFailure(id peer.ID) { d.record.failed(id, time.Now()) }
+
+// ReportSuccess says that a peer did its work: its ban ends. rtt is the time there and back if it was measured, or 0.
+func (d *Directory) ReportSuccess(id peer.ID, rtt time.Duration) { d.record.worked(id, rtt) }
+
+// Measures returns the round trips and bans of all peers, for Plan.
+func (d *Directory) Measures() Measures { return d.record.measures(time.Now()) }
+
+// Probe measures the round trip to peers side by side, by asking each for its own offer. A peer that does not answer is
+// reported as failed. It returns when all have answered or ctx ends.
+func (d *Directory) Probe(ctx context.Context, peers []peer.ID) {
+	each(peers, func(id peer.ID) {
+		if err := d.question(ctx, id, protocol.Info{}, nil); err != nil && ctx.Err() == nil {
+			d.ReportFailure(id)
+		}
+	})
+}
+
+// askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once
+// one has answered, the others have half a second more. The error, if none answered, has one reason for each.
+func (d *Directory) askAll(ctx context.Context, model protocol.ModelID, peers []peer.ID) (hints []peer.AddrInfo, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	peers = d.others(peers)
+	var mu sync.Mutex // guards the following
+	var faults []string
+	answered := false
+	var grace *time.Timer
+	each(peers, func(id peer.ID) {
+		var told []peer.AddrInfo
+		err := d.question(ctx, id, protocol.List{Model: model, Limit: protocol.MaxListOffers}, &told)
+		mu.Lock()
+		defer mu.Unlock()
+		if err != nil {
+			faults = append(faults, err.Error())
+			return
+		}
+		if !answered {
+			answered = true
+			grace = time.AfterFunc(stragglerGrace, cancel)
+		}
+		hints = append(hints, told...)
+	})
+	if !answered {
+		if len(peers) == 0 {
+			return nil, errors.New("no peer is known")
+		}
+		return nil, errors.New(strings.Join(faults, "; "))
+	}
+	grace.Stop()
+	hints = slices.DeleteFunc(hints, func(h peer.AddrInfo) bool { return slices.Contains(peers, h.ID) })
+	return hints[:min(len(hints), maxAsked)], nil
+}
+
+// question asks one peer, and learns from the offers in its answer.
+func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]peer.AddrInfo) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, msg)
+	if err != nil {
+		return err
+	}
+	offers, ok := answer.(protocol.Offers)
+	if !ok {
+		return fmt.Errorf("peer %s: it answers with %T", id, answer)
+	}
+	d.record.worked(id, rtt)
+	now := time.Now()
+	for i, sealed := range offers.Sealed {
+		d.learn(sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now)
+	}
+	if hints != nil {
+		for _, h := range offers.Hints {
+			d.meet(h.ID, h.Addrs)
+		}
+		*hints = offers.Hints
+	}
+	return nil
+}
+
+// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better.
+func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
+	o, err := protocol.Unseal(sealed)
+	if err != nil {
+		return
+	}
+	if o.Peer == d.host.ID() {
+		d.earlier.Store(max(d.earlier.Load(), o.Sequence))
+		return
+	}
+	if news, err := d.book.add(o, sealed, age, now); err == nil && news {
+		d.meet(o.Peer, o.Dialable().Addrs)
+	}
+}
+
+// meet keeps a peer's addresses for a while, so that it can be called by its id.
+func (d *Directory) meet(id peer.ID, addrs []ma.Multiaddr) {
+	if id != d.host.ID() {
+		d.host.Peerstore().AddAddrs(id, addrs, addrsKept)
+	}
+}
+
+// others returns peers without repeats and without this one.
+func (d *Directory) others(peers []peer.ID) (out []peer.ID) {
+	for _, id := range peers {
+		if id != d.host.ID() && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// ids returns the peers of address books.
+func ids(peers []peer.AddrInfo) []peer.ID {
+	out := make([]peer.ID, len(peers))
+	for i, p := range peers {
+		out[i] = p.ID
+	}
+	return out
+}
+
+// each calls do for all peers, at most maxAsked at the same time, and waits.
+func each(peers []peer.ID, do func(peer.ID)) {
+	slots := make(chan struct{}, maxAsked)
+	var all sync.WaitGroup
+	for _, id := range peers {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			do(id)
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,145 @@
+package routing
+
+import (
+	"fmt"
+	"io"
+	"net/netip"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	"github.com/libp2p/go-libp2p/x/rate"
+
+	wire "github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// kadID is the protocol of our own DHT, never the public one.
+const (
+	kadPrefix = protocol.ID("/baichuan")
+	kadID     = kadPrefix + "/kad/1.0.0"
+)
+
+// HostConfig says how a process takes part in a swarm.
+type HostConfig struct {
+	// Key is the process's identity. Nil: a fresh one, as clients have it.
+	Key crypto.PrivKey
+
+	// Listen is the addresses to listen on, for example /ip4/0.0.0.0/tcp/4001. None: the process only dials.
+	Listen []string
+
+	// SwarmKey closes the swarm to all who don't have it. It works over TCP alone: QUIC addresses in Listen are refused
+	// with it. Nil: an open swarm.
+	SwarmKey pnet.PSK
+}
+
+// NewHost starts a libp2p host as our peers need it: TCP and QUIC, TLS and Noise, and limits under which many
+// sessions of one home fit while no stranger takes everything. The caller closes it.
+func NewHost(cfg HostConfig) (host.Host, error) {
+	resources, err := newResources()
+	if err != nil {
+		return nil, err
+	}
+	conns, err := connmgr.NewConnManager(connsLow, connsHigh, connmgr.WithGracePeriod(connsGrace))
+	if err != nil {
+		resources.Close()
+		return nil, fmt.Errorf("start the network: connection manager: %w", err)
+	}
+	h, err := libp2p.New(append(hostOptions(cfg), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
+	if err != nil {
+		conns.Close()
+		resources.Close()
+		return nil, fmt.Errorf("start the network: %w", err)
+	}
+	return h, nil
+}
+
+// hostOptions is all that we ask of libp2p, in one place. Reachability behind a NAT (port mapping, relays, hole
+// punching) belongs here as well.
+func hostOptions(cfg HostConfig) []libp2p.Option {
+	mux := *yamux.DefaultTransport
+	mux.InitialStreamWindowSize = yamuxWindow
+	mux.EnableKeepAlive = true
+	mux.KeepAliveInterval = yamuxAlive // a stopped process is noticed after 10 s instead of 40
+	mux.ConnectionWriteTimeout = yamuxAlive
+	opts := []libp2p.Option{
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, &mux),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.UserAgent("baichuan-node"),
+	}
+	if cfg.Key != nil {
+		opts = append(opts, libp2p.Identity(cfg.Key))
+	}
+	if cfg.SwarmKey != nil {
+		opts = append(opts, libp2p.PrivateNetwork(cfg.SwarmKey))
+	} else {
+		opts = append(opts, libp2p.Transport(quic.NewTransport))
+	}
+	if len(cfg.Listen) == 0 {
+		return append(opts, libp2p.NoListenAddrs)
+	}
+	return append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
+}
+
+// newResources makes the resource manager: libp2p's own limits scaled by this machine's memory, with ours where its are
+// known to be too small.
+func newResources() (network.ResourceManager, error) {
+	limits := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&limits)
+	system := &limits.SystemBaseLimit
+	system.Conns, system.ConnsInbound, system.ConnsOutbound = systemConns, systemConns, systemConns
+	system.Streams, system.StreamsInbound, system.StreamsOutbound = systemStreams, systemStreams, systemStreams
+	each := &limits.PeerBaseLimit
+	each.Streams, each.StreamsInbound, each.StreamsOutbound = peerStreams, peerStreams, peerStreams
+	for _, id := range []protocol.ID{wire.SessionID, wire.DirectoryID, wire.PartsID, kadID} {
+		limits.AddProtocolLimit(id, rcmgr.BaseLimit{Streams: 2 * protocolStreams, StreamsInbound: protocolStreams,
+			StreamsOutbound: protocolStreams, Memory: protocolMemory}, rcmgr.BaseLimitIncrease{})
+		limits.AddProtocolPeerLimit(id, rcmgr.BaseLimit{Streams: 2 * protocolPeerStreams, StreamsInbound: protocolPeerStreams,
+			StreamsOutbound: protocolPeerStreams, Memory: protocolMemory / 2}, rcmgr.BaseLimitIncrease{})
+	}
+	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rcmgr.WithMetricsDisabled(),
+		rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{{ConnCount: subnetConns, PrefixLength: 32}},
+			[]rcmgr.ConnLimitPerSubnet{{ConnCount: subnetConns, PrefixLength: 56}}),
+		rcmgr.WithConnRateLimiters(newConnLimiter()))
+	if err != nil {
+		return nil, fmt.Errorf("start the network: resource limits: %w", err)
+	}
+	return m, nil
+}
+
+// newConnLimiter bounds how often one address connects. Loopback is exempt: a whole swarm may live on one machine.
+func newConnLimiter() *rate.Limiter {
+	limit := rate.Limit{RPS: connRate, Burst: connBurst}
+	return &rate.Limiter{
+		NetworkPrefixLimits: []rate.PrefixLimit{{Prefix: netip.MustParsePrefix("127.0.0.0/8")},
+			{Prefix: netip.MustParsePrefix("::1/128")}},
+		SubnetRateLimiter: rate.SubnetLimiter{
+			IPv4SubnetLimits: []rate.SubnetLimit{{PrefixLength: 32, Limit: limit}},
+			IPv6SubnetLimits: []rate.SubnetLimit{{PrefixLength: 56, Limit: limit}},
+			GracePeriod:      time.Minute,
+		},
+	}
+}
+
+// ReadSwarmKey reads a private swarm's key in its standard form: /key/swarm/psk/1.0.0/, /base16/, 64 hex digits.
+func ReadSwarmKey(r io.Reader) (pnet.PSK, error) {
+	key, err := pnet.DecodeV1PSK(io.LimitReader(r, maxKeyBytes))
+	if err != nil {
+		return nil, fmt.Errorf("read the swarm key: %w", err)
+	}
+	return key, nil
+}

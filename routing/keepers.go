@@ -1,0 +1,109 @@
+package routing
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// keepers finds and remembers the peers that keep a model's offers: those nearest to the model's key in the DHT.
+type keepers struct {
+	nearest func(ctx context.Context, key string) ([]peer.ID, error)
+	looking sync.Mutex // one lookup at a time: strangers' questions can't start more
+
+	mu     sync.Mutex
+	models map[protocol.ModelID]keeping // guarded by mu
+}
+
+// keeping is one model's keepers and when they were looked up.
+type keeping struct {
+	peers []peer.ID
+	since time.Time
+}
+
+func newKeepers(nearest func(context.Context, string) ([]peer.ID, error)) *keepers {
+	return &keepers{nearest: nearest, models: map[protocol.ModelID]keeping{}}
+}
+
+// keeperKey is where a model's offers are kept. Bucket 0 is all there is until a key is split.
+func keeperKey(model protocol.ModelID) string {
+	sum := sha256.Sum256([]byte(fmt.Sprintf("bcswarm/1/%s/0", model)))
+	return string(sum[:])
+}
+
+// known returns the remembered keepers of a model.
+func (k *keepers) known(model protocol.ModelID) []peer.ID {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.models[model].peers)
+}
+
+// of returns the keepers of a model, looked up if that was not done within 5 minutes. In a swarm of one there are none.
+func (k *keepers) of(ctx context.Context, model protocol.ModelID) []peer.ID {
+	if found, fresh := k.fresh(model); fresh {
+		return found
+	}
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	return k.lookUp(ctx, model, lookupTimeout)
+}
+
+// ofNow is of for a stranger's question: it looks for a moment, and if a lookup is under way it answers what is known.
+func (k *keepers) ofNow(ctx context.Context, model protocol.ModelID) []peer.ID {
+	found, fresh := k.fresh(model)
+	if fresh || !k.looking.TryLock() {
+		return found
+	}
+	defer k.looking.Unlock()
+	return k.lookUp(ctx, model, hintTimeout)
+}
+
+// fresh returns the remembered keepers, and whether they need no lookup.
+func (k *keepers) fresh(model protocol.ModelID) ([]peer.ID, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found, ok := k.models[model]
+	return slices.Clone(found.peers), ok && time.Since(found.since) < keepersFresh
+}
+
+// lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used but not remembered, and finding
+// nobody is no news worth keeping.
+func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time.Duration) []peer.ID {
+	if found, fresh := k.fresh(model); fresh { // by whom we waited for
+		return found
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	near, err := k.nearest(ctx, keeperKey(model))
+	if len(near) == 0 {
+		return k.known(model)
+	}
+	near = near[:min(len(near), keeperCount)]
+	if err != nil {
+		return near
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.models) >= maxKeptModels {
+		clear(k.models)
+	}
+	k.models[model] = keeping{peers: near, since: time.Now()}
+	return slices.Clone(near)
+}
+
+// stale makes the next call of of look up anew.
+func (k *keepers) stale(model protocol.ModelID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if found, ok := k.models[model]; ok {
+		found.since = time.Time{}
+		k.models[model] = found
+	}
+}

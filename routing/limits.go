@@ -1,0 +1,84 @@
+package routing
+
+import "time"
+
+// Times of the directory. They are relative to this process's monotonic clock: no peer's wall clock is believed.
+const (
+	offerLife    = 24 * time.Second // three renewals: two lost ones are survived
+	leavingLife  = 5 * time.Second
+	renewEvery   = 8 * time.Second // +-10 %, so that nodes started together drift apart
+	rereadEvery  = 15 * time.Second
+	keepersFresh = 5 * time.Minute
+	rememberFor  = 10 * time.Minute // of (peer, sequence) behind an offer's end, so that nothing dead is revived
+	leastAge     = time.Second      // of an offer that another relays
+	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
+
+	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
+	requestTimeout = 3 * time.Second // one question to one peer, dialling included
+	lookupTimeout  = 3 * time.Second
+	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
+	streamTimeout  = 10 * time.Second // of a stream that a stranger opened
+	stragglerGrace = 500 * time.Millisecond
+	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
+	closeTimeout   = time.Second      // of the last words at Close
+)
+
+// Numbers of the directory.
+const (
+	keeperCount = 5
+	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
+	maxJoined   = 32
+	maxAsked    = 16 // peers asked at the same time
+
+	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
+	// = 12 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
+	maxOffers      = 4096
+	maxModelOffers = 1024
+	maxRemembered  = 16384
+
+	maxKeptModels = 64 // models whose keepers are remembered
+
+	// Streams from strangers at the same time: each may hold 1 MiB of a list or of a blob.
+	maxStreams     = 64
+	maxPeerStreams = 8
+
+	maxMeasured = 4096 // peers with a round trip or a ban
+	banFirst    = 15 * time.Second
+	banMost     = 10 * time.Minute
+
+	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
+)
+
+// MaxManifestBytes and MaxTokenizerBytes bound what a client takes from a stranger before it knows the model. The 13B's
+// manifest has some 200 KB, its tokenizer.model 2.0 MB.
+const (
+	MaxManifestBytes  = 4 << 20
+	MaxTokenizerBytes = 16 << 20
+)
+
+// Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
+// 9th connection from one address, which is every home behind a NAT.
+const (
+	protocolStreams     = 4096
+	protocolPeerStreams = 512
+	peerStreams         = 1024
+	systemStreams       = 16384
+	systemConns         = 1024 // some 100 KB each with their buffers: 100 MB
+	subnetConns         = 64   // per IPv4 address or IPv6 /56
+	connRate            = 4    // new connections per second, address and burst of 64
+	connBurst           = 64
+	protocolMemory      = 512 << 20 // 64 streams with a push of 5.2 MB under way, and room
+
+	connsLow   = 192 // the connection manager trims from High down to Low, sparing what is protected
+	connsHigh  = 384
+	connsGrace = 30 * time.Second
+
+	yamuxWindow = 1 << 20 // a cold MiB at 40 ms arrives after 126 ms instead of 171
+	yamuxAlive  = 5 * time.Second
+)
+
+// maxIdentities is how many serve processes of one home find an identity of their own.
+const maxIdentities = 64
+
+// maxKeyBytes bounds an identity file; an Ed25519 key has 68 bytes.
+const maxKeyBytes = 4 << 10
