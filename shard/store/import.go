@@ -35,7 +35,7 @@ type ImportOptions struct {
 // anything is written; an import that fails or is cancelled leaves nothing behind. The same weights, configuration and
 // tokenizer give the same id, whatever files they came in and whatever machine imports them.
 //
-// It holds some 10 MiB per core, at most 16 of them, however large the model is.
+// It holds some 8 MiB per core, for at most 16 of them, however large the model is.
 func Import(ctx context.Context, s *Store, c *checkpoint.Checkpoint, o ImportOptions) (*Model, error) {
 	o, err := o.withDefaults(c)
 	if err != nil {

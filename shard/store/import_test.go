@@ -92,7 +92,7 @@ func wantListing(t testing.TB, s *Store, want ...string) {
 }
 
 // These ids are part of the format: whoever changes one of them changes the id of every model there is, and must raise
-// FormatVersion.
+// FormatVersion. Those of the rope model were made a second time by testdata/reference_id.py.
 func TestImport_GivesTheRecordedIDs(t *testing.T) {
 	rope, alibi := tiny(t), tiny(t)
 	alibi.Position, alibi.NormHead, alibi.DType = "alibi", false, synthetic.BF16

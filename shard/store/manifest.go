@@ -130,7 +130,7 @@ func decodeManifest(raw []byte) (*Manifest, error) {
 		Format int `json:"format"`
 	}
 	if err := json.Unmarshal(raw, &version); err != nil {
-		return nil, err
+		return nil, brief(err)
 	}
 	if version.Format != FormatVersion {
 		return nil, fmt.Errorf("its format is %d, this program reads format %d: use a matching version of baichuan-node",
@@ -138,7 +138,7 @@ func decodeManifest(raw []byte) (*Manifest, error) {
 	}
 	m := new(Manifest)
 	if err := json.Unmarshal(raw, m); err != nil {
-		return nil, err
+		return nil, brief(err)
 	}
 	if err := m.Validate(); err != nil {
 		return nil, err
@@ -152,6 +152,9 @@ func decodeManifest(raw []byte) (*Manifest, error) {
 	}
 	return m, nil
 }
+
+// brief cuts what encoding/json says of a stranger's text, which may quote megabytes of it.
+func brief(err error) error { return fmt.Errorf("%.200s", err.Error()) }
 
 // Validate reports the first thing in m that can't be true of a model. After it, every number is inside its limit
 // and the parts are those that the dimensions give.

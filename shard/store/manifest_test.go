@@ -161,6 +161,8 @@ func TestParseManifest_TakesOneSpellingAlone(t *testing.T) {
 		"escaped":             strings.Replace(raw, `"rope"`, `"\u0072ope"`, 1),
 		"float":               strings.Replace(raw, `"layers":2`, `"layers":2.0`, 1),
 		"number too large":    strings.Replace(raw, `"layers":2`, `"layers":99999999999999999999`, 1),
+		"number of megabytes": strings.Replace(raw, `"layers":2`, `"layers":`+strings.Repeat("9", 1<<20), 1),
+		"format of megabytes": strings.Replace(raw, `"format":1`, `"format":`+strings.Repeat("9", 1<<20), 1),
 		"format as text":      strings.Replace(raw, `"format":1`, `"format":"1"`, 1),
 		"empty theta":         strings.Replace(raw, `"theta":"10000"`, `"theta":""`, 1),
 		"null parts":          strings.Replace(raw, `"chunks":[`, `"chunks":null,"chunks":[`, 1),

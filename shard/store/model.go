@@ -71,10 +71,10 @@ func openModel(name string, files fs.FS) (*Model, error) {
 		return nil, err
 	}
 	if err := json.Unmarshal(text, &m.Local); err != nil {
-		return nil, fmt.Errorf("%s: %w", fileLocal, err)
+		return nil, fmt.Errorf("%s: %w", fileLocal, brief(err))
 	}
 	if m.Local.ID != m.ID.String() {
-		return nil, fmt.Errorf("%s has the id %s, %s says %.64s: one of them was changed, import the model again",
+		return nil, fmt.Errorf("%s has the id %s, %s says %.64q: one of them was changed, import the model again",
 			fileManifest, m.ID, fileLocal, m.Local.ID)
 	}
 	for i, part := range m.Local.Parts {

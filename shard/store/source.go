@@ -44,12 +44,32 @@ func checkTensor(c *checkpoint.Checkpoint, name string, t Tensor) error {
 	want := t.shape()
 	info, ok := c.Tensor(name)
 	if !ok {
-		return fmt.Errorf("%s: tensor %q is missing", directory(c), name)
+		return fmt.Errorf("%s: tensor %q is missing", weightFiles(c), name)
+	}
+	if info.DType != checkpoint.F32 && info.DType != checkpoint.F16 && info.DType != checkpoint.BF16 {
+		return fmt.Errorf("%s: tensor %q is of type %s, want F32, F16 or BF16", info.File, name, info.DType)
 	}
 	if !slices.Equal(info.Shape, want) {
 		return fmt.Errorf("%s: tensor %q has the shape %v, config.json makes it %v", info.File, name, info.Shape, want)
 	}
 	return nil
+}
+
+// weightFiles names the files that a tensor was looked for in.
+func weightFiles(c *checkpoint.Checkpoint) string {
+	var files []string
+	for _, info := range c.Tensors() {
+		if !slices.Contains(files, info.File) {
+			files = append(files, info.File)
+		}
+	}
+	switch len(files) {
+	case 0:
+		return "the checkpoint, which holds no tensors"
+	case 1:
+		return files[0]
+	}
+	return fmt.Sprintf("%s and %d more files", files[0], len(files)-1)
 }
 
 // isBuffer tells whether a tensor is one that some files hold beside the weights, and that follows from the

@@ -4,10 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
 )
 
 // pair is a store with two models that differ.
@@ -322,4 +327,67 @@ func TestCheckContent_WantsZeroGaps(t *testing.T) {
 	}
 	data[30] = 1
 	wantOneLine(t, checkContent(p, data))
+}
+
+// TestMain lets the test binary be the process that an import is killed in.
+func TestMain(m *testing.M) {
+	if home := os.Getenv("STORE_TEST_IMPORT"); home != "" {
+		importAndHang(home, os.Getenv("STORE_TEST_SOURCE"))
+	}
+	os.Exit(m.Run())
+}
+
+// importAndHang begins an import, says so, and waits to be killed.
+func importAndHang(home, source string) {
+	s, err1 := Open(home)
+	c, err2 := checkpoint.Open(source)
+	if err := errors.Join(err1, err2); err != nil {
+		panic(err)
+	}
+	Import(context.Background(), s, c, ImportOptions{Name: "victim", Progress: func(stage string, _, _ int64) {
+		if stage == "layer-001" {
+			os.Stdout.WriteString("importing\n")
+			select {}
+		}
+	}})
+}
+
+func TestImport_KilledIsForgottenByTheNext(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "tiny")
+	if err := synthetic.Write(dir, tiny(t)); err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	s, err := Open(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "STORE_TEST_IMPORT="+home, "STORE_TEST_SOURCE="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	if _, err := io.ReadFull(out, make([]byte, len("importing\n"))); err != nil {
+		t.Fatal(err)
+	}
+	// While it lives, it is left alone, and the name is its own.
+	if freed, err := s.Prune(); err != nil || freed != 0 {
+		t.Errorf("pruned %d bytes of a running import, %v", freed, err)
+	}
+	wantOneLine(t, importDir(s, dir, ImportOptions{Name: "Victim"}))
+	wantListing(t, s, ".import-victim", ".lock-victim")
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait()
+	if err := importDir(s, dir, ImportOptions{Name: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	wantListing(t, s, "other")
 }
