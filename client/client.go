@@ -1,0 +1,170 @@
+// Package client asks a swarm, or one process, to answer: a conversation that goes on when its peers do not.
+//
+// A [Conversation] knows text, tokens and where an answer ends; it runs over a [Stepper], which computes: the chain of a
+// swarm ([Client.NewSession]), or a whole model in this process (client/local). Both give the same bits, so an answer
+// depends on the prompt, the options and the seed alone. The truth of a conversation is its token ids, which never
+// leave this package's care: what a peer loses is computed again from them.
+//
+// Nothing that a peer sends is trusted. Serving, and a model's weights, have no place here.
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
+)
+
+// Config says which swarm and which of its models a Client is for.
+type Config struct {
+	// Join are peers to begin with. None: the directory's host is connected already.
+	Join []peer.AddrInfo
+
+	// Model is a model's name, its id, or at least the first 8 digits of the id. "": the only model that is served.
+	Model string
+}
+
+// Client is one model of a swarm. It is safe for concurrent use; each of its sessions is for one goroutine at a time.
+type Client struct {
+	host      host.Host
+	directory *routing.Directory
+	offers    func(ctx context.Context) ([]protocol.Offer, error) // of the model
+	model     *Model
+	pauses    pauses
+}
+
+// Connect joins a swarm, finds the model among the offers, and fetches its manifest and its tokenizer from the peers
+// that serve it: all that a client needs beside an address. The host and the directory stay the caller's to close,
+// after all sessions.
+func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config) (*Client, error) {
+	if len(cfg.Join) > 0 {
+		if err := d.Join(ctx, cfg.Join); err != nil {
+			return nil, err
+		}
+	}
+	offers, err := find(ctx, d, protocol.ModelID{})
+	if err != nil {
+		return nil, err
+	}
+	chosen, err := routing.PickModel(offers, cfg.Model)
+	if err != nil {
+		return nil, err
+	}
+	var peers []peer.ID
+	for _, o := range offers {
+		if o.Model == chosen.Model {
+			peers = append(peers, o.Peer)
+		}
+	}
+	model, err := fetchModel(ctx, h, chosen, peers)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{
+		host: h, directory: d, model: model,
+		offers: func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
+	}, nil
+}
+
+// Model is what is known of the client's model.
+func (c *Client) Model() *Model { return c.model }
+
+// find asks the directory for offers.
+func find(ctx context.Context, d *routing.Directory, id protocol.ModelID) ([]protocol.Offer, error) {
+	ctx, cancel := context.WithTimeout(ctx, findLimit)
+	defer cancel()
+	seen, err := d.Offers(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("ask the swarm for offers: %w", err)
+	}
+	offers := make([]protocol.Offer, len(seen))
+	for i, s := range seen {
+		offers[i] = s.Offer
+	}
+	return offers, nil
+}
+
+// fetchModel gets the manifest and the tokenizer of an offered model from peers that have them, by their hashes.
+func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer.ID) (*Model, error) {
+	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
+	defer cancel()
+	name := protocol.CleanText(o.ModelName, maxName)
+	raw, err := routing.FetchBlob(ctx, h, peers, o.Model, routing.MaxManifestBytes)
+	if err != nil {
+		return nil, fmt.Errorf("get the manifest of model %s: %w", name, err)
+	}
+	manifest, err := store.ParseManifest(raw)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	var hash protocol.Digest
+	if _, err := hex.Decode(hash[:], []byte(manifest.Tokenizer)); err != nil {
+		return nil, fmt.Errorf("model %s: hash of its tokenizer: %w", name, err)
+	}
+	file, err := routing.FetchBlob(ctx, h, peers, hash, manifest.TokenizerSize)
+	if err != nil {
+		return nil, fmt.Errorf("get the tokenizer of model %s: %w", name, err)
+	}
+	t, err := tokenizer.Load(file)
+	if err != nil {
+		return nil, fmt.Errorf("model %s: %w", name, err)
+	}
+	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t}, nil
+}
+
+// plan chooses a chain among those who have not failed lately. When there is none because of a peer that is to be asked
+// again soon, it waits for that.
+func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
+	for {
+		offers, err := c.offers(ctx)
+		if err != nil {
+			return nil, err
+		}
+		now := time.Now()
+		measures := c.directory.Measures()
+		var soonest time.Duration
+		for _, o := range offers {
+			if left := c.pauses.left(o.Peer, now); left > 0 && !measures.Banned[o.Peer] {
+				measures.Banned[o.Peer] = true
+				if soonest == 0 || left < soonest {
+					soonest = left
+				}
+			}
+		}
+		hops, err := routing.Plan(offers, measures, c.model.Manifest.Layers)
+		if err == nil {
+			return hops, nil
+		}
+		if soonest == 0 {
+			return nil, fmt.Errorf("model %s: %w", c.model.Name, err)
+		}
+		select {
+		case <-time.After(soonest):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// failed keeps a peer out of the next chains: for a moment if it is to be asked again, else as the directory has it.
+func (c *Client) failed(p peer.ID, class protocol.Class) {
+	if class == protocol.Again {
+		c.pauses.begin(p, time.Now())
+		return
+	}
+	c.directory.ReportFailure(p)
+}
+
+// worked lets a peer that has done a step into all chains again.
+func (c *Client) worked(p peer.ID) {
+	c.pauses.end(p)
+	c.directory.ReportSuccess(p, 0)
+}

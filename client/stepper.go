@@ -1,0 +1,95 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/shard/sample"
+)
+
+// Stepper computes one sequence of tokens, which it keeps. The chain of a swarm is one, a whole model in this process
+// (client/local) the other; both give the same bits. A Stepper is used by one goroutine at a time.
+type Stepper interface {
+	// Begin makes ready for the steps of one answer: all tokens from r.Keep on are forgotten, and r's sampling holds
+	// from now on. Fewer tokens than r.Keep may be left: Len says how many.
+	Begin(ctx context.Context, r Run) error
+
+	// Step appends ids, at least one, and brings back what want asks for: candidates, of the last token alone, or
+	// nothing. It may cut the ids into pieces. After an error the sequence is as it was before, and Begin must come
+	// next. When ctx ends, so does the step, and no further piece of it is computed.
+	Step(ctx context.Context, ids []uint32, want Want) ([]sample.Candidate, error)
+
+	// Len is the number of tokens in the sequence.
+	Len() int
+
+	// Chain lists who computes what, in the order of the layers.
+	Chain() []HopInfo
+
+	// Failovers lists which peers were replaced since the last Begin, and what that cost.
+	Failovers() []Failover
+
+	// Close ends the sequence here and at the peers, and waits until nothing of it runs in this process.
+	Close() error
+}
+
+// Run is what holds for the steps of one answer.
+type Run struct {
+	Keep     int           // tokens of the sequence that stay
+	Expect   int           // tokens that the sequence may reach, so that a peer without room can say so at once
+	Sampling sample.Params // what candidates are chosen by
+}
+
+// Want says what a step is to bring back: nothing (the zero value), candidates, or rows.
+type Want struct {
+	Candidates bool
+
+	// Rows is given the raw logits of every token of the step, in order and once each: position is the token's, the
+	// slice is valid until Rows returns. Its error ends the step. Candidates are not given beside rows.
+	Rows func(position int, logits []float32) error
+}
+
+// HopInfo is one hop of a chain, in the form of `generate --json`.
+type HopInfo struct {
+	Peer   peer.ID // "" for this process
+	Layers protocol.Span
+	Device string // as the peer calls it: untrusted text
+}
+
+// MarshalJSON gives {"peer","layers","device"}.
+func (h HopInfo) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Peer   string `json:"peer"`
+		Layers string `json:"layers"`
+		Device string `json:"device"`
+	}{h.Peer.String(), h.Layers.String(), h.Device})
+}
+
+// Failover is a peer that was replaced during an answer, in the form of `generate --json`.
+type Failover struct {
+	Layers     protocol.Span // that the peer computed
+	Peer       peer.ID
+	Reason     error
+	Successors []peer.ID     // who computes those layers now
+	Stall      time.Duration // from the failure until the interrupted step was done
+	Replayed   int           // tokens that were computed again for it
+}
+
+// MarshalJSON gives {"layers","peer","reason","successors","stall_ms","replayed_tokens"}.
+func (f Failover) MarshalJSON() ([]byte, error) {
+	successors := make([]string, len(f.Successors))
+	for i, p := range f.Successors {
+		successors[i] = p.String()
+	}
+	return json.Marshal(struct {
+		Layers     string   `json:"layers"`
+		Peer       string   `json:"peer"`
+		Reason     string   `json:"reason"`
+		Successors []string `json:"successors"`
+		StallMS    int64    `json:"stall_ms"`
+		Replayed   int      `json:"replayed_tokens"`
+	}{f.Layers.String(), f.Peer.String(), f.Reason.Error(), successors, f.Stall.Milliseconds(), f.Replayed})
+}
