@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint/checkpointtest"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
 )
 
@@ -251,3 +252,31 @@ func TestImport_RefusesATokenizerThatDoesNotFit(t *testing.T) {
 
 // byteID is a byte's piece in the tests' tokenizer.
 const byteID = 300
+
+// Whatever is wrong with a checkpoint's files, and wherever it shows, the answer is one line that names the file, and
+// the store is as it was.
+func TestImport_RefusesEveryBrokenCheckpoint(t *testing.T) {
+	vocabulary := tiny(t).Tokenizer
+	cases, err := checkpointtest.Broken(t.TempDir(), vocabulary, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(cases) < 100 {
+		t.Errorf("%d broken checkpoints, want at least 100", len(cases))
+	}
+	s := emptyStore(t)
+	good := imported(t, s, written(t, tiny(t)), ImportOptions{Name: "good"})
+	for _, c := range cases {
+		t.Run(c.Name, func(t *testing.T) {
+			err := importDir(s, c.Dir, ImportOptions{})
+			wantOneLine(t, err)
+			if !strings.Contains(err.Error(), c.File) {
+				t.Errorf("%v does not name %s", err, c.File)
+			}
+			wantListing(t, s, "good")
+		})
+	}
+	if err := Verify(context.Background(), good); err != nil {
+		t.Error(err)
+	}
+}
