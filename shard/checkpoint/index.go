@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +15,7 @@ type format struct {
 	single string // the file's name when there is one
 	index  string // the index's name when there are shards
 	suffix string // of every such file
-	open   func(f *os.File, path string, size int64) ([]*tensor, error)
+	open   func(f io.ReaderAt, path string, size int64) ([]*tensor, error)
 }
 
 // formats are in the order of preference, which is transformers': safetensors first.

@@ -18,7 +18,8 @@ var (
 	errFourBit   = errors.New("a checkpoint quantised to 4 bits is not supported yet: use the unquantised one")
 	errEightBit  = errors.New("a checkpoint quantised to 8 bits is not supported yet: use the unquantised one")
 	errAdapter   = errors.New("a LoRA adapter is not supported yet: merge it into its base model first")
-	errLlamafied = errors.New("a Baichuan model in Llama's layout is not supported yet: use the original one")
+	errLlamafied = errors.New("Llama's layout, also of a llamafied Baichuan, is not supported yet: use the original checkpoint")
+	errQuantised = errors.New("a quantised checkpoint is not supported: use the unquantised one")
 )
 
 // checkUnsupported refuses what config.json announces and this package cannot read.
@@ -30,12 +31,19 @@ func checkUnsupported(o object) error {
 		return nil
 	}
 	var q struct {
+		FourBit  bool `json:"load_in_4bit"`
 		EightBit bool `json:"load_in_8bit"`
 	}
-	if json.Unmarshal(o.values["quantization_config"], &q) == nil && q.EightBit {
-		return fmt.Errorf("quantization_config: %w", errEightBit)
+	reason := errQuantised
+	if json.Unmarshal(o.values["quantization_config"], &q) == nil {
+		switch {
+		case q.FourBit:
+			reason = errFourBit
+		case q.EightBit:
+			reason = errEightBit
+		}
 	}
-	return fmt.Errorf("quantization_config: %w", errFourBit)
+	return fmt.Errorf("quantization_config: %w", reason)
 }
 
 // checkLayout refuses a tensor's (or another entry's) name that belongs to one of the layouts above.

@@ -59,13 +59,34 @@ func unpickle(in string, persistent func(id any) (any, error)) (any, error) {
 			return u.stop()
 		}
 		if err := u.step(op[0]); err != nil {
-			return nil, fmt.Errorf("pickle at byte %d: %w", at, err)
+			return nil, fmt.Errorf("%spickle at byte %d: %w", u.entry(), at, err)
 		}
 		if len(u.stack) > maxPickleStack || len(u.marks) > maxPickleMarks {
 			return nil, fmt.Errorf("pickle at byte %d: nested deeper than a state dictionary is", at)
 		}
 	}
 	return nil, fmt.Errorf("pickle of more than the %d steps allowed", maxPickleOps)
+}
+
+// entry names, for an error, the entry of the outermost dictionary that is being made: the last key on the stack.
+func (u *unpickler) entry() string {
+	i := 1 // above the dictionary
+	for i+1 < len(u.stack) {
+		if _, done := u.stack[i+1].(*view); !done {
+			break
+		}
+		i += 2
+	}
+	if i >= len(u.stack) {
+		return ""
+	}
+	if _, ok := u.stack[0].(*dict); !ok {
+		return ""
+	}
+	if key, ok := u.stack[i].(string); ok {
+		return "tensor " + quote(key) + ": "
+	}
+	return ""
 }
 
 func (u *unpickler) stop() (any, error) {

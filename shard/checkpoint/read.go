@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math"
-	"os"
 	"sync"
 )
 
@@ -23,7 +23,7 @@ var errChecksum = errors.New("damaged: its bytes do not have the checksum (CRC-3
 
 // blob is a run of bytes of a file: a zip's member, or a tensor's part of a safetensors file.
 type blob struct {
-	file *os.File
+	file io.ReaderAt
 	off  int64
 	size int64
 

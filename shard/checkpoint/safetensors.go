@@ -6,13 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"slices"
 )
 
 // openSafetensors reads the header of a safetensors file and returns its tensors in the order of their data, which
 // must fill the file exactly.
-func openSafetensors(f *os.File, path string, size int64) ([]*tensor, error) {
+func openSafetensors(f io.ReaderAt, path string, size int64) ([]*tensor, error) {
 	var length [8]byte
 	if err := readFull(f, length[:], 0); err != nil {
 		return nil, err

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
+	"io"
 	"strings"
 )
 
@@ -13,7 +13,7 @@ const legacyMagic = "\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 // openTorch reads the directory and the pickle of a file that torch.save wrote, and returns its tensors in their order.
 // Storages are not read yet.
-func openTorch(f *os.File, path string, size int64) ([]*tensor, error) {
+func openTorch(f io.ReaderAt, path string, size int64) ([]*tensor, error) {
 	head := make([]byte, min(size, int64(len(legacyMagic))))
 	if err := readFull(f, head, 0); err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func openTorch(f *os.File, path string, size int64) ([]*tensor, error) {
 
 // archive is torch's zip: prefix/data.pkl and the storages prefix/data/KEY.
 type archive struct {
-	file     *os.File
+	file     io.ReaderAt
 	prefix   string // ends with a slash
 	members  map[string]zipMember
 	storages map[string]*storage // by key

@@ -103,6 +103,7 @@ func configFaults() []fault {
 		{"eos-outside", `"eos_token_id": 2`, `"eos_token_id": 99999999`},
 		{"bos-negative", `"bos_token_id": 1`, `"bos_token_id": -1`},
 		{"four-bit", first, "{\"quantization_config\": {\"load_in_4bit\": true, \"load_in_8bit\": false},\n"},
+		{"quantised-otherwise", first, "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 3},\n"},
 		{"eight-bit", first, "{\"quantization_config\": {\"load_in_4bit\": false, \"load_in_8bit\": true},\n"},
 	})...)
 	return append(faults,
