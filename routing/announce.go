@@ -66,7 +66,10 @@ func (d *Directory) Withdraw(ctx context.Context) error {
 // send seals an offer, keeps it, and puts it to everyone who is to be told. The caller holds announcing.
 func (d *Directory) send(ctx context.Context, o protocol.Offer, life time.Duration) error {
 	now := time.Now()
-	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), d.earlier.Load()+1)
+	d.mu.Lock()
+	earlier := d.earlier
+	d.mu.Unlock()
+	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), earlier+1)
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
 	kept := o
 	if len(o.Addrs) == 0 {

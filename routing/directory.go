@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	dht "github.com/libp2p/go-libp2p-kad-dht"
@@ -45,12 +44,12 @@ type Directory struct {
 	done   sync.WaitGroup
 
 	mu     sync.Mutex
-	joined []peer.AddrInfo // guarded by mu
+	joined  []peer.AddrInfo // guarded by mu, as the next
+	earlier uint64          // sequence of an offer that this identity made before this process
 
 	announcing sync.Mutex // one offer at a time is made and sent
 	own        *protocol.Offer
 	sequence   uint64
-	earlier    atomic.Uint64 // sequence of an offer that this identity made before this process
 	wake       chan struct{} // the renewal is due anew
 }
 
@@ -285,7 +284,9 @@ func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
 		return
 	}
 	if o.Peer == d.host.ID() {
-		d.earlier.Store(max(d.earlier.Load(), o.Sequence))
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.earlier = max(d.earlier, o.Sequence)
 		return
 	}
 	if news, err := d.book.add(o, sealed, age, now); err == nil && news {

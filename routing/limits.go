@@ -17,7 +17,7 @@ const (
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
-	streamTimeout  = 10 * time.Second // of a stream that a stranger opened
+	streamTimeout  = 10 * time.Second       // of a stream that a stranger opened
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
 	closeTimeout   = time.Second      // of the last words at Close

@@ -1,0 +1,140 @@
+package routing
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// noted is an offer with a sequence and a life.
+func noted(id string, sequence uint64, life time.Duration) *protocol.Offer {
+	o := told(offered(id, 0, 1, 1, 1), func(o *protocol.Offer) {
+		o.Sequence, o.LifeMS, o.Model = sequence, uint32(life.Milliseconds()), protocol.Digest{1}
+	})
+	return &o
+}
+
+func TestBook_KeepsTheNewestOfferToItsEnd(t *testing.T) {
+	start := time.Unix(1000, 0)
+	type add struct {
+		after    time.Duration
+		sequence uint64
+		life     time.Duration
+		age      time.Duration
+		news     bool
+	}
+	for _, c := range []struct {
+		name string
+		adds []add
+		look time.Duration
+		want uint64 // the sequence seen then, 0: none
+		age  time.Duration
+	}{
+		{"alive", []add{{0, 5, 24 * time.Second, 0, true}}, 23 * time.Second, 5, 23 * time.Second},
+		{"over", []add{{0, 5, 24 * time.Second, 0, true}}, 24 * time.Second, 0, 0},
+		{"renewed", []add{{0, 5, 24 * time.Second, 0, true}, {8 * time.Second, 6, 24 * time.Second, 0, true}}, 31 * time.Second, 6, 23 * time.Second},
+		{"replayed while alive", []add{{0, 5, 24 * time.Second, 0, true}, {20 * time.Second, 5, 24 * time.Second, 0, false}}, 24 * time.Second, 0, 0},
+		{"an older one later", []add{{0, 5, 24 * time.Second, 0, true}, {time.Second, 4, 24 * time.Second, 0, false}}, 2 * time.Second, 5, 2 * time.Second},
+		{"revived after its end", []add{{0, 5, 24 * time.Second, 0, true}, {time.Minute, 5, 24 * time.Second, 0, false}}, time.Minute, 0, 0},
+		{"relayed with an age", []add{{0, 5, 24 * time.Second, 20 * time.Second, true}}, 4 * time.Second, 0, 0},
+		{"relayed when it is over", []add{{0, 5, 24 * time.Second, 24 * time.Second, false}}, 0, 0, 0},
+		{"leaving", []add{{0, 5, 24 * time.Second, 0, true}, {time.Second, 6, 5 * time.Second, 0, true}}, 6 * time.Second, 0, 0},
+		{"forgotten in the end", []add{{0, 5, time.Second, 0, true}, {rememberFor + 2*time.Second, 5, time.Second, 0, true}}, rememberFor + 2*time.Second, 5, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBook()
+			for _, a := range c.adds {
+				news, err := b.add(noted("a", a.sequence, a.life), []byte{1}, a.age, start.Add(a.after))
+				if err != nil || news != a.news {
+					t.Fatalf("adding %d: news %v, %v", a.sequence, news, err)
+				}
+			}
+			seen := b.seen(protocol.ModelID{}, start.Add(c.look))
+			switch {
+			case c.want == 0 && len(seen) > 0:
+				t.Errorf("still there: %+v", seen)
+			case c.want != 0 && (len(seen) != 1 || seen[0].Offer.Sequence != c.want || seen[0].Age != c.age):
+				t.Errorf("got %+v, want sequence %d of age %v", seen, c.want, c.age)
+			}
+		})
+	}
+}
+
+func TestBook_HoldsABoundedNumber(t *testing.T) {
+	b, now := newBook(), time.Unix(1000, 0)
+	fill := func(model byte, n int) (refused int) {
+		for i := range n {
+			o := noted(fmt.Sprintf("%d-%d", model, i), 1, 24*time.Second)
+			o.Model = protocol.Digest{model}
+			if _, err := b.add(o, []byte{1}, 0, now); err != nil {
+				refused++
+			}
+		}
+		return refused
+	}
+	if refused := fill(1, maxModelOffers+10); refused != 10 {
+		t.Errorf("of one model %d of 10 too many were refused", refused)
+	}
+	for m := byte(2); m <= 4; m++ {
+		fill(m, maxModelOffers)
+	}
+	if refused := fill(5, 10); refused != 10 {
+		t.Errorf("of all models %d of 10 too many were refused", refused)
+	}
+	if _, err := b.add(noted("1-0", 2, 24*time.Second), []byte{1}, 0, now); err != nil {
+		t.Errorf("a renewal was refused: %v", err)
+	}
+	answer := b.list(protocol.Digest{1}, 100, now)
+	if len(answer.Sealed) != 100 || len(answer.AgesMS) != 100 {
+		t.Errorf("a list of 100 has %d", len(answer.Sealed))
+	}
+	if n := len(b.list(protocol.ModelID{}, 0, now).Sealed); n != protocol.MaxListOffers {
+		t.Errorf("a list of all has %d", n)
+	}
+	now = now.Add(25 * time.Second)
+	if refused := fill(6, 10); refused != 0 {
+		t.Errorf("after the others' end %d of 10 were refused", refused)
+	}
+}
+
+func TestRecord_BansLongerEachTimeAndLessAfterSuccess(t *testing.T) {
+	r, now := newRecord(), time.Unix(1000, 0)
+	id := peer.ID("a")
+	for _, want := range []time.Duration{15, 30, 60, 120, 240, 480, 600, 600} {
+		r.failed(id, now)
+		if !r.measures(now.Add(want*time.Second - 1)).Banned[id] || r.measures(now.Add(want*time.Second)).Banned[id] {
+			t.Errorf("the ban is not %v s", want)
+		}
+	}
+	r.worked(id, 0)
+	if r.measures(now).Banned[id] {
+		t.Error("banned after a success")
+	}
+	r.failed(id, now)
+	if r.measures(now.Add(600 * time.Second)).Banned[id] {
+		t.Error("one success did not halve the ban")
+	}
+	for range 10 {
+		r.worked(id, 8*time.Millisecond)
+	}
+	r.worked(id, 16*time.Millisecond)
+	if rtt := r.measures(now).RTT[id]; rtt != 10*time.Millisecond {
+		t.Errorf("a slow answer makes the round trip %v, want 10ms", rtt)
+	}
+}
+
+func TestRecord_IsBounded(t *testing.T) {
+	r, now := newRecord(), time.Unix(1000, 0)
+	for i := range 2*maxMeasured + 1 {
+		id := peer.ID(fmt.Sprint(i))
+		r.worked(id, time.Millisecond)
+		r.failed(id, now)
+	}
+	if len(r.rtt) > maxMeasured || len(r.bans) > maxMeasured {
+		t.Errorf("%d round trips and %d bans are kept", len(r.rtt), len(r.bans))
+	}
+}

@@ -1,0 +1,247 @@
+package routing
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// offered is an online offer of peer id for layers start..end-1 of layers.
+func offered(id string, start, end, layers int, rate uint32) protocol.Offer {
+	s := protocol.Span{Start: start, End: end}
+	return protocol.Offer{Version: 1, Peer: peer.ID(id), Sequence: 1, Span: s, Target: s, Layers: layers,
+		State: protocol.Online, DecodeRate: rate}
+}
+
+// told changes an offer.
+func told(o protocol.Offer, change func(*protocol.Offer)) protocol.Offer {
+	change(&o)
+	return o
+}
+
+// spelled writes a chain as "a 0:2, b 2:4".
+func spelled(hops []Hop) string {
+	var all []string
+	for _, h := range hops {
+		all = append(all, fmt.Sprintf("%s %s", string(h.Peer), h.Span))
+	}
+	return strings.Join(all, ", ")
+}
+
+func TestPlan_FindsTheFastestChain(t *testing.T) {
+	ms := func(pairs ...any) map[peer.ID]time.Duration {
+		m := map[peer.ID]time.Duration{}
+		for i := 0; i < len(pairs); i += 2 {
+			m[peer.ID(pairs[i].(string))] = time.Duration(pairs[i+1].(int)) * time.Millisecond
+		}
+		return m
+	}
+	set := func(names ...string) map[peer.ID]bool {
+		m := map[peer.ID]bool{}
+		for _, n := range names {
+			m[peer.ID(n)] = true
+		}
+		return m
+	}
+	half := []protocol.Offer{offered("a", 0, 2, 4, 1000), offered("b", 2, 4, 4, 1000)}
+	for _, c := range []struct {
+		name   string
+		offers []protocol.Offer
+		m      Measures
+		want   string
+	}{
+		{"one peer with all layers", []protocol.Offer{offered("a", 0, 4, 4, 0)}, Measures{}, "a 0:4"},
+		{"two halves", half, Measures{}, "a 0:2, b 2:4"},
+		{"fewer hops where rates are equal", append(half, offered("c", 0, 4, 4, 1000)), Measures{}, "c 0:4"},
+		{"two near hops before one far", append(half, offered("c", 0, 4, 4, 1000)), Measures{RTT: ms("a", 1, "b", 1, "c", 30)}, "a 0:2, b 2:4"},
+		{"a span is cut", []protocol.Offer{offered("a", 0, 3, 4, 1000), offered("b", 1, 4, 4, 10)}, Measures{}, "a 0:3, b 3:4"},
+		{"a span is cut at its front", []protocol.Offer{offered("a", 0, 3, 4, 10), offered("b", 1, 4, 4, 1000)}, Measures{}, "a 0:1, b 1:4"},
+		{"the lower peer among equals", []protocol.Offer{offered("b", 0, 4, 4, 9), offered("a", 0, 4, 4, 9)}, Measures{}, "a 0:4"},
+		{"the faster peer", []protocol.Offer{offered("a", 0, 4, 4, 9), offered("b", 0, 4, 4, 10)}, Measures{}, "b 0:4"},
+		{"a banned peer is left out", append(half, offered("c", 0, 4, 4, 1)), Measures{Banned: set("b")}, "a 0:2, c 2:4"},
+		{"a session's peers first", append(half, offered("c", 0, 4, 4, 100000)), Measures{Prefer: set("a", "b")}, "a 0:2, b 2:4"},
+		{"a session's peer and a newcomer", append(half, offered("c", 0, 4, 4, 100000)), Measures{Prefer: set("a", "x")}, "a 0:2, c 2:4"},
+		{"draining, joining and leaving peers are left out", []protocol.Offer{
+			told(offered("a", 0, 4, 4, 1000), func(o *protocol.Offer) { o.State = protocol.Draining }),
+			told(offered("b", 0, 4, 4, 1000), func(o *protocol.Offer) { o.State = protocol.Joining }),
+			told(offered("c", 0, 4, 4, 1000), func(o *protocol.Offer) { o.State = protocol.Leaving }),
+			offered("d", 0, 4, 4, 1)}, Measures{}, "d 0:4"},
+		{"an offer for another depth is left out", []protocol.Offer{offered("a", 0, 4, 5, 1000), offered("d", 0, 4, 4, 1)}, Measures{}, "d 0:4"},
+		{"the newest offer of a peer counts", []protocol.Offer{offered("a", 0, 4, 4, 1000),
+			told(offered("a", 0, 2, 4, 1000), func(o *protocol.Offer) { o.Sequence = 2 }), offered("b", 1, 4, 4, 1)}, Measures{}, "a 0:2, b 2:4"},
+		{"a peer does not come twice: it goes through", []protocol.Offer{offered("a", 0, 4, 4, 100), offered("b", 1, 2, 4, 100000)},
+			Measures{RTT: ms("a", 0, "b", 0)}, "a 0:4"},
+		{"a peer does not come twice: another takes the rest", []protocol.Offer{offered("a", 0, 4, 4, 1), offered("b", 1, 2, 4, 100000),
+			offered("c", 2, 4, 4, 2)}, Measures{}, "a 0:1, b 1:2, c 2:4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := Plan(c.offers, c.m, 4)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s := spelled(got); s != c.want {
+				t.Errorf("got %s, want %s", s, c.want)
+			}
+		})
+	}
+}
+
+func TestPlan_NamesTheLayersWithoutAPeer(t *testing.T) {
+	for _, c := range []struct {
+		offers []protocol.Offer
+		want   string
+	}{
+		{nil, "no peer serves layers 0:8"},
+		{[]protocol.Offer{offered("a", 0, 2, 8, 1), offered("b", 4, 8, 8, 1)}, "no peer serves layers 2:4"},
+		{[]protocol.Offer{offered("a", 1, 4, 8, 1), offered("b", 3, 7, 8, 1)}, "no peer serves layers 0:1, 7:8"},
+	} {
+		_, err := Plan(c.offers, Measures{}, 8)
+		var none *NoChainError
+		if !errors.As(err, &none) || err.Error() != c.want {
+			t.Errorf("got %v, want %s", err, c.want)
+		}
+	}
+}
+
+// cost is a chain's time by its definition, and -1 if it is no chain.
+func cost(hops []Hop, m Measures, layers int) int64 {
+	at, sum := 0, int64(0)
+	seen := map[peer.ID]bool{}
+	for _, h := range hops {
+		if h.Span.Start != at || h.Span.End <= at || seen[h.Peer] || h.Span.Start < h.Offer.Span.Start || h.Span.End > h.Offer.Span.End {
+			return -1
+		}
+		at, seen[h.Peer] = h.Span.End, true
+		c := priced(h.Offer, m)
+		sum += c.hop + c.layer*int64(h.Span.Len())
+	}
+	if at != layers {
+		return -1
+	}
+	return sum
+}
+
+// cheapest tries all chains.
+func cheapest(offers []protocol.Offer, m Measures, layers int) int64 {
+	best := int64(-1)
+	var try func(at int, hops []Hop)
+	try = func(at int, hops []Hop) {
+		if at == layers {
+			if c := cost(hops, m, layers); c >= 0 && (best < 0 || c < best) {
+				best = c
+			}
+			return
+		}
+		for _, o := range offers {
+			for end := at + 1; end <= o.Span.End; end++ {
+				if o.Span.Start <= at {
+					try(end, append(hops[:len(hops):len(hops)], Hop{o.Peer, protocol.Span{Start: at, End: end}, o}))
+				}
+			}
+		}
+	}
+	try(0, nil)
+	return best
+}
+
+func TestPlan_EqualsTheExhaustiveSearch(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	for range 400 {
+		layers := 1 + rng.IntN(5)
+		m := Measures{RTT: map[peer.ID]time.Duration{}, Prefer: map[peer.ID]bool{}}
+		var offers []protocol.Offer
+		for i := range 1 + rng.IntN(4) {
+			start := rng.IntN(layers)
+			o := offered(string(rune('a'+i)), start, start+1+rng.IntN(layers-start), layers, uint32(1+rng.IntN(2000)))
+			m.RTT[o.Peer] = time.Duration(rng.IntN(2000)) * time.Microsecond
+			if rng.IntN(6) == 0 {
+				m.Prefer[o.Peer] = true
+			}
+			offers = append(offers, o)
+		}
+		want := cheapest(offers, m, layers)
+		got, err := Plan(offers, m, layers)
+		if (err == nil) != (want >= 0) {
+			t.Fatalf("%v: got %v, %v, want cost %d", offers, got, err, want)
+		}
+		if err == nil && cost(got, m, layers) != want {
+			t.Fatalf("%+v: got %s at %d, want %d", offers, spelled(got), cost(got, m, layers), want)
+		}
+		rng.Shuffle(len(offers), func(i, j int) { offers[i], offers[j] = offers[j], offers[i] })
+		if again, _ := Plan(offers, m, layers); !reflect.DeepEqual(got, again) {
+			t.Fatalf("the order of the offers changes %s to %s", spelled(got), spelled(again))
+		}
+	}
+}
+
+// Slow peers with fast ones amid their spans, in so many places that the search ends by its bound.
+func TestPlan_StaysAChainWhereTheSearchIsCutShort(t *testing.T) {
+	const blocks = 30
+	layers := 3 * blocks
+	m := Measures{RTT: map[peer.ID]time.Duration{}}
+	var offers []protocol.Offer
+	for b := range blocks {
+		slow := offered(fmt.Sprintf("slow%02d", b), 3*b, 3*b+3, layers, 10)
+		fast := offered(fmt.Sprintf("fast%02d", b), 3*b+1, 3*b+2, layers, 1000)
+		m.RTT[slow.Peer], m.RTT[fast.Peer] = time.Millisecond, time.Millisecond
+		offers = append(offers, slow, fast)
+	}
+	began := time.Now()
+	got, err := Plan(offers, m, layers)
+	if err != nil || cost(got, m, layers) < 0 {
+		t.Fatalf("got %s, %v", spelled(got), err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+func TestPickModel_FindsItByNameOrID(t *testing.T) {
+	model := func(peer, name string, id byte) protocol.Offer {
+		return told(offered(peer, 0, 1, 1, 1), func(o *protocol.Offer) {
+			o.ModelName = name
+			for i := range o.Model {
+				o.Model[i] = id
+			}
+		})
+	}
+	mini, other, twin := model("a", "mini", 0xaa), model("b", "other", 0xbb), model("c", "Mini", 0xcc)
+	both := []protocol.Offer{mini, other}
+	for _, c := range []struct {
+		name   string
+		offers []protocol.Offer
+		want   string
+		peer   string
+		fault  string
+	}{
+		{"the only one", []protocol.Offer{mini, model("d", "mini", 0xaa)}, "", "a", ""},
+		{"by name", both, "MINI", "a", ""},
+		{"by the beginning of its id", both, "BBBBBBBB", "b", ""},
+		{"by its id", both, other.Model.String(), "b", ""},
+		{"a beginning too short", both, "bbbbbbb", "", `no peer of the swarm serves "bbbbbbb": there is mini (aaaaaaaaaaaaaaaa), other (bbbbbbbbbbbbbbbb)`},
+		{"one of several", both, "", "", "the swarm serves several such models: name one of mini (aaaaaaaaaaaaaaaa), other (bbbbbbbbbbbbbbbb)"},
+		{"a name that two have", append(both, twin), "mini", "", "the swarm serves several such models: name one of mini (aaaaaaaaaaaaaaaa), Mini (cccccccccccccccc)"},
+		{"an empty swarm", nil, "mini", "", "no peer of the swarm serves a model"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, err := PickModel(c.offers, c.want)
+			if c.fault != "" {
+				if err == nil || err.Error() != c.fault {
+					t.Fatalf("got %v, want %s", err, c.fault)
+				}
+				return
+			}
+			if err != nil || string(got.Peer) != c.peer {
+				t.Fatalf("got %q, %v, want %s", string(got.Peer), err, c.peer)
+			}
+		})
+	}
+}
