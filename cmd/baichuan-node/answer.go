@@ -1,0 +1,223 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/client/local"
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/sample"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// samplingFlags say how an answer is drawn. What is not given, the model's generation_config decides.
+type samplingFlags struct {
+	maxTokens   int
+	temperature float64
+	topK        int
+	topP        float64
+	penalty     float64
+	seed        uint64
+	stop        []string
+	ignoreEOS   bool
+}
+
+func (f *samplingFlags) add(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.IntVar(&f.maxTokens, "max-tokens", 0, "tokens of an answer at most (default: the model's, else 2048)")
+	flags.Float64Var(&f.temperature, "temperature", 0, "0 is greedy (default: the model's)")
+	flags.IntVar(&f.topK, "top-k", 0, "draw among the best K; 0 or -1: all (default: the model's)")
+	flags.Float64Var(&f.topP, "top-p", 0, "draw among the best that hold this share (default: the model's)")
+	flags.Float64Var(&f.penalty, "repetition-penalty", 0, "1 is none (default: the model's)")
+	flags.Uint64Var(&f.seed, "seed", 0, "the same seed gives the same answer (default: random)")
+	flags.StringArrayVar(&f.stop, "stop", nil, "text that ends the answer (repeatable)")
+	flags.BoolVar(&f.ignoreEOS, "ignore-eos", false, "go on to the limit where the model would end")
+}
+
+// defaultMaxTokens is what the published chat models recommend.
+const defaultMaxTokens = 2048
+
+// options joins the flags with what the model recommends.
+func (f *samplingFlags) options(cmd *cobra.Command, g store.Generation) (client.Options, error) {
+	given := cmd.Flags().Changed
+	o := client.Options{MaxTokens: defaultMaxTokens, Seed: f.seed, Stop: f.stop, IgnoreEOS: f.ignoreEOS, Sampling: recommended(g)}
+	if g.MaxNewTokens != nil {
+		o.MaxTokens = *g.MaxNewTokens
+	}
+	if given("max-tokens") {
+		if f.maxTokens < 1 {
+			return o, usagef("--max-tokens %d: want 1 or more", f.maxTokens)
+		}
+		o.MaxTokens = f.maxTokens
+	}
+	if given("temperature") {
+		o.Sampling.Temperature = float32(f.temperature)
+	}
+	if given("top-k") {
+		if f.topK < -1 {
+			return o, usagef("--top-k %d: want -1 or more", f.topK)
+		}
+		o.Sampling.TopK = f.topK
+	}
+	if given("top-p") {
+		o.Sampling.TopP = f.topP
+	}
+	if given("repetition-penalty") {
+		o.Sampling.Penalty = float32(f.penalty)
+	}
+	if !given("seed") {
+		o.Seed = randomSeed()
+	}
+	if err := o.Validate(); err != nil {
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+// recommended is the sampling that a generation_config asks for, where it leaves something out with the values that
+// Hugging Face's generate takes. A model that does not ask for sampling is greedy.
+func recommended(g store.Generation) sample.Params {
+	value := func(p *float64, absent float64) float64 {
+		if p != nil {
+			return *p
+		}
+		return absent
+	}
+	p := sample.Params{
+		TopK: 50, TopP: value(g.TopP, 1), Penalty: float32(value(g.RepetitionPenalty, 1)),
+	}
+	if g.TopK != nil {
+		p.TopK = *g.TopK
+	}
+	sampling := g.Temperature != nil
+	if g.DoSample != nil {
+		sampling = *g.DoSample
+	}
+	if sampling {
+		p.Temperature = float32(value(g.Temperature, 1))
+	}
+	return p
+}
+
+func randomSeed() uint64 {
+	var b [8]byte
+	rand.Read(b[:]) // never fails
+	return binary.LittleEndian.Uint64(b[:])
+}
+
+// answerer is what answers prompts: a swarm or a model in this process.
+type answerer struct {
+	model        *client.Model
+	generation   store.Generation
+	conversation *client.Conversation
+	closers      []func() error
+}
+
+// close ends the session and all that it ran on, the last opened first.
+func (a *answerer) close() error {
+	var errs []error
+	for i := len(a.closers) - 1; i >= 0; i-- {
+		errs = append(errs, a.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// answerLocally loads a whole stored model into this process.
+func answerLocally(ctx context.Context, name string, threads int, progress func(done, total int64)) (a *answerer, err error) {
+	stored, err := storedModel(name)
+	if err != nil {
+		return nil, err
+	}
+	a = &answerer{generation: stored.Local.Generation}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	if a.model, err = client.ModelOf(stored); err != nil {
+		return nil, err
+	}
+	device := kernels.NewCPU(threads)
+	a.closers = append(a.closers, device.Close)
+	whole := store.Span{Start: 0, End: stored.Manifest.Layers}
+	loaded, err := shard.Load(ctx, stored, whole, device, shard.Config{Progress: progress})
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, loaded.Close)
+	stepper, err := local.New(loaded)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, stepper.Close)
+	a.conversation = client.NewConversation(a.model, stepper)
+	return a, nil
+}
+
+// answerFromSwarm connects to a swarm. A name that the store knows stands for that model's id, so that another model
+// of the same name is not taken for it.
+func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (a *answerer, err error) {
+	peers, err := f.peers()
+	if err != nil {
+		return nil, err
+	}
+	if len(peers) == 0 {
+		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it), or --local and a stored model")
+	}
+	a = &answerer{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.close())
+		}
+	}()
+	wanted := name
+	if stored := knownModel(name); stored != nil {
+		wanted = stored.ID.String()
+	}
+	s, err := openSwarm(ctx, f, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	a.closers = append(a.closers, s.close)
+	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Join: peers, Model: wanted})
+	if err != nil {
+		return nil, err
+	}
+	a.model = c.Model()
+	a.generation = generationOf(a.model)
+	session := c.NewSession()
+	a.closers = append(a.closers, session.Close)
+	a.conversation = client.NewConversation(a.model, session)
+	return a, nil
+}
+
+// knownModel opens a model of the store, if it is there.
+func knownModel(name string) *store.Model {
+	if name == "" {
+		return nil
+	}
+	stored, err := storedModel(name)
+	if err != nil {
+		return nil
+	}
+	return stored
+}
+
+// deviceName is how a hop's device is shown.
+func deviceName(h client.HopInfo) string { return cmp.Or(h.Device, "?") }
+
+// generationOf is what to draw with where no generation_config is at hand: what the published chat models recommend
+// (MODEL 1.3).
+func generationOf(*client.Model) store.Generation {
+	sampling, temperature, topK, topP, penalty := true, 0.3, 5, 0.85, 1.05
+	return store.Generation{
+		DoSample: &sampling, Temperature: &temperature, TopK: &topK, TopP: &topP, RepetitionPenalty: &penalty,
+	}
+}

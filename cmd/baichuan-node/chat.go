@@ -1,0 +1,328 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
+)
+
+const chatHelp = `/clear            begin anew
+/system TEXT      set the system message (no TEXT: none)
+/save FILE        write the conversation to a file
+/load FILE        go on with a saved conversation
+/stats            tell about the last answer
+/exit             leave
+"""               begin and end a message of several lines
+Ctrl-C            stop the answer`
+
+// maxLine bounds a line of input.
+const maxLine = 1 << 20
+
+func newChatCommand(a *app) *cobra.Command {
+	var swarm swarmFlags
+	var sampling samplingFlags
+	var system string
+	cmd := &cobra.Command{
+		Use:   "chat [MODEL]",
+		Short: "Talk with a model of a swarm",
+		Long:  "Talks in the terminal with a model whose layers the peers of a swarm hold. In a chat:\n\n" + chatHelp,
+		Args:  wantArgs(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			name := ""
+			if len(args) > 0 {
+				name = args[0]
+			}
+			answers, err := answerFromSwarm(cmd.Context(), name, &swarm)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, answers.close()) }()
+			options, err := sampling.options(cmd, answers.generation)
+			if err != nil {
+				return err
+			}
+			c := newChat(cmd, a, answers, options)
+			c.setSystem(system)
+			return c.run(cmd.Context(), cmd.InOrStdin())
+		},
+	}
+	swarm.add(cmd)
+	sampling.add(cmd)
+	cmd.Flags().StringVar(&system, "system", "", "system message")
+	return cmd
+}
+
+// chat is a conversation in the terminal, or over pipes: then a line is a message, and nothing but answers is
+// written to standard output.
+type chat struct {
+	out, errOut  io.Writer
+	interactive  bool
+	interrupts   *interrupts
+	model        *client.Model
+	conversation *client.Conversation
+	options      client.Options
+	messages     []tokenizer.Message
+	last         *client.Outcome
+}
+
+func newChat(cmd *cobra.Command, a *app, answers *answerer, o client.Options) *chat {
+	return &chat{
+		out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
+		interrupts: &a.interrupts, model: answers.model, conversation: answers.conversation, options: o,
+	}
+}
+
+// errExit ends a chat.
+var errExit = errors.New("the user has left")
+
+// run reads messages and answers them until the input ends.
+func (c *chat) run(ctx context.Context, in io.Reader) error {
+	c.note("Chat with %s. /help tells what there is beside talking.", c.model.Name)
+	c.prompt()
+	if c.interactive {
+		defer c.interrupts.divert(func() { c.note("\n(/exit leaves)"); c.prompt() })()
+	}
+	for line := range lines(ctx, in) {
+		if line.err != nil {
+			return line.err
+		}
+		err := c.take(ctx, line.text)
+		switch {
+		case errors.Is(err, errExit):
+			return nil
+		case err != nil && !c.interactive:
+			return err
+		case err != nil && ctx.Err() != nil:
+			return err
+		case err != nil:
+			c.note("error: %s", oneLine(err.Error()))
+		}
+		c.prompt()
+	}
+	return ctx.Err()
+}
+
+// prompt invites to the next message. Over pipes nothing is shown.
+func (c *chat) prompt() {
+	if c.interactive {
+		fmt.Fprint(c.errOut, "> ")
+	}
+}
+
+// note tells a person something that is no answer.
+func (c *chat) note(format string, args ...any) {
+	if c.interactive {
+		fmt.Fprintf(c.errOut, format+"\n", args...)
+	}
+}
+
+// take does what a line asks for.
+func (c *chat) take(ctx context.Context, line string) error {
+	command, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+	rest = strings.TrimSpace(rest)
+	switch command {
+	case "":
+		return nil
+	case "/exit", "/quit":
+		return errExit
+	case "/help":
+		c.note("%s", chatHelp)
+	case "/clear":
+		c.clear()
+	case "/system":
+		c.clear()
+		c.setSystem(rest)
+	case "/save":
+		return c.save(rest)
+	case "/load":
+		return c.load(rest)
+	case "/stats":
+		return c.stats()
+	default:
+		if strings.HasPrefix(command, "/") && !strings.Contains(line, "\n") {
+			return fmt.Errorf("no command %s: /help lists them", command)
+		}
+		return c.say(ctx, line)
+	}
+	return nil
+}
+
+// clear forgets all but the system message.
+func (c *chat) clear() {
+	if len(c.messages) > 0 && c.messages[0].Role == "system" {
+		c.messages = c.messages[:1]
+		return
+	}
+	c.messages = nil
+}
+
+// setSystem replaces the system message of a conversation.
+func (c *chat) setSystem(text string) {
+	if len(c.messages) > 0 && c.messages[0].Role == "system" {
+		c.messages = c.messages[1:]
+	}
+	if text != "" {
+		c.messages = append([]tokenizer.Message{{Role: "system", Content: text}}, c.messages...)
+	}
+}
+
+// say asks and prints the answer. Ctrl-C stops the answer, which stays in the conversation as far as it came.
+func (c *chat) say(ctx context.Context, text string) error {
+	answering, stop := context.WithCancel(ctx)
+	defer stop()
+	if c.interactive {
+		defer c.interrupts.divert(stop)()
+	}
+	messages := append(c.messages[:len(c.messages):len(c.messages)], tokenizer.Message{Role: "user", Content: text})
+	chunks, dropped, err := c.conversation.Chat(answering, messages, c.options)
+	if err != nil {
+		return err
+	}
+	if dropped > 0 {
+		c.note("(the conversation is longer than the context: the oldest %d rounds are forgotten)", dropped)
+	}
+	var said strings.Builder
+	outcome, err := printAnswer(answering, io.MultiWriter(c.out, &said), chunks)
+	if err != nil && (ctx.Err() != nil || answering.Err() == nil) {
+		return err
+	}
+	answer := strings.TrimSuffix(said.String(), "\n")
+	if outcome != nil {
+		c.last, answer = outcome, outcome.Text
+	} else {
+		c.note("(stopped)")
+	}
+	c.messages = append(messages, tokenizer.Message{Role: "assistant", Content: answer})
+	return nil
+}
+
+// stats tells about the last answer.
+func (c *chat) stats() error {
+	if c.last == nil {
+		return errors.New("no answer yet")
+	}
+	o := c.last
+	fmt.Fprintf(c.errOut, "%d + %d tokens, the first after %d ms, then %.1f tokens/s, ended by %s\n", len(o.PromptIDs), len(o.IDs),
+		o.Timings.FirstToken.Milliseconds(), o.Timings.TokensPerSecond(), o.FinishReason)
+	printChain(c.errOut, o)
+	return nil
+}
+
+// printChain shows who computed an answer.
+func printChain(w io.Writer, o *client.Outcome) {
+	for _, h := range o.Chain {
+		fmt.Fprintf(w, "  layers %-6s %s  %s\n", h.Layers, h.Peer, deviceName(h))
+	}
+	for _, f := range o.Failovers {
+		fmt.Fprintf(w, "  layers %-6s were %s's until it failed: %v\n", f.Layers, f.Peer, f.Reason)
+	}
+}
+
+// savedChat is the file of /save.
+type savedChat struct {
+	Model    string              `json:"model"` // its id
+	Messages []tokenizer.Message `json:"messages"`
+}
+
+func (c *chat) save(path string) error {
+	if path == "" {
+		return errors.New("/save needs the name of a file")
+	}
+	return writeFile(path, func(w io.Writer) error {
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", " ")
+		return e.Encode(savedChat{Model: c.model.ID.String(), Messages: c.messages})
+	})
+}
+
+func (c *chat) load(path string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("load the conversation: %w", err)
+	}
+	var saved savedChat
+	if err := json.Unmarshal(data, &saved); err != nil {
+		return fmt.Errorf("load the conversation %s: %w", path, err)
+	}
+	if len(saved.Messages) > 0 {
+		if _, err := c.model.Tokenizer.Chat(saved.Messages, c.model.Roles()); err != nil {
+			return fmt.Errorf("load the conversation %s: %w", path, err)
+		}
+	}
+	c.messages = saved.Messages
+	c.note("%d messages", len(c.messages))
+	return nil
+}
+
+// input is a message that was typed, or why there will be no more.
+type input struct {
+	text string
+	err  error
+}
+
+// lines reads messages until the input or ctx ends. A message between lines of """ may have several lines. Reading a
+// terminal can't be interrupted: the goroutine that does it may stay in a read until the process leaves.
+func lines(ctx context.Context, in io.Reader) func(yield func(input) bool) {
+	return func(yield func(input) bool) {
+		read := make(chan input)
+		done := make(chan struct{})
+		defer close(done)
+		go readLines(in, read, done)
+		for {
+			select {
+			case line, more := <-read:
+				if !more || !yield(line) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+func readLines(in io.Reader, read chan<- input, done <-chan struct{}) {
+	defer close(read)
+	send := func(i input) bool {
+		select {
+		case read <- i:
+			return true
+		case <-done:
+			return false
+		}
+	}
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, maxLine)
+	var block []string
+	inBlock := false
+	for s.Scan() {
+		line := s.Text()
+		switch {
+		case strings.TrimSpace(line) == `"""` && inBlock:
+			if !send(input{text: strings.Join(block, "\n")}) {
+				return
+			}
+			block, inBlock = nil, false
+		case strings.TrimSpace(line) == `"""`:
+			inBlock = true
+		case inBlock:
+			block = append(block, line)
+		case !send(input{text: line}):
+			return
+		}
+	}
+	if err := s.Err(); err != nil {
+		send(input{err: fmt.Errorf("read a message: %w", err)})
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+func newModelsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "models",
+		Short: "List, check, export and remove stored models",
+		Args:  wantArgs(cobra.NoArgs),
+		RunE:  func(cmd *cobra.Command, _ []string) error { return listModels(cmd) },
+	}
+	cmd.AddCommand(
+		&cobra.Command{
+			Use: "rm NAME", Short: "Remove a model", Args: wantArgs(cobra.ExactArgs(1)),
+			RunE: func(_ *cobra.Command, args []string) error {
+				models, err := openStore()
+				if err != nil {
+					return err
+				}
+				return models.Remove(args[0])
+			},
+		},
+		&cobra.Command{
+			Use: "verify [NAME]", Short: "Check every stored byte of a model, or of all models, against its hashes",
+			Args: wantArgs(cobra.MaximumNArgs(1)),
+			RunE: verifyModels,
+		},
+		&cobra.Command{
+			Use: "prune", Short: "Remove what interrupted imports left", Args: wantArgs(cobra.NoArgs),
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				models, err := openStore()
+				if err != nil {
+					return err
+				}
+				freed, err := models.Prune()
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "freed %s\n", humanBytes(freed))
+				return err
+			},
+		},
+		&cobra.Command{
+			Use:   "export NAME DIR",
+			Short: "Write a model as a checkpoint: config.json, tokenizer.model and model.safetensors in F32",
+			Args:  wantArgs(cobra.ExactArgs(2)),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				model, err := storedModel(args[0])
+				if err != nil {
+					return err
+				}
+				return store.Export(cmd.Context(), model, args[1])
+			},
+		},
+	)
+	return cmd
+}
+
+// storedModel opens a model of the store by name or id.
+func storedModel(name string) (*store.Model, error) {
+	models, err := openStore()
+	if err != nil {
+		return nil, err
+	}
+	return models.Model(name)
+}
+
+func listModels(cmd *cobra.Command) error {
+	models, err := openStore()
+	if err != nil {
+		return err
+	}
+	list, err := models.List()
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "NAME\tID\tARCHITECTURE\tWEIGHTS\tLAYERS\tSIZE")
+	for _, m := range list {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.Architecture, m.Weights, m.Layers, humanBytes(m.Size))
+	}
+	return w.Flush()
+}
+
+func verifyModels(cmd *cobra.Command, args []string) error {
+	models, err := openStore()
+	if err != nil {
+		return err
+	}
+	names := args
+	if len(names) == 0 {
+		list, err := models.List()
+		if err != nil {
+			return err
+		}
+		for _, m := range list {
+			names = append(names, m.Name)
+		}
+	}
+	for _, name := range names {
+		model, err := models.Model(name)
+		if err != nil {
+			return err
+		}
+		if err := store.Verify(cmd.Context(), model); err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  ok\n", model.Name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// humanBytes writes a size with three digits: 512 B, 1.23 GiB.
+func humanBytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	v, unit := float64(n)/1024, 0
+	for v >= 1000 && unit < len(units)-1 {
+		v, unit = v/1024, unit+1
+	}
+	return fmt.Sprintf("%.3g %ciB", v, units[unit])
+}

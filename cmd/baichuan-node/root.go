@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// logFlags say what is logged to standard error, and how.
+type logFlags struct {
+	verbose bool
+	level   string
+	format  string
+}
+
+// app is what all commands share.
+type app struct {
+	interrupts interrupts
+	logs       logFlags
+	log        *slog.Logger // made of logs before a command runs
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "baichuan-node",
+		Short: "Run Baichuan models on a swarm of ordinary computers",
+		Long: "baichuan-node hosts layers of a Baichuan model for a swarm of peers, and chats with models whose layers\n" +
+			"such peers hold. Try: baichuan-node demo \"你好\"",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          wantArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := applySettings(cmd); err != nil {
+				return err
+			}
+			return a.setLogger(cmd)
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+	})
+	flags := root.PersistentFlags()
+	flags.BoolVarP(&a.logs.verbose, "verbose", "v", false, "log what happens (same as --log-level info)")
+	flags.StringVar(&a.logs.level, "log-level", "", "debug, info, warn or error (default: info for serve, else warn)")
+	flags.StringVar(&a.logs.format, "log-format", "text", "text or json")
+
+	root.AddCommand(
+		newDemoCommand(a),
+		newImportCommand(),
+		newModelsCommand(),
+		newTokenizeCommand(loadTokenizer),
+		newServeCommand(a),
+		newGenerateCommand(a),
+		newChatCommand(a),
+		newVersionCommand(),
+	)
+	return root
+}
+
+// setLogger makes the logger that the flags ask for. It belongs to the app: the default logger stays as it is.
+func (a *app) setLogger(cmd *cobra.Command) error {
+	level := slog.LevelWarn
+	if a.logs.verbose || cmd.Name() == "serve" {
+		level = slog.LevelInfo
+	}
+	if a.logs.level != "" {
+		if err := level.UnmarshalText([]byte(a.logs.level)); err != nil {
+			return usagef("--log-level %q: want debug, info, warn or error", a.logs.level)
+		}
+	}
+	options := &slog.HandlerOptions{Level: level}
+	switch a.logs.format {
+	case "text":
+		a.log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
+	case "json":
+		a.log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
+	default:
+		return usagef("--log-format %q: want text or json", a.logs.format)
+	}
+	return nil
+}
+
+// openStore opens the store in the home directory, which is made if need be.
+func openStore() (*store.Store, error) {
+	home, err := homeDir()
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(home)
+}
+
+// isTerminal says whether a stream of the command is a terminal.
+func isTerminal(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// progressWriter is where progress bars go: nowhere unless it is a terminal.
+func progressWriter(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return w
+	}
+	return io.Discard
+}
+
+// baseName is the last element of a path as a user wrote it, also for "." and "dir/".
+func baseName(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return filepath.Base(path)
+}

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/node"
+	"github.com/baichuan-node/baichuan-node/node/launch"
+	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// serveFlags are those of the serve command.
+type serveFlags struct {
+	swarm      swarmFlags
+	layers     string
+	threads    int
+	device     string
+	listen     []string
+	identity   string
+	nick       string
+	kvTokens   int
+	metrics    string
+	readyFile  string
+	untilStdin bool
+}
+
+func newServeCommand(a *app) *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve MODEL",
+		Short: "Host layers of a stored model for a swarm",
+		Long: "Hosts a range of a model's layers. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
+			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join.",
+		Args: wantArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd, a, &f, args[0]) },
+	}
+	f.swarm.add(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), or auto: all of them")
+	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
+	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
+	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
+	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
+	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
+	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context)")
+	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9100")
+	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when requests are accepted")
+	flags.BoolVar(&f.untilStdin, "until-stdin-closes", false, "leave when standard input ends")
+	_ = flags.MarkHidden("until-stdin-closes") // for the processes that demo starts; the flag exists
+	return cmd
+}
+
+// defaultContexts is how many sequences of the model's whole context fit the cache by default. The memory is taken as
+// it is used.
+const defaultContexts = 4
+
+func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
+	if f.device != "auto" && f.device != "cpu" {
+		return usagef("--device %q: this version computes on the cpu alone", f.device)
+	}
+	if f.kvTokens < 0 || f.threads < 0 {
+		return usagef("--kv-tokens and --threads can't be negative")
+	}
+	ctx := cmd.Context()
+	if f.untilStdin {
+		var stop func()
+		ctx, stop = launch.UntilClosed(ctx, cmd.InOrStdin())
+		defer stop()
+	}
+	model, err := storedModel(name)
+	if err != nil {
+		return err
+	}
+	span, err := f.span(model)
+	if err != nil {
+		return err
+	}
+	return f.serve(ctx, cmd, a, model, span)
+}
+
+// span reads --layers and holds it against the model.
+func (f *serveFlags) span(m *store.Model) (store.Span, error) {
+	whole := store.Span{Start: 0, End: m.Manifest.Layers}
+	if f.layers == "auto" {
+		return whole, nil
+	}
+	span, err := store.ParseSpan(f.layers)
+	if err != nil {
+		return span, usagef("--layers: %w", err)
+	}
+	if span.End > whole.End {
+		return span, usagef("--layers %v: %s has layers %v", span, m.Name, whole)
+	}
+	return span, nil
+}
+
+// key loads the identity: another serve of the same home takes the next one.
+func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
+	if f.identity != "" {
+		return routing.LoadIdentity(f.identity)
+	}
+	home, err := homeDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	return routing.LoadServeIdentity(home)
+}
+
+// serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
+func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, a *app, model *store.Model, span store.Span) (err error) {
+	var closers []func() error
+	defer func() {
+		for i := len(closers) - 1; i >= 0; i-- {
+			err = errors.Join(err, closers[i]())
+		}
+	}()
+	peers, err := f.swarm.peers()
+	if err != nil {
+		return err
+	}
+	key, release, err := f.key()
+	if err != nil {
+		return err
+	}
+	closers = append(closers, release)
+	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, s.close)
+	if len(peers) > 0 {
+		if err := s.directory.Join(ctx, peers); err != nil {
+			return err
+		}
+	}
+	device := kernels.NewCPU(f.threads)
+	closers = append(closers, device.Close)
+	loaded, err := f.load(ctx, cmd, model, span, device)
+	if err != nil {
+		return err
+	}
+	closers = append(closers, loaded.Close)
+
+	cfg := node.DefaultConfig(model)
+	cfg.Nick, cfg.Log = f.nick, a.log
+	metricsURL := ""
+	var failed error // of what Ready does: set before Run returns
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	cfg.Ready = func() {
+		if failed = f.ready(cmd, s, model, span, metricsURL); failed != nil {
+			stop()
+		}
+	}
+	n, err := node.New(s.host, s.directory, loaded, cfg)
+	if err != nil {
+		return err
+	}
+	if f.metrics != "" {
+		url, end, err := serveMetrics(f.metrics, n.Metrics())
+		if err != nil {
+			return err
+		}
+		metricsURL = url
+		closers = append(closers, end)
+	}
+	if f.readyFile != "" {
+		closers = append(closers, func() error { return removeIfThere(f.readyFile) })
+	}
+	err = n.Run(ctx)
+	return errors.Join(err, failed)
+}
+
+func (f *serveFlags) load(ctx context.Context, cmd *cobra.Command, model *store.Model, span store.Span, device kernels.Device) (*shard.Shard, error) {
+	tokens := f.kvTokens
+	if tokens == 0 {
+		tokens = defaultContexts * model.Manifest.Context
+	}
+	bar := newByteBar(cmd, "loading")
+	defer bar.end()
+	return shard.Load(ctx, model, span, device, shard.Config{CacheTokens: tokens, Progress: bar.update})
+}
+
+// ready tells whoever waits that requests are accepted.
+func (f *serveFlags) ready(cmd *cobra.Command, s *swarm, model *store.Model, span store.Span, metrics string) error {
+	id := s.host.ID().String()
+	r := launch.Ready{Peer: id, Model: model.ID.String(), Layers: span.String(), PID: os.Getpid(), Metrics: metrics}
+	for _, addr := range s.host.Addrs() {
+		r.Addrs = append(r.Addrs, addr.String()+"/p2p/"+id)
+	}
+	out := cmd.OutOrStdout()
+	fmt.Fprintf(out, "serving layers %s of %s (%s)\n", r.Layers, model.Name, r.Model)
+	for _, addr := range r.Addrs {
+		fmt.Fprintf(out, "  --join %s\n", addr)
+	}
+	if f.readyFile == "" {
+		return nil
+	}
+	return launch.WriteReady(f.readyFile, r)
+}
+
+// serveMetrics answers on addr until end is called.
+func serveMetrics(addr string, handler http.Handler) (url string, end func() error, err error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", nil, fmt.Errorf("serve metrics: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", handler)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	return "http://" + l.Addr().String() + "/metrics", func() error {
+		err := server.Close()
+		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
+			err = errors.Join(err, served)
+		}
+		return err
+	}, nil
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove the ready file: %w", err)
+	}
+	return nil
+}
