@@ -134,7 +134,9 @@ func (h *toyHop) onOpen(m protocol.Open) any {
 }
 
 func (h *toyHop) onRows(s *toySession, epoch uint32, number uint64, at int, want protocol.Want, ids []uint32, states []uint64) []any {
-	fail := func(code protocol.Code) []any { return []any{protocol.Failure{Epoch: epoch, Number: number, Code: code}} }
+	fail := func(code protocol.Code) []any {
+		return []any{protocol.Failure{Epoch: epoch, Number: number, Code: code}}
+	}
 	switch {
 	case s == nil || epoch != s.open.Epoch || at != s.cache.len():
 		return fail(protocol.CodeLostSession)

@@ -16,8 +16,9 @@ const (
 	maxPauses = 4096
 
 	// dialLimit is for a connection and a stream to a hop: TCP's third SYN leaves after 3 s, a relayed dial with its
-	// handshakes takes some 5 s.
-	dialLimit = 10 * time.Second
+	// handshakes takes some 5 s. It is below the 10 s in which a hop must have answered an open, so that it is told what
+	// was in the way.
+	dialLimit = 8 * time.Second
 
 	// writeLimit is for a frame, beside the time that its bytes take on a link of writeRate bytes/s (1 Mbit/s).
 	writeLimit = 5 * time.Second

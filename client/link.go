@@ -125,6 +125,8 @@ func (l *link) apply(e event) []chain.Action {
 		l.chain.Sent(now, e.hop)
 		return nil
 	}
+	h := l.hops[e.hop]
+	h.noticed = h.received.Load()
 	return l.chain.Handle(now, e.hop, e.message)
 }
 

@@ -1,0 +1,178 @@
+package client
+
+import (
+	"context"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/connmgr"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/test"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// pipes is a network of in-memory hosts, for tests in a bubble of made-up time: as much of libp2p as a session uses.
+type pipes map[peer.ID]*pipeHost
+
+type pipeHost struct {
+	host.Host
+	id      peer.ID
+	net     pipes
+	handler network.StreamHandler
+	hang    bool // connecting takes for ever
+}
+
+func (p pipes) host(t *testing.T) host.Host {
+	id, err := test.RandPeerID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p[id] = &pipeHost{id: id, net: p}
+	return p[id]
+}
+
+func (h *pipeHost) ID() peer.ID                      { return h.id }
+func (h *pipeHost) Addrs() []ma.Multiaddr            { return nil }
+func (h *pipeHost) ConnManager() connmgr.ConnManager { return connmgr.NullConnMgr{} }
+
+func (h *pipeHost) SetStreamHandler(_ libprotocol.ID, f network.StreamHandler) { h.handler = f }
+
+func (h *pipeHost) Connect(ctx context.Context, to peer.AddrInfo) error {
+	if h.net[to.ID].hang {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return nil
+}
+
+func (h *pipeHost) NewStream(_ context.Context, to peer.ID, _ ...libprotocol.ID) (network.Stream, error) {
+	ours, theirs := net.Pipe()
+	go h.net[to].handler(pipeStream{conn: theirs})
+	return pipeStream{conn: ours}, nil
+}
+
+type pipeStream struct {
+	network.Stream
+	conn net.Conn
+}
+
+func (s pipeStream) Read(p []byte) (int, error)         { return s.conn.Read(p) }
+func (s pipeStream) Write(p []byte) (int, error)        { return s.conn.Write(p) }
+func (s pipeStream) Close() error                       { return s.conn.Close() }
+func (s pipeStream) Reset() error                       { return s.conn.Close() }
+func (s pipeStream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }
+func (s pipeStream) Conn() network.Conn                 { return pipeConn{} }
+
+type pipeConn struct{ network.Conn }
+
+func (pipeConn) IsClosed() bool { return false }
+
+func TestSession_GivesUpAHopInTime(t *testing.T) {
+	silent := func(network.Stream, any) any { return nil }
+	tests := []struct {
+		name   string
+		spoil  func(h *toyHop)
+		stall  time.Duration
+		reason string
+	}{
+		{"silent in a step", func(h *toyHop) { h.spoil = spoilStep(3, silent) }, 1500 * time.Millisecond, "silent"},
+		{"silent in a long step", func(h *toyHop) {
+			h.spoil = func(n int, _ network.Stream, a any) any {
+				if n > 0 {
+					return nil
+				}
+				return a
+			}
+		}, 1500 * time.Millisecond, "silent"},
+		{"no answer to open", func(h *toyHop) { h.spoil = spoilStep(0, silent) }, 10 * time.Second, "no answer to open"},
+		{"no connection", func(h *toyHop) { h.host.(*pipeHost).hang = true }, dialLimit, "connect: context deadline exceeded"},
+		{"hangs", func(h *toyHop) {
+			h.spoil = spoilStep(2, func(network.Stream, any) any {
+				time.Sleep(time.Hour)
+				return nil
+			})
+		}, 1500 * time.Millisecond, "silent"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			toyModel() // made outside of the bubble, once
+			synctest.Test(t, func(t *testing.T) {
+				w := newToySwarm(t, pipes{}.host, span(0, 4), span(0, 4))
+				tt.spoil(w.hops[0])
+				c, s := w.session(t)
+				o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
+				began := time.Now()
+				_, out, err := answer(t, c.Generate(t.Context(), prompt(600), o))
+				if err != nil {
+					t.Fatal(err)
+				}
+				took := time.Since(began)
+				sameAnswer(t, out, oracle(t, prompt(600), o))
+				if len(out.Failovers) != 1 || !strings.Contains(out.Failovers[0].Reason.Error(), tt.reason) {
+					t.Errorf("the failovers are %+v", out.Failovers)
+				}
+				if took < tt.stall || took > tt.stall+closeLimit {
+					t.Errorf("it took %v, want %v and at most %v for the goodbyes", took, tt.stall, closeLimit)
+				}
+				s.Close()
+				time.Sleep(2 * time.Hour) // so that hops that sleep end
+			})
+		})
+	}
+}
+
+func TestSession_WaitsForAHopThatSaysItWorks(t *testing.T) {
+	toyModel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newToySwarm(t, pipes{}.host, span(0, 4))
+		w.hops[0].spoil = spoilStep(2, func(s network.Stream, a any) any {
+			r := a.(protocol.Result)
+			for i := range 60 {
+				time.Sleep(time.Second)
+				protocol.WriteMessage(s, protocol.Heartbeat{Epoch: r.Epoch, Number: r.Number, Running: i > 20})
+			}
+			return a
+		})
+		c, _ := w.session(t)
+		o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
+		_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
+		if err != nil || len(out.Failovers) > 0 {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		if out.Timings.Total != time.Minute {
+			t.Errorf("it took %v, want 1m", out.Timings.Total)
+		}
+	})
+}
+
+func TestSession_ClosesInTimeWhenAPeerTakesNothing(t *testing.T) {
+	toyModel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newToySwarm(t, pipes{}.host, span(0, 2), span(2, 4))
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		w.hops[0].spoil = spoilStep(2, func(network.Stream, any) any {
+			cancel()
+			time.Sleep(time.Hour)
+			return nil
+		})
+		c, s := w.session(t)
+		if _, _, err := answer(t, c.Generate(ctx, prompt(5), Options{Sampling: seeded, IgnoreEOS: true})); err == nil {
+			t.Fatal("no error")
+		}
+		began := time.Now()
+		s.Close()
+		if took := time.Since(began); took != closeLimit {
+			t.Errorf("closing took %v, want %v", took, closeLimit)
+		}
+		time.Sleep(2 * time.Hour)
+	})
+}
