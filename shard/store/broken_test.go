@@ -75,16 +75,14 @@ func (w weights) put(name string, at int, bits uint32) {
 	binary.LittleEndian.PutUint32(d[(4*at+len(d))%len(d):], bits)
 }
 
-// tinyTensors are the names of all tensors of the tiny checkpoint.
+// tinyTensors are the names of the tensors of the tiny checkpoint, but for those of layer 0.
 func tinyTensors() []string {
 	names := []string{"model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"}
-	for i := range 2 {
-		for _, name := range []string{
-			"input_layernorm", "self_attn.W_pack", "self_attn.o_proj", "post_attention_layernorm",
-			"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
-		} {
-			names = append(names, fmt.Sprintf("model.layers.%d.%s.weight", i, name))
-		}
+	for _, name := range []string{
+		"input_layernorm", "self_attn.W_pack", "self_attn.o_proj", "post_attention_layernorm",
+		"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj",
+	} {
+		names = append(names, "model.layers.1."+name+".weight")
 	}
 	return names
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -63,19 +64,11 @@ func writeParts(ctx context.Context, dir string, c *checkpoint.Checkpoint, m *Ma
 	for i := range m.Parts {
 		f, err := w.makePart(ctx, i)
 		if err != nil {
-			return firstError(finish.Wait(), err)
+			return cmp.Or(finish.Wait(), err) // what failed first, not what was cancelled because of it
 		}
 		finish.Go(func() error { return w.finishPart(ctx, f, i) })
 	}
 	return finish.Wait()
-}
-
-// firstError is a, or b where a is nil: what failed first, and not what was cancelled because of it.
-func firstError(a, b error) error {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 // makePart writes the content of one part into a new file.

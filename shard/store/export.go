@@ -2,6 +2,7 @@ package store
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -58,7 +59,7 @@ func (m *Model) export(ctx context.Context, dir string) (err error) {
 		return err
 	}
 	defer func() {
-		err = firstError(err, os.RemoveAll(temp))
+		err = cmp.Or(err, os.RemoveAll(temp))
 		if err != nil && errors.Is(statErr, fs.ErrNotExist) {
 			os.Remove(dir)
 		}
@@ -97,7 +98,7 @@ func exportTo(ctx context.Context, path string, f exportFile) error {
 	if err == nil {
 		err = file.Sync()
 	}
-	return firstError(err, file.Close())
+	return cmp.Or(err, file.Close())
 }
 
 // exportFiles lists the files in the order in which they appear: config.json comes last and says that all are there.

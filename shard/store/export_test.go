@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
 )
 
 func TestExport_ImportsAsTheSameModel(t *testing.T) {
@@ -16,7 +18,18 @@ func TestExport_ImportsAsTheSameModel(t *testing.T) {
 				s, spec := emptyStore(t), tiny(t)
 				spec.Position = position
 				spec.Generation = []byte(`{"eos_token_id":[2,7],"user_token_id":9,"assistant_token_id":4,"temperature":0.5}`)
-				m := imported(t, s, written(t, spec), ImportOptions{Weights: weights})
+				source := filepath.Join(t.TempDir(), "tiny")
+				if err := synthetic.Write(source, spec); err != nil {
+					t.Fatal(err)
+				}
+				text := []byte(`{"add_bos_token":true}`)
+				if err := os.WriteFile(filepath.Join(source, "tokenizer_config.json"), text, 0o644); err != nil {
+					t.Fatal(err)
+				}
+				m := imported(t, s, opened(t, source), ImportOptions{Weights: weights})
+				if !m.Manifest.AddBOS {
+					t.Error("add_bos_token was not taken over")
+				}
 				dir := filepath.Join(t.TempDir(), "again")
 				if err := Export(context.Background(), m, dir); err != nil {
 					t.Fatal(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
@@ -327,6 +329,47 @@ func TestCheckContent_WantsZeroGaps(t *testing.T) {
 	}
 	data[30] = 1
 	wantOneLine(t, checkContent(p, data))
+}
+
+func TestModel_WorksFromMemory(t *testing.T) {
+	s, a, _ := pair(t)
+	files := fstest.MapFS{}
+	for _, name := range dirNames(t, s.path("a")) {
+		data, err := os.ReadFile(filepath.Join(s.path("a"), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = &fstest.MapFile{Data: data}
+	}
+	m, err := openModel("bundled", files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Verify(context.Background(), m); err != nil {
+		t.Error(err)
+	}
+	got, err1 := m.Part(1)
+	want, err2 := a.Part(1)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want.Bytes()) {
+		t.Error("a part has other bytes in memory than mapped")
+	}
+	for range 2 { // a second Close does nothing
+		if err := errors.Join(got.Close(), want.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCommit_PutsTheOldModelBack(t *testing.T) {
+	s, a, _ := pair(t)
+	wantOneLine(t, s.commit(s.path(prefixImport+"a"), "a", "a")) // there is nothing to put in its place
+	wantListing(t, s, "B", "a")
+	if err := Verify(context.Background(), a); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestMain lets the test binary be the process that an import is killed in.
