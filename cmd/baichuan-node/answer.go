@@ -106,10 +106,11 @@ func recommended(g store.Generation) sample.Params {
 	return p
 }
 
+// randomSeed gives 53 random bits: as many as a JSON number keeps in every language.
 func randomSeed() uint64 {
 	var b [8]byte
 	rand.Read(b[:]) // never fails
-	return binary.LittleEndian.Uint64(b[:])
+	return binary.LittleEndian.Uint64(b[:]) >> 11
 }
 
 // answerer is what answers prompts: a swarm or a model in this process.

@@ -154,7 +154,9 @@ func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2
 			return err
 		}
 		if chunk.Outcome != nil {
-			return json.NewEncoder(cmd.OutOrStdout()).Encode(struct {
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetEscapeHTML(false)
+			return e.Encode(struct {
 				*client.Outcome
 				Seed uint64 `json:"seed"`
 			}{chunk.Outcome, seed})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -84,9 +85,25 @@ func listModels(cmd *cobra.Command) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, "NAME\tID\tARCHITECTURE\tWEIGHTS\tLAYERS\tSIZE")
 	for _, m := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.Architecture, m.Weights, m.Layers, humanBytes(m.Size))
+		if m.Err != nil {
+			fmt.Fprintf(w, "%s\t%s\n", m.Name, oneLine("damaged: "+m.Err.Error()))
+			continue
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.Architecture, m.Weights, presentLayers(m), humanBytes(m.Size))
 	}
 	return w.Flush()
+}
+
+// presentLayers writes which layers are here, of how many: 0:2,5:8 of 32.
+func presentLayers(m store.Entry) string {
+	var spans []string
+	for _, s := range m.Present {
+		spans = append(spans, s.String())
+	}
+	if len(spans) == 0 {
+		spans = []string{"none"}
+	}
+	return fmt.Sprintf("%s of %d", strings.Join(spans, ","), m.Layers)
 }
 
 func verifyModels(cmd *cobra.Command, args []string) error {
