@@ -95,11 +95,15 @@ func (d *Directory) nudge() {
 	}
 }
 
-// put hands an offer to the model's keepers, to the peers that were joined, and to all that are known while they are few:
-// so a client that asks any of them sees it at once.
+// put hands an offer to the model's keepers. While the swarm is small, all that are known and the peers that were joined
+// are told as well: so a client that asks any of them sees it at once.
 func (d *Directory) put(ctx context.Context, model protocol.ModelID, sealed []byte) error {
 	keepers := d.keepers.of(ctx, model)
-	targets := d.others(slices.Concat(keepers, d.joinedIDs(), d.neighbours()))
+	targets := keepers
+	if near, small := d.neighbours(); small || len(keepers) == 0 {
+		targets = slices.Concat(keepers, d.joinedIDs(), near)
+	}
+	targets = slices.DeleteFunc(d.others(targets), d.book.leaving)
 	var mu sync.Mutex // guards faults
 	var faults []string
 	each(targets, func(id peer.ID) {
@@ -134,19 +138,16 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	return nil
 }
 
-// neighbours returns the peers with a live offer of any model, if they are few.
-func (d *Directory) neighbours() []peer.ID {
+// neighbours returns the peers with a live offer of any model if they are few, this one included.
+func (d *Directory) neighbours() (all []peer.ID, small bool) {
 	known := d.Known(protocol.ModelID{})
 	if len(known) > smallSwarm {
-		return nil
+		return nil, false
 	}
-	var all []peer.ID
 	for _, s := range known {
-		if s.Offer.State != protocol.Leaving {
-			all = append(all, s.Offer.Peer)
-		}
+		all = append(all, s.Offer.Peer)
 	}
-	return all
+	return all, true
 }
 
 // run renews the own offer and reads what others know, until Close.
@@ -183,7 +184,8 @@ func (d *Directory) renew() {
 // another time.
 func (d *Directory) reread() {
 	model := d.ownModel()
-	peers := d.others(slices.Concat(d.keepers.known(model), d.joinedIDs(), d.neighbours()))
+	near, _ := d.neighbours()
+	peers := d.others(slices.Concat(d.keepers.known(model), d.joinedIDs(), near))
 	if len(peers) > 0 {
 		_ = d.question(d.ctx, peers[rand.IntN(len(peers))], protocol.List{Model: model, Limit: protocol.MaxListOffers}, nil)
 	}

@@ -66,7 +66,9 @@ func (d *Directory) tell(asker peer.ID, m protocol.List) protocol.Offers {
 	if m.Model == (protocol.ModelID{}) {
 		return answer
 	}
-	keepers := slices.DeleteFunc(d.keepers.ofNow(d.ctx, m.Model), func(id peer.ID) bool { return id == asker || id == d.host.ID() })
+	keepers := slices.DeleteFunc(d.keepers.ofNow(d.ctx, m.Model), func(id peer.ID) bool {
+		return id == asker || id == d.host.ID() || d.book.leaving(id)
+	})
 	for _, id := range keepers[:min(len(keepers), protocol.MaxHints)] {
 		if addrs := d.host.Peerstore().Addrs(id); len(addrs) > 0 {
 			answer.Hints = append(answer.Hints, peer.AddrInfo{ID: id, Addrs: addrs})

@@ -24,13 +24,16 @@ type Seen struct {
 // for a while longer. It is safe for concurrent use.
 type book struct {
 	mu      sync.Mutex
-	entries map[peer.ID]*entry // guarded by mu, as all below
-	live    int                // entries with an offer
+	entries map[peer.ID]*entry       // guarded by mu, as all below
+	live    int                      // entries with an offer
+	models  map[protocol.ModelID]int // of which model
+	reaped  time.Time
 }
 
 // entry is what is remembered of a peer.
 type entry struct {
 	sequence uint64
+	left     bool            // the offer said that its peer leaves
 	offer    *protocol.Offer // nil once its life is over; not changed
 	sealed   []byte
 	born     time.Time
@@ -38,7 +41,7 @@ type entry struct {
 	forget   time.Time // of the sequence
 }
 
-func newBook() *book { return &book{entries: map[peer.ID]*entry{}} }
+func newBook() *book { return &book{entries: map[peer.ID]*entry{}, models: map[protocol.ModelID]int{}} }
 
 // add takes an offer that was made age ago, and reports whether it is news. An offer that is not above its peer's last
 // sequence changes nothing: what is over is never revived, and no relay can make an offer younger. The error says that
@@ -56,39 +59,51 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if !ends.After(now) {
 		return false, nil
 	}
-	if old == nil || old.offer == nil {
-		if err := b.room(o.Model, old == nil); err != nil {
-			return false, err
-		}
-		b.live++
+	if err := b.room(o.Model, old); err != nil {
+		return false, err
 	}
-	b.entries[o.Peer] = &entry{sequence: o.Sequence, offer: o, sealed: sealed, born: born, ends: ends, forget: ends.Add(rememberFor)}
+	if old != nil {
+		b.bury(old)
+	}
+	b.live++
+	b.models[o.Model]++
+	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed, born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
 }
 
-// room refuses an offer for which there is none.
-func (b *book) room(model protocol.ModelID, newPeer bool) error {
-	if b.live >= maxOffers || (newPeer && len(b.entries) >= maxRemembered) {
+// room refuses an offer for which there is none. One that takes the place of its peer's last always has room.
+func (b *book) room(model protocol.ModelID, old *entry) error {
+	takesAPlace := old == nil || old.offer == nil
+	if (takesAPlace && b.live >= maxOffers) || (old == nil && len(b.entries) >= maxRemembered) {
 		return fmt.Errorf("%d offers are kept, there is no room for more", b.live)
 	}
-	n := 0
-	for _, e := range b.entries {
-		if e.offer != nil && e.offer.Model == model {
-			n++
-		}
-	}
-	if n >= maxModelOffers {
+	if n := b.models[model]; n >= maxModelOffers && (takesAPlace || old.offer.Model != model) {
 		return fmt.Errorf("%d offers of this model are kept, there is no room for more", n)
 	}
 	return nil
 }
 
-// reap forgets what is over.
+// bury drops an entry's offer and keeps its sequence.
+func (b *book) bury(e *entry) {
+	if e.offer == nil {
+		return
+	}
+	b.live--
+	if b.models[e.offer.Model]--; b.models[e.offer.Model] == 0 {
+		delete(b.models, e.offer.Model)
+	}
+	e.offer, e.sealed = nil, nil
+}
+
+// reap forgets what is over, once a second at most: readers look at each offer's end themselves.
 func (b *book) reap(now time.Time) {
+	if now.Sub(b.reaped) < time.Second {
+		return
+	}
+	b.reaped = now
 	for id, e := range b.entries {
-		if e.offer != nil && !now.Before(e.ends) {
-			e.offer, e.sealed = nil, nil
-			b.live--
+		if !now.Before(e.ends) {
+			b.bury(e)
 		}
 		if !now.Before(e.forget) {
 			delete(b.entries, id)
@@ -104,6 +119,14 @@ func (b *book) has(sealed []byte, id peer.ID) bool {
 	return e != nil && bytes.Equal(e.sealed, sealed)
 }
 
+// leaving reports whether the last word of a peer was that it leaves.
+func (b *book) leaving(id peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	return e != nil && e.left
+}
+
 // liveOf returns the live entries of a model, of any for the zero model, sorted by peer.
 func (b *book) liveOf(model protocol.ModelID, now time.Time) []entry {
 	b.mu.Lock()
@@ -111,7 +134,7 @@ func (b *book) liveOf(model protocol.ModelID, now time.Time) []entry {
 	b.reap(now)
 	var all []entry
 	for _, e := range b.entries {
-		if e.offer != nil && (model == protocol.ModelID{} || e.offer.Model == model) {
+		if e.offer != nil && now.Before(e.ends) && (model == protocol.ModelID{} || e.offer.Model == model) {
 			all = append(all, *e)
 		}
 	}
@@ -156,7 +179,7 @@ func (b *book) one(id peer.ID, now time.Time) (answer protocol.Offers) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reap(now)
-	if e := b.entries[id]; e != nil && e.offer != nil {
+	if e := b.entries[id]; e != nil && e.offer != nil && now.Before(e.ends) {
 		answer.Sealed = [][]byte{e.sealed}
 		answer.AgesMS = []uint32{uint32(now.Sub(e.born).Milliseconds())}
 	}

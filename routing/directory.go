@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -162,19 +163,18 @@ func (d *Directory) joinedPeers() []peer.AddrInfo {
 
 func (d *Directory) joinedIDs() []peer.ID { return ids(d.joinedPeers()) }
 
-// Offers asks the swarm who serves a model, or any model for the zero id: the peers that were joined, then those that
-// they hint at. It returns all that is known then, sorted by peer. It is an error if nobody answers and nothing is known.
+// Offers asks the swarm who serves a model, or any model for the zero id: the peers that were joined and some that serve
+// it, in case all of those are gone, then whom they hint at. It returns all that is known then, sorted by peer. It is an error if nobody answers and nothing is known.
 func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen, error) {
-	first := d.joinedIDs()
+	first := slices.Concat(d.joinedIDs(), d.someKnown(model))
 	if d.keepers != nil {
 		first = append(first, d.keepers.known(model)...)
 	}
-	if len(first) == 0 {
-		first = ids(d.dialables(d.Known(model)))
-	}
 	hints, err := d.askAll(ctx, model, first)
 	if len(hints) > 0 {
-		_, _ = d.askAll(ctx, model, ids(hints)) // a help: without it what they would add is missing, no more
+		hinted, cancel := context.WithTimeout(ctx, hintedTimeout)
+		_, _ = d.askAll(hinted, model, ids(hints)) // a help: without it what they would add is missing, no more
+		cancel()
 	}
 	known := d.Known(model)
 	if err != nil && len(known) == 0 {
@@ -186,13 +186,16 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 // Known returns what is known of a model, or of any for the zero id, without asking anybody; sorted by peer.
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
 
-// dialables returns how to reach the peers of offers.
-func (d *Directory) dialables(seen []Seen) []peer.AddrInfo {
-	var all []peer.AddrInfo
-	for _, s := range seen {
-		all = append(all, s.Offer.Dialable())
+// someKnown returns a few peers that serve a model, by chance, so that no one of them hides the rest for ever.
+func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
+	var all []peer.ID
+	for _, s := range d.Known(model) {
+		if s.Offer.State != protocol.Leaving {
+			all = append(all, s.Offer.Peer)
+		}
 	}
-	return all
+	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+	return all[:min(len(all), someAsked)]
 }
 
 // ReportFailure says that a peer did not do what it offered: it is banned for 15 s, each time twice as long, up to 10

@@ -427,30 +427,66 @@ func TestClose_LeavesNoGoroutineBehind(t *testing.T) {
 	}
 }
 
-// Days of a swarm in a moment: time is simulated, and so is the network.
+// simulated starts n serving peers and then a client in a simulated network.
+func simulated(t *testing.T, net mocknet.Mocknet, n int) (members []member) {
+	t.Helper()
+	for i := range n + 1 {
+		key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := net.AddPeer(key, ma.StringCast(fmt.Sprintf("/ip4/10.0.0.%d/tcp/4001", i+1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDirectory(t.Context(), h, DirectoryConfig{Serving: i < n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		members = append(members, member{h, d})
+	}
+	if err := net.LinkAll(); err != nil {
+		t.Fatal(err)
+	}
+	return members
+}
+
+// With more peers than are all told of each other, the keepers are found in the DHT, and by a client through hints.
+func TestDirectory_FindsAllOfALargerSwarmThroughItsKeepers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := mocknet.New()
+		defer net.Close()
+		const serving = smallSwarm + 8
+		members := simulated(t, net, serving)
+		client := members[serving]
+		for i, m := range members[:serving] {
+			if i > 0 {
+				m.mustJoin(t, members[0])
+			}
+			m.mustAnnounce(t, layers(0, 6))
+		}
+		time.Sleep(2 * offerLife) // what the small swarm had told everyone is over
+		last := members[serving-1]
+		if n := len(last.Known(testModel)); n == serving {
+			t.Errorf("a peer knows all %d others by itself: the test shows nothing", n)
+		}
+		client.mustJoin(t, last)
+		seen, err := client.Offers(t.Context(), testModel)
+		if err != nil || len(seen) != serving {
+			t.Errorf("the client sees %d of %d peers, %v", len(seen), serving, err)
+		}
+		for _, m := range members {
+			m.shut(t)
+		}
+	})
+}
+
+// Minutes of a swarm in a moment: time is simulated, and so is the network.
 func TestDirectory_RenewsTheLivingAndDropsTheDead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		net := mocknet.New()
 		defer net.Close()
-		var members []member
-		for range 4 {
-			key, _, err := crypto.GenerateEd25519Key(rand.Reader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			h, err := net.AddPeer(key, ma.StringCast(fmt.Sprintf("/ip4/10.0.0.%d/tcp/4001", len(members)+1)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			d, err := NewDirectory(t.Context(), h, DirectoryConfig{Serving: len(members) < 3})
-			if err != nil {
-				t.Fatal(err)
-			}
-			members = append(members, member{h, d})
-		}
-		if err := net.LinkAll(); err != nil {
-			t.Fatal(err)
-		}
+		members := simulated(t, net, 3)
 		boot, dying, third, client := members[0], members[1], members[2], members[3]
 		dying.mustJoin(t, boot)
 		third.mustJoin(t, boot)
@@ -458,9 +494,9 @@ func TestDirectory_RenewsTheLivingAndDropsTheDead(t *testing.T) {
 		dying.mustAnnounce(t, layers(2, 4))
 		third.mustAnnounce(t, layers(4, 6))
 		client.mustJoin(t, boot)
-		time.Sleep(3 * time.Hour)
+		time.Sleep(10 * time.Minute)
 		if got := client.spans(t); got != "0:2, 2:4, 4:6" {
-			t.Errorf("after three hours: %q", got)
+			t.Errorf("after ten minutes: %q", got)
 		}
 		for _, m := range members { // a crash: no word any more
 			if m.ID() != dying.ID() {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -15,11 +16,13 @@ import (
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
+	ma "github.com/multiformats/go-multiaddr"
 
 	wire "github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -46,6 +49,10 @@ type HostConfig struct {
 // NewHost starts a libp2p host as our peers need it: TCP and QUIC, TLS and Noise, and limits under which many
 // sessions of one home fit while no stranger takes everything. The caller closes it.
 func NewHost(cfg HostConfig) (host.Host, error) {
+	listenOn, err := listenAddrs(cfg)
+	if err != nil {
+		return nil, err
+	}
 	resources, err := newResources()
 	if err != nil {
 		return nil, err
@@ -61,7 +68,36 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 		resources.Close()
 		return nil, fmt.Errorf("start the network: %w", err)
 	}
+	if err := listen(h, listenOn); err != nil {
+		h.Close()
+		return nil, err
+	}
 	return h, nil
+}
+
+// listenAddrs parses the addresses to listen on. With a swarm key libp2p would drop those for QUIC without a word.
+func listenAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
+	for _, s := range cfg.Listen {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("listen on %q: %w", s, err)
+		}
+		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil && cfg.SwarmKey != nil {
+			return nil, fmt.Errorf("listen on %s: a private swarm works over TCP alone", s)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// listen opens one address after the other: given all at once, libp2p is content if one of them works.
+func listen(h host.Host, addrs []ma.Multiaddr) error {
+	for _, a := range addrs {
+		if err := h.Network().Listen(a); err != nil {
+			return fmt.Errorf("listen on %s: %w", a, oneLine(err))
+		}
+	}
+	return nil
 }
 
 // hostOptions is all that we ask of libp2p, in one place. Reachability behind a NAT (port mapping, relays, hole
@@ -77,6 +113,7 @@ func hostOptions(cfg HostConfig) []libp2p.Option {
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, &mux),
+		libp2p.DialRanker(rankDials),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("baichuan-node"),
@@ -89,10 +126,27 @@ func hostOptions(cfg HostConfig) []libp2p.Option {
 	} else {
 		opts = append(opts, libp2p.Transport(quic.NewTransport))
 	}
-	if len(cfg.Listen) == 0 {
-		return append(opts, libp2p.NoListenAddrs)
+	return append(opts, libp2p.NoListenAddrs) // NewHost listens itself
+}
+
+// rankDials prefers TCP, which takes half of QUIC's time there and back and carries twice as much: QUIC and relays are
+// dialled a little later, or as soon as TCP has failed.
+func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
+	isTCP := func(a ma.Multiaddr) bool {
+		_, tcp := a.ValueForProtocol(ma.P_TCP)
+		_, relayed := a.ValueForProtocol(ma.P_CIRCUIT)
+		return tcp == nil && relayed != nil
 	}
-	return append(opts, libp2p.ListenAddrStrings(cfg.Listen...))
+	ranked := swarm.DefaultDialRanker(slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool { return !isTCP(a) }))
+	var behind time.Duration
+	if n := len(ranked); n > 0 {
+		behind = ranked[n-1].Delay + swarm.PublicQUICDelay
+	}
+	for _, a := range swarm.DefaultDialRanker(slices.DeleteFunc(slices.Clone(addrs), isTCP)) {
+		a.Delay += behind
+		ranked = append(ranked, a)
+	}
+	return ranked
 }
 
 // newResources makes the resource manager: libp2p's own limits scaled by this machine's memory, with ours where its are

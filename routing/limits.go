@@ -17,6 +17,7 @@ const (
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
+	hintedTimeout  = time.Second            // of all questions to peers that were hinted at
 	streamTimeout  = 10 * time.Second       // of a stream that a stranger opened
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
@@ -29,6 +30,7 @@ const (
 	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
 	maxJoined   = 32
 	maxAsked    = 16 // peers asked at the same time
+	someAsked   = 3  // known peers asked beside those that were joined
 
 	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
 	// = 12 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
