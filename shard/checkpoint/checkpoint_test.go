@@ -281,3 +281,48 @@ func TestRead_RefusesRowsThatAreNotThere(t *testing.T) {
 		t.Errorf("no rows at the end: %v", err)
 	}
 }
+
+func TestRead_FromManyGoroutines(t *testing.T) {
+	dir := t.TempDir()
+	spec := checkpointtest.Spec(tokenizer, vocab)
+	spec.Format = synthetic.Torch
+	if err := synthetic.Write(dir, spec); err != nil {
+		t.Fatal(err)
+	}
+	c, err := checkpoint.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	errs := make(chan error, 4)
+	for range cap(errs) {
+		go func() { errs <- readAll(c) }()
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The published configurations have no keys of ours.
+func TestOpen_ReadsPublishedConfigurations(t *testing.T) {
+	for _, position := range []checkpoint.Position{checkpoint.Rope, checkpoint.Alibi} {
+		dir := t.TempDir()
+		spec := checkpointtest.Spec(tokenizer, vocab)
+		spec.Published, spec.NormHead, spec.Position = true, false, string(position)
+		if err := synthetic.Write(dir, spec); err != nil {
+			t.Fatal(err)
+		}
+		c, err := checkpoint.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Config.Position != position || c.Config.NormHead || c.Config.Context != spec.Context {
+			t.Errorf("%s: %+v", position, c.Config)
+		}
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -16,7 +16,7 @@ import (
 // A pipe would wait for a writer for ever, a device may give bytes for ever.
 func TestOpen_RefusesPipesAndDevices(t *testing.T) {
 	for _, file := range []string{"config.json", "generation_config.json", "tokenizer.model", "model.safetensors"} {
-		for name, make := range map[string]func(string) error{
+		for name, create := range map[string]func(string) error{
 			"pipe":   func(path string) error { return syscall.Mkfifo(path, 0o644) },
 			"device": func(path string) error { return os.Symlink("/dev/zero", path) },
 		} {
@@ -28,7 +28,7 @@ func TestOpen_RefusesPipesAndDevices(t *testing.T) {
 			if err := os.Remove(path); err != nil {
 				t.Fatal(err)
 			}
-			if err := make(path); err != nil {
+			if err := create(path); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := checkpoint.Open(dir); err == nil {

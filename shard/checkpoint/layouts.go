@@ -18,7 +18,7 @@ var (
 	errFourBit   = errors.New("a checkpoint quantised to 4 bits is not supported yet: use the unquantised one")
 	errEightBit  = errors.New("a checkpoint quantised to 8 bits is not supported yet: use the unquantised one")
 	errAdapter   = errors.New("a LoRA adapter is not supported yet: merge it into its base model first")
-	errLlamafied = errors.New("Llama's layout, also of a llamafied Baichuan, is not supported yet: use the original checkpoint")
+	errLlamafied = errors.New("the layout of Llama, also of a llamafied Baichuan, is not supported yet: use the original checkpoint")
 	errQuantised = errors.New("a quantised checkpoint is not supported: use the unquantised one")
 )
 

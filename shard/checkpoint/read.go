@@ -28,10 +28,10 @@ type blob struct {
 	size int64
 
 	// A zip's member states its CRC. As long as its bytes are asked for in order, the sum is taken as they pass, and
-	// compared at the end; whoever first reads out of order or stops early has the rest summed for him. So every
-	// byte that was used was checked at the price of reading the member at most twice.
-	checked bool
-	crc     uint32
+	// compared at the end; a read out of order, and one of a tensor's last row, has the rest summed first. So a tensor
+	// that was read whole was checked, at the price of reading its member at most twice.
+	hasCRC bool
+	crc    uint32
 
 	mu  sync.Mutex
 	at  int64 // bytes summed so far
@@ -48,7 +48,7 @@ func (b *blob) readAt(p []byte, at int64) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.checked && at == b.at {
+	if b.hasCRC && at == b.at {
 		b.sum = crc32.Update(b.sum, crc32.IEEETable, p)
 		b.at += int64(len(p))
 	}
@@ -61,7 +61,7 @@ func (b *blob) before(at int64) error {
 	b.mu.Lock()
 	next := b.at
 	b.mu.Unlock()
-	if !b.checked || at == next {
+	if !b.hasCRC || at == next {
 		return nil
 	}
 	return b.finish()
@@ -71,7 +71,7 @@ func (b *blob) before(at int64) error {
 func (b *blob) finish() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.checked {
+	if !b.hasCRC {
 		return nil
 	}
 	buf := make([]byte, min(chunkBytes, b.size-b.at))
@@ -88,7 +88,7 @@ func (b *blob) finish() error {
 
 // compare fails once all bytes are summed and the sum is wrong.
 func (b *blob) compare() error {
-	if b.checked && b.at == b.size && b.sum != b.crc {
+	if b.hasCRC && b.at == b.size && b.sum != b.crc {
 		return errChecksum
 	}
 	return nil

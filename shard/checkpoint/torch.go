@@ -127,7 +127,7 @@ func (a *archive) storage(id any) (any, error) {
 	if want := numel * int64(dtype.Size()); m.size != want {
 		return nil, fmt.Errorf("storage %s has %d bytes in the zip, not %d (%d elements of %s)", key, m.size, want, numel, dtype)
 	}
-	s := &storage{dtype, &blob{file: a.file, off: m.off, size: m.size, crc: m.crc, checked: true}, numel}
+	s := &storage{dtype, &blob{file: a.file, off: m.off, size: m.size, crc: m.crc, hasCRC: true}, numel}
 	a.storages[key] = s
 	return s, nil
 }

@@ -148,7 +148,7 @@ func TestBlob_ChecksEveryByteOnce(t *testing.T) {
 	} {
 		for _, damage := range []bool{false, true} {
 			file := &counter{ReaderAt: bytes.NewReader(data)}
-			b := &blob{file: file, size: size, checked: true, crc: sum}
+			b := &blob{file: file, size: size, hasCRC: true, crc: sum}
 			if damage {
 				b.crc ^= 1
 			}
