@@ -38,7 +38,7 @@ type Client struct {
 	directory *routing.Directory
 	offers    func(ctx context.Context) ([]protocol.Offer, error) // of the model
 	model     *Model
-	pauses    pauses
+	bans      bans
 }
 
 // Connect joins a swarm, finds the model among the offers, and fetches its manifest and its tokenizer from the peers
@@ -120,8 +120,8 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t}, nil
 }
 
-// plan chooses a chain among those who have not failed lately. When there is none because of a peer that is to be asked
-// again soon, it waits for that.
+// plan chooses a chain among those who have not failed lately. When there is none, but the ban of some peer ends
+// soon, it waits for that.
 func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
 	for {
 		offers, err := c.offers(ctx)
@@ -132,11 +132,12 @@ func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
 		measures := c.directory.Measures()
 		var soonest time.Duration
 		for _, o := range offers {
-			if left := c.pauses.left(o.Peer, now); left > 0 && !measures.Banned[o.Peer] {
+			left := c.bans.left(o.Peer, now)
+			if left > 0 {
 				measures.Banned[o.Peer] = true
-				if soonest == 0 || left < soonest {
-					soonest = left
-				}
+			}
+			if left > 0 && left <= pauseLongest && (soonest == 0 || left < soonest) {
+				soonest = left
 			}
 		}
 		hops, err := routing.Plan(offers, measures, c.model.Manifest.Layers)
@@ -152,19 +153,4 @@ func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// failed keeps a peer out of the next chains: for a moment if it is to be asked again, else as the directory has it.
-func (c *Client) failed(p peer.ID, class protocol.Class) {
-	if class == protocol.Again {
-		c.pauses.begin(p, time.Now())
-		return
-	}
-	c.directory.ReportFailure(p)
-}
-
-// worked lets a peer that has done a step into all chains again.
-func (c *Client) worked(p peer.ID) {
-	c.pauses.end(p)
-	c.directory.ReportSuccess(p, 0)
 }

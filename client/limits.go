@@ -7,13 +7,18 @@ const (
 	// in a row mean that the swarm is falling apart, or that we are.
 	maxTries = 5
 
+	// banFirst and banLongest are the bans of a peer that failed: 15 s, doubled up to 10 minutes.
+	banFirst   = 15 * time.Second
+	banLongest = 10 * time.Minute
+
 	// pauseFirst is how long a peer is left alone that asks to be asked again: the chain's other copies come first, but
 	// a swarm without any is worth the wait. It doubles up to pauseLongest: 0.25 + 0.5 + 1 + 2 s before the last try.
 	pauseFirst   = 250 * time.Millisecond
 	pauseLongest = 2 * time.Second
 
-	// maxPauses bounds the peers that are remembered for it.
-	maxPauses = 4096
+	// maxDoublings keeps the doubling inside a Duration: 15 s << 10 is 4 h. maxBans bounds the peers that are remembered.
+	maxDoublings = 10
+	maxBans      = 4096
 
 	// dialLimit is for a connection and a stream to a hop: TCP's third SYN leaves after 3 s, a relayed dial with its
 	// handshakes takes some 5 s. It is below the 10 s in which a hop must have answered an open, so that it is told what

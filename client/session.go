@@ -159,7 +159,7 @@ func (s *session) blame(fault *chain.Fault) *HopError {
 	h := s.hops[fault.Hop]
 	err := &HopError{Peer: h.Peer, Layers: h.Span, Class: fault.Class, Err: fault.Err}
 	now := time.Now()
-	s.client.failed(h.Peer, fault.Class)
+	s.client.bans.strike(h.Peer, fault.Class, now)
 	s.failovers = append(s.failovers, Failover{Layers: h.Span, Peer: h.Peer, Reason: fault.Err})
 	s.open = append(s.open, now)
 	s.hangUp(fault.Hop)
@@ -195,7 +195,7 @@ func (s *session) settle() {
 	}
 	s.open = nil
 	for _, h := range s.hops {
-		s.client.worked(h.Peer)
+		s.client.bans.success(h.Peer)
 	}
 }
 
