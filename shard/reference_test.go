@@ -16,8 +16,8 @@ type reference struct {
 	values [][][]float64
 }
 
-// newReference reads all weights of a checkpoint, as round makes of them what a format stores.
-func newReference(t testing.TB, c *checkpoint.Checkpoint, round func(float32) float32) *reference {
+// newReference reads all weights of a checkpoint.
+func newReference(t testing.TB, c *checkpoint.Checkpoint) *reference {
 	t.Helper()
 	r := &reference{config: c.Config, tensor: map[string][]float64{}}
 	for _, info := range c.Tensors() {
@@ -31,9 +31,6 @@ func newReference(t testing.TB, c *checkpoint.Checkpoint, round func(float32) fl
 		}
 		w := make([]float64, n)
 		for i, v := range raw {
-			if len(info.Shape) == 2 {
-				v = round(v)
-			}
 			w[i] = float64(v)
 		}
 		r.tensor[info.Name] = w

@@ -29,16 +29,13 @@ type fixture struct {
 	dev    *kernels.CPU
 }
 
-func newFixture(t testing.TB, preset string, seed uint64) *fixture {
+func newFixture(t testing.TB, preset string, seed uint64, dtype synthetic.DType) *fixture {
 	t.Helper()
 	spec, err := synthetic.Preset(preset)
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Seed = seed
-	if spec.Tokenizer, err = os.ReadFile(filepath.Join("tokenizer", "testdata", "bpe-4096.model")); err != nil {
-		t.Fatal(err)
-	}
+	spec.Seed, spec.DType, spec.Tokenizer = seed, dtype, synthetic.Tokenizer()
 	f := &fixture{t: t, dir: t.TempDir(), dev: kernels.NewCPU(0)}
 	t.Cleanup(func() { f.dev.Close() })
 	if err := synthetic.Write(filepath.Join(f.dir, "hf"), spec); err != nil {
@@ -158,16 +155,12 @@ func maxError(got []float32, want []float64) float64 {
 	return worst
 }
 
-func exact(v float32) float32      { return v }
-func viaBF16(v float32) float32    { return kernels.BFloat16to32(kernels.BFloat16(v)) }
-func viaFloat16(v float32) float32 { return kernels.Float16to32(kernels.Float16(v)) }
-
 func TestForward_AgreesWithFloat64Arithmetic(t *testing.T) {
 	ids := prompt(96)
 	for _, preset := range []string{"small-7b", "small-13b"} {
-		f := newFixture(t, preset, 11)
-		for weights, round := range map[string]func(float32) float32{"bf16": viaBF16, "f16": viaFloat16} {
-			ref := newReference(t, f.source, round)
+		for weights, dtype := range map[string]synthetic.DType{"bf16": synthetic.BF16, "f16": synthetic.F16} {
+			f := newFixture(t, preset, 11, dtype)
+			ref := newReference(t, f.source)
 			var want []float64
 			for _, id := range ids {
 				want = append(want, ref.logits(id)...)
@@ -199,7 +192,7 @@ func TestForward_AgreesWithGoldenLogits(t *testing.T) {
 		{"small-1-7b", "logits-v1.f32", 1}, // no NormHead: logits reach 218
 	} {
 		t.Run(tc.preset, func(t *testing.T) {
-			f := newFixture(t, tc.preset, 11)
+			f := newFixture(t, tc.preset, 11, synthetic.F32)
 			s := f.load(f.model("f16", "f16"), 0, f.source.Config.Layers)
 			_, got := newChain(s).run(t, prompt(24), 24)
 			raw, err := os.ReadFile(filepath.Join("testdata", tc.file))
@@ -223,7 +216,7 @@ func TestForward_AgreesWithGoldenLogits(t *testing.T) {
 func TestForward_AnyCutAndAnyBatchesGiveTheSameBits(t *testing.T) {
 	ids := prompt(140)
 	for _, preset := range []string{"small-7b", "small-13b"} {
-		f := newFixture(t, preset, 5)
+		f := newFixture(t, preset, 5, synthetic.F32)
 		layers := f.source.Config.Layers
 		for _, format := range [][2]string{{"nf4", "int8"}, {"int8", "int8"}, {"bf16", "f16"}, {"f16", "int8"}, {"nf4", "f16"}} {
 			t.Run(fmt.Sprintf("%s/%s/kv-%s", preset, format[0], format[1]), func(t *testing.T) {
@@ -266,7 +259,7 @@ func sameBits(t *testing.T, what string, got, want []float32) {
 }
 
 func TestForward_SequencesInOnePassKeepTheirBits(t *testing.T) {
-	f := newFixture(t, "small-7b", 3)
+	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	s := f.load(f.model("nf4", "int8"), 0, 4)
 	a, b := prompt(70), prompt(90)[20:]
 	alone := func(ids []uint32) []byte {
@@ -290,7 +283,7 @@ func TestForward_SequencesInOnePassKeepTheirBits(t *testing.T) {
 }
 
 func TestForward_PartOfTheSpan(t *testing.T) {
-	f := newFixture(t, "small-7b", 3)
+	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	m := f.model("int8", "int8")
 	whole, first, last := f.load(m, 0, 4), f.load(m, 0, 3), f.load(m, 2, 4)
 	_, want := newChain(whole).run(t, prompt(20), 20)
@@ -335,7 +328,7 @@ func (f *fixture) outgrow(id int) {
 }
 
 func TestForward_RowThatIsNotFiniteEndsItsSequenceAlone(t *testing.T) {
-	f := newFixture(t, "small-7b", 3)
+	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	f.outgrow(7)
 	s := f.load(f.model("bf16", "int8"), 0, 4)
 	wanted := newChain(s)
@@ -363,7 +356,7 @@ func TestForward_RowThatIsNotFiniteEndsItsSequenceAlone(t *testing.T) {
 }
 
 func TestCache_TruncateAndGoOnGivesTheSameBits(t *testing.T) {
-	f := newFixture(t, "small-13b", 3)
+	f := newFixture(t, "small-13b", 3, synthetic.F32)
 	s := f.load(f.model("nf4", "int8"), 0, 5)
 	ids := prompt(200)
 	_, want := newChain(s).run(t, ids, 200)
@@ -388,7 +381,7 @@ func TestCache_TruncateAndGoOnGivesTheSameBits(t *testing.T) {
 }
 
 func TestCache_Refuses(t *testing.T) {
-	f := newFixture(t, "small-7b", 3)
+	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	s := f.load(f.model("nf4", "int8"), 0, 4)
 	a, b := s.NewCache(s.Span()), s.NewCache(s.Span())
 	if err := a.Reserve(900); err != nil {
@@ -413,7 +406,7 @@ func TestCache_Refuses(t *testing.T) {
 }
 
 func TestNeed_IsWhatTheFilesHold(t *testing.T) {
-	f := newFixture(t, "small-7b", 3)
+	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	m := f.model("nf4", "int8")
 	var want int64
 	for i, p := range m.Manifest.Parts {
@@ -435,9 +428,9 @@ func TestNeed_IsWhatTheFilesHold(t *testing.T) {
 // Kullback-Leibler divergence of the next token's distribution, and how often the first choice is the same.
 func BenchmarkQuality(b *testing.B) {
 	for _, preset := range []string{"small-7b", "small-13b"} {
-		f := newFixture(b, preset, 11)
+		f := newFixture(b, preset, 11, synthetic.F32)
 		ids := prompt(64)
-		ref := newReference(b, f.source, exact)
+		ref := newReference(b, f.source)
 		var want [][]float64
 		for _, id := range ids {
 			want = append(want, ref.logits(id))

@@ -19,9 +19,9 @@ const (
 // layout gives the parts of a model with m's dimensions and formats, without their chunks. It is what INTERFACES
 // fixes: the order of the tensors, each at the next multiple of 64.
 func layout(m *Manifest) []Part {
-	weights, ends := m.Weights, endsFormat(m.Weights)
+	weights := m.Weights
 	parts := make([]Part, 0, m.Layers+2)
-	parts = append(parts, place(Tensor{Name: tensorEmbed, Format: ends, Rows: m.Vocab, Cols: m.Hidden}))
+	parts = append(parts, place(Tensor{Name: tensorEmbed, Format: embedFormat(weights), Rows: m.Vocab, Cols: m.Hidden}))
 	gain := kernels.F32.String()
 	for range m.Layers {
 		parts = append(parts, place(
@@ -36,17 +36,26 @@ func layout(m *Manifest) []Part {
 	}
 	return append(parts, place(
 		Tensor{Name: tensorNorm, Format: gain, Rows: 1, Cols: m.Hidden},
-		Tensor{Name: tensorHead, Format: ends, Rows: m.Vocab, Cols: m.Hidden},
+		Tensor{Name: tensorHead, Format: headFormat(weights), Rows: m.Vocab, Cols: m.Hidden},
 	))
 }
 
-// endsFormat is the format of the embedding and the head: int8 beside quantised layers (the head is read whole for
-// every token), the same 16 bits otherwise.
-func endsFormat(weights string) string {
+// embedFormat is the format of the embedding: int8 beside quantised layers, the same 16 bits otherwise.
+func embedFormat(weights string) string {
 	if weights == kernels.NF4.String() {
 		return kernels.Int8.String()
 	}
 	return weights
+}
+
+// headFormat is the format of the head: int8 beside quantised layers (it is read whole for every token), float16
+// otherwise. The rows of a NormHead are within [-1, 1]: there float16 keeps 3 bits more than bfloat16, whose rounding
+// would be the largest error of a bf16 model (NUMERICS, Weight formats).
+func headFormat(weights string) string {
+	if weights == kernels.BF16.String() {
+		return kernels.F16.String()
+	}
+	return embedFormat(weights)
 }
 
 // place gives the tensors of one part their offsets and sizes.

@@ -92,8 +92,8 @@ def main(where, weights, kv):
         begin, end = header[name + ".weight"]["data_offsets"]
         return np.frombuffer(data[begin:end], "<f4").reshape(header[name + ".weight"]["shape"])
 
-    ends = "int8" if weights == "nf4" else weights
-    parts = [part(("embed", tensor("model.embed_tokens"), ends))]
+    embed = "int8" if weights == "nf4" else weights
+    parts = [part(("embed", tensor("model.embed_tokens"), embed))]
     for i in range(config["num_hidden_layers"]):
         layer = f"model.layers.{i}."
         parts.append(part(
@@ -109,7 +109,7 @@ def main(where, weights, kv):
         wide = head.astype(np.float64)
         squares = np.cumsum(wide * wide, axis=1)[:, -1:]  # cumsum adds in the order of the index, sum does not
         head = (wide / np.maximum(np.sqrt(squares), 1e-12)).astype(np.float32)
-    parts.append(part(("norm", tensor("model.norm"), "f32"), ("lm_head", head, ends)))
+    parts.append(part(("norm", tensor("model.norm"), "f32"), ("lm_head", head, "f16" if weights == "bf16" else embed)))
     manifest = {
         "format": 1, "architecture": "baichuan", "layers": config["num_hidden_layers"], "hidden": config["hidden_size"],
         "intermediate": config["intermediate_size"], "heads": config["num_attention_heads"], "vocab": config["vocab_size"],
