@@ -13,10 +13,11 @@ import sys
 import numpy as np
 
 CHUNK = 4 << 20
+# As bits: each is the float32 nearest to the decimal of bitsandbytes. numpy rounds a decimal to float64 first, which
+# for four of them lies half way between two float32s and then goes to the wrong one.
 BORDERS = np.array([
-    -0.8480964004993439, -0.6106329262256622, -0.4599952697753906, -0.33967943489551544, -0.23460740596055984,
-    -0.13791173323988914, -0.045525018125772476, 0.03979014977812767, 0.1202552504837513, 0.2035212516784668,
-    0.2920137718319893, 0.3893125355243683, 0.5016634166240692, 0.6427869200706482, 0.8614784181118011], np.float32)
+    0xBF591CD9, 0xBF1C5270, 0xBEEB8480, 0xBEADEA76, 0xBE703CEC, 0xBE0D38BC, 0xBD3A7871, 0x3D22FAFF, 0x3DF64863,
+    0x3E5067E0, 0x3E9582D4, 0x3EC753F9, 0x3F006D03, 0x3F248DAF, 0x3F5C89D9], np.uint32).view(np.float32)
 
 
 def quantise(w, form):
