@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 )
@@ -63,7 +64,8 @@ func (st *stream) beat() error {
 // The rows go back to the client, which passes them on. That way stays for hops that can't reach each other; a push
 // straight to the next hop belongs here, in front of it.
 func (st *stream) answer(j *job, beat <-chan time.Time) error {
-	defer st.release(j.reserved)
+	st.release(j.reserved)
+	j.ids, j.rows = nil, kernels.Rows{}
 	switch {
 	case j.failure != nil:
 		return st.sendLast(j, *j.failure)
@@ -79,13 +81,28 @@ func (st *stream) answer(j *job, beat <-chan time.Time) error {
 // result writes what the client wants to know of the model's last rows.
 func (st *stream) result(j *job, beat <-chan time.Time) error {
 	r := protocol.Result{Epoch: j.in.Epoch, Number: j.in.Number, Position: uint32(j.in.Position), Want: j.in.Want, Final: true}
-	switch j.in.Want {
-	case protocol.WantCandidates:
-		return st.candidates(j, r, beat)
-	case protocol.WantRows:
-		return st.rows(j, r, beat)
+	if r.Want == protocol.WantNone {
+		return st.sendLast(j, r)
 	}
-	return st.sendLast(j, r)
+	memory := resultBytes(st.node.limits, r.Want, j.in.N)
+	if !st.reserve(memory) {
+		j.fail(refusal(protocol.CodeBusy, "no memory for the result: repeat the step"))
+		return st.sendLast(j, *j.failure)
+	}
+	defer st.release(memory)
+	if r.Want == protocol.WantCandidates {
+		return st.candidates(j, r, beat)
+	}
+	return st.rows(j, r, beat)
+}
+
+// resultBytes is the memory that making a result takes: logits of some rows, as numbers and as bytes, or as bytes and
+// as a frame.
+func resultBytes(l protocol.Limits, want protocol.Want, rows int) int {
+	if want == protocol.WantCandidates {
+		rows = 1
+	}
+	return 2 * 4 * min(rows, logitRows) * l.Vocab
 }
 
 // candidates writes what sampling keeps of the last row.
@@ -115,10 +132,7 @@ func (st *stream) rows(j *job, r protocol.Result, beat <-chan time.Time) error {
 			return err
 		}
 		r.Position, r.N, r.Vocab, r.Final = uint32(j.in.Position+from), n, st.node.limits.Vocab, from+n == j.in.N
-		r.Logits = r.Logits[:0]
-		for _, x := range logits {
-			r.Logits = binary.LittleEndian.AppendUint32(r.Logits, math.Float32bits(x))
-		}
+		r.Logits = littleEndian(logits)
 		send := st.send
 		if r.Final {
 			send = func(msg any) error { return st.sendLast(j, msg) }
@@ -151,4 +165,13 @@ func (st *stream) logits(j *job, from, n int, beat <-chan time.Time) ([]float32,
 			return nil, st.ctx.Err()
 		}
 	}
+}
+
+// littleEndian gives numbers as they travel.
+func littleEndian(v []float32) []byte {
+	b := make([]byte, 0, 4*len(v))
+	for _, x := range v {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
+	}
+	return b
 }

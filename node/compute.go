@@ -105,7 +105,11 @@ func (n *Node) release(s *session.Session, caches map[*session.Session]*shard.Ca
 		c.Close()
 		delete(caches, s)
 	}
-	n.host.ConnManager().Unprotect(s.ID.Owner, protectTag(s.ID.Key))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.table.Find(s.ID) == nil { // it may have been opened anew meanwhile
+		n.host.ConnManager().Unprotect(s.ID.Owner, protectTag(s.ID.Key))
+	}
 }
 
 // forward computes steps that have begun, records them in the books and delivers them.

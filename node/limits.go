@@ -23,11 +23,8 @@ const (
 	writeTimeout = time.Minute
 	// heartbeatEvery is how often a client hears of a step that waits or runs.
 	heartbeatEvery = time.Second
-	// reapEvery is how often idle sessions are looked for.
-	reapEvery = time.Second
-
-	// announceEvery is a third of an offer's life of 24 s: two renewals may be lost.
-	announceEvery = 8 * time.Second
+	// tendEvery is how often idle sessions are looked for and the offer's load is brought up to date.
+	tendEvery = time.Second
 
 	// drainQuiet is after how long without a step a session is not in the midst of an answer any more: a token takes
 	// its turn through the chain in less, on all but the slowest.
@@ -37,8 +34,11 @@ const (
 	// drainFor is the default of Config.DrainFor.
 	drainFor = 5 * time.Second
 
-	// measureFor is the time that the self-test gives each of its two measurements, if one token takes less.
-	measureFor = 200 * time.Millisecond
+	// measureFor is how long each of the self-test's two measurements goes on, if one pass takes less.
+	measureFor = 50 * time.Millisecond
+	// measurePrefill is what the prompt may take that prefill is measured with, judged by the time of single tokens:
+	// with it a node starts a second later at most. A machine too slow for two tokens in it is measured by one alone.
+	measurePrefill = 500 * time.Millisecond
 	// measureRows is the prompt that prefill is measured with: long enough for the weights to be read once for many.
 	measureRows = 64
 

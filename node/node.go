@@ -102,15 +102,19 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	var own sync.WaitGroup
 	own.Go(func() { n.compute(n.ctx) })
-	own.Go(func() { n.reap(n.ctx) })
+	own.Go(func() { n.tend(n.ctx) })
 	stopBlobs := n.serveBlobs()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 
-	err := n.announce(ctx, n.cfg.Ready)
+	n.announce(ctx)
+	n.cfg.Ready()
+	<-ctx.Done()
 
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.DrainFor)
-	n.directory.Withdraw(leave)
-	n.Drain(leave)
+	if err := n.directory.Withdraw(leave); err != nil {
+		n.log.Debug("nobody has heard that this node leaves", "error", err)
+	}
+	n.drain(leave)
 	cancel()
 	n.host.RemoveStreamHandler(protocol.SessionID)
 	stopBlobs()
@@ -120,11 +124,21 @@ func (n *Node) Run(ctx context.Context) error {
 	n.end()
 	n.handlers.Wait()
 	own.Wait()
-	return err
+	return nil
 }
 
-// Drain refuses new sessions from now on, and waits until no session is in the midst of an answer or ctx ends.
+// Drain refuses new sessions from now on, tells the swarm so, and waits until no session is in the midst of an answer
+// or ctx ends. The node goes on serving those that it has.
 func (n *Node) Drain(ctx context.Context) {
+	n.mu.Lock()
+	n.draining = true
+	n.mu.Unlock()
+	n.announce(ctx)
+	n.drain(ctx)
+}
+
+// drain is Drain without a word to the swarm, which has been told more already when the node leaves.
+func (n *Node) drain(ctx context.Context) {
 	n.mu.Lock()
 	n.draining = true
 	n.mu.Unlock()
@@ -168,9 +182,9 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
-// reap forgets idle sessions.
-func (n *Node) reap(ctx context.Context) {
-	tick := time.NewTicker(reapEvery)
+// tend forgets idle sessions and keeps the offer's load up to date.
+func (n *Node) tend(ctx context.Context) {
+	tick := time.NewTicker(tendEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -183,6 +197,7 @@ func (n *Node) reap(ctx context.Context) {
 			if expired > 0 {
 				n.wake() // their caches are to be freed
 			}
+			n.refresh()
 		}
 	}
 }

@@ -3,42 +3,34 @@ package node
 import (
 	"context"
 	"crypto/sha256"
-	"fmt"
-	"math/rand/v2"
-	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
 
-// announce offers the node's span until ctx ends, again and again with its load as it is then. ready is called after
-// the first time.
-func (n *Node) announce(ctx context.Context, ready func()) error {
+// announce offers the node's span to the swarm; the directory renews the offer. A swarm in which nobody takes it now
+// may take it then, and whoever knows the node's address can use it all the same.
+func (n *Node) announce(ctx context.Context) {
 	if err := n.directory.Announce(ctx, n.offer()); err != nil {
-		return fmt.Errorf("announce layers %v: %w", n.shard.Span(), err)
-	}
-	ready()
-	for {
-		// +-10 %, so that nodes which were started together do not announce themselves together for ever.
-		wait := time.NewTimer(time.Duration(float64(announceEvery) * (0.9 + 0.2*rand.Float64())))
-		select {
-		case <-ctx.Done():
-			wait.Stop()
-			return nil
-		case <-wait.C:
-		}
-		if err := n.directory.Announce(ctx, n.offer()); err != nil && ctx.Err() == nil {
-			n.log.Warn("the offer could not be renewed", "error", err)
-		}
+		n.log.Warn("nobody has taken the offer yet", "layers", n.shard.Span().String(), "error", err)
 	}
 }
 
-// offer is what the node serves now. The directory adds what it knows itself: sequence, life and addresses.
+// refresh brings what the offer says of the node's load up to date, for its next renewal.
+func (n *Node) refresh() {
+	stats := n.Stats()
+	n.directory.Update(func(o *protocol.Offer) {
+		o.State, o.CacheFree, o.Queue = stats.State, uint32(stats.CacheFree), uint32(stats.Queue)
+	})
+}
+
+// offer is what the node serves now. The directory adds what it knows itself: version, peer, sequence, life and
+// addresses.
 func (n *Node) offer() protocol.Offer {
 	stats := n.Stats()
 	span := protocol.Span(n.shard.Span())
 	return protocol.Offer{
-		Version: protocol.OfferVersion, Model: n.limits.Model, ModelName: n.cfg.Model.Name, Peer: n.host.ID(),
+		Model: n.limits.Model, ModelName: n.cfg.Model.Name,
 		Span: span, Target: span, Layers: n.limits.Layers, State: stats.State, Device: n.shard.Device().Name(),
 		DecodeRate: n.speed.Decode, PrefillRate: n.speed.Prefill, NetRate: n.cfg.NetRate,
 		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Nick: n.cfg.Nick,

@@ -86,12 +86,17 @@ func TestQueue_DropsWhatIsAskedFor(t *testing.T) {
 	}
 }
 
-// A frame as large as the wire allows must be reserved, not refused.
-func TestMaxFrame_HoldsEveryMessageOfASession(t *testing.T) {
+func TestMemory_OfTheLargestModelFitsAStream(t *testing.T) {
+	const streamMemory = 16 << 20 // libp2p's limit for one stream
 	l := protocol.Limits{Layers: 40, Hidden: 5120, Vocab: 125696, Context: 4096}
-	push := 4*protocol.MaxStepRows + protocol.MaxStepRows + 2*protocol.MaxStepRows*l.Hidden
-	open := protocol.MaxOfferBytes + 4*l.Context
-	if got := maxFrameBytes(l); got < push+protocol.MaxHeaderBytes || got < open+protocol.MaxHeaderBytes {
-		t.Errorf("frames of %d bytes are reserved for, a push may have %d, an open %d", got, push, open)
+	push := protocol.MaxHeaderBytes + 4*protocol.MaxStepRows + protocol.MaxStepRows + 2*protocol.MaxStepRows*l.Hidden
+	open := protocol.MaxHeaderBytes + protocol.MaxOfferBytes + 4*l.Context
+	frame := maxFrameBytes(l)
+	if frame < push || frame < open {
+		t.Errorf("frames of %d bytes are reserved for, a push may have %d, an open %d", frame, push, open)
+	}
+	rows := resultBytes(l, protocol.WantRows, protocol.MaxStepRows)
+	if stepsInFlight*frame > streamMemory || (stepsInFlight-1)*frame+rows > streamMemory {
+		t.Errorf("%d steps in flight of %d bytes and a result of %d are more than a stream's %d", stepsInFlight, frame, rows, streamMemory)
 	}
 }

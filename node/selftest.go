@@ -14,8 +14,7 @@ type Speed struct {
 	Prefill uint32 // many at once
 }
 
-// measure computes a token with the shard, as a self-test, and goes on for a moment to see how fast it is. A shard that
-// takes longer than that for one token is measured by that token alone.
+// measure computes a token with the shard, as a self-test, and goes on for a moment to see how fast it is.
 func measure(s *shard.Shard) (Speed, error) {
 	perToken, err := timeRows(s, 1)
 	if err != nil {
@@ -24,7 +23,7 @@ func measure(s *shard.Shard) (Speed, error) {
 	layers := s.Span().End - s.Span().Start
 	speed := Speed{Decode: rate(1, layers, perToken)}
 	speed.Prefill = speed.Decode
-	rows := min(measureRows, s.CacheFree(), s.Manifest().Context, int(measureFor/max(perToken, 1)))
+	rows := min(measureRows, s.CacheFree(), s.Manifest().Context, int(measurePrefill/max(perToken, 1)))
 	if rows < 2 {
 		return speed, nil
 	}

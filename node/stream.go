@@ -106,8 +106,8 @@ func (st *stream) next() (msg any, reserved int, err error) {
 	size := uint64(binary.LittleEndian.Uint32(lengths)) + uint64(binary.LittleEndian.Uint32(lengths[4:]))
 	if size <= uint64(st.node.maxFrame) { // a larger one is refused before any of it is read
 		reserved = int(size)
-		if err := st.net.Scope().ReserveMemory(reserved, network.ReservationPriorityMedium); err != nil {
-			return nil, 0, err
+		if !st.reserve(reserved) {
+			return nil, 0, &protocol.FrameError{Code: protocol.CodeBusy, Text: "no memory to take the message"}
 		}
 	}
 	msg, err = protocol.ReadMessage(st.read, st.node.limits)
@@ -135,6 +135,11 @@ func (st *stream) lengths() ([]byte, error) {
 			return nil, err
 		}
 	}
+}
+
+// reserve asks the stream's scope for memory. Its limit (16 MiB in libp2p) is meant for us to use whole.
+func (st *stream) reserve(bytes int) bool {
+	return st.net.Scope().ReserveMemory(bytes, network.ReservationPriorityAlways) == nil
 }
 
 func (st *stream) release(reserved int) {
