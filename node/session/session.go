@@ -62,9 +62,6 @@ func (s *Session) Closed() bool { return s.closed }
 // Epoch is the highest epoch that the session has been opened with.
 func (s *Session) Epoch() uint32 { return s.epoch }
 
-// Length is the tokens that the session's cache is to hold: whoever computes the next step cuts the cache to it first.
-func (s *Session) Length() int { return s.length }
-
 // Settled says whether the last Open has taken effect.
 func (s *Session) Settled() bool { return s.pending == nil }
 
