@@ -103,7 +103,7 @@ func (a *attention) score(q query) float32 {
 		page := c.layer(q.seat.Pages[from/PageSize], q.layer)
 		scores := a.scores[from:min(from+PageSize, i+1)]
 		for token := range scores {
-			s := a.keyDot(q, page, token) * c.scale
+			s := float32(a.keyDot(q, page, token) * c.scale)
 			if c.slopes != nil {
 				s += float32(c.slopes[q.head] * float32(from+token-i))
 			}

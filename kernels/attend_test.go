@@ -14,6 +14,7 @@ type refCache struct {
 	keys, values   [][]refUnit
 	wideK, wideV   [][]float32
 	cosine, sinine []float32
+	slopes         []float32
 }
 
 type refUnit struct {
@@ -69,12 +70,12 @@ func (r *refCache) append(row []float32) {
 	r.wideK, r.wideV = append(r.wideK, wide[:n]), append(r.wideV, wide[n:])
 }
 
-// score of head h's query for position j.
-func (r *refCache) score(q []float32, h, i, j int) float32 {
+// score of head h's query for position j; units are the query in the form that an 8-bit cache wants.
+func (r *refCache) score(q []float32, units []refUnit, h, i, j int) float32 {
 	size := r.shape.HeadSize
 	s := float32(0)
 	if r.shape.Format == Int8 {
-		for b, u := range refUnits(q, false) {
+		for b, u := range units {
 			k := r.keys[j][h*size/32+b]
 			d := 0
 			for e := range u.q {
@@ -91,7 +92,7 @@ func (r *refCache) score(q []float32, h, i, j int) float32 {
 	}
 	s = s * float32(1/math.Sqrt(float64(size)))
 	if r.shape.Theta == 0 {
-		s = s + float32(Slopes(r.shape.Heads)[h]*float32(j-i))
+		s = s + float32(r.slopes[h]*float32(j-i))
 	}
 	return s
 }
@@ -99,9 +100,11 @@ func (r *refCache) score(q []float32, h, i, j int) float32 {
 // attend is rule 7 for one head of the row at position i, row rotated.
 func (r *refCache) attend(row []float32, h, i int) []float32 {
 	size := r.shape.HeadSize
+	q := row[h*size:][:size]
+	units := refUnits(q, false)
 	s, most := make([]float32, i+1), float32(math.Inf(-1))
 	for j := range s {
-		s[j] = r.score(row[h*size:][:size], h, i, j)
+		s[j] = r.score(q, units, h, i, j)
 		most = max(most, s[j])
 	}
 	out, l := make([]float32, size), float32(0)
@@ -135,7 +138,7 @@ func (r *refCache) attend(row []float32, h, i int) []float32 {
 
 // attention's tests use shapes of few heads, with pages in no order.
 func testShape(f Format, theta float64) CacheShape {
-	return CacheShape{Format: f, Layers: 2, Heads: 3, HeadSize: 64, Pages: 24, Positions: 700, Theta: theta}
+	return CacheShape{Format: f, Layers: 2, Heads: 2, HeadSize: 64, Pages: 24, Positions: 700, Theta: theta}
 }
 
 func newTestCache(t testing.TB, c *CPU, s CacheShape) Cache {
@@ -175,7 +178,7 @@ func step(t testing.TB, c *CPU, cache Cache, layer int, x []float32, seats []Sea
 func TestAttend_EqualsItsDefinition(t *testing.T) {
 	for _, f := range []Format{Int8, F16} {
 		for _, theta := range []float64{0, 10000} {
-			for _, kind := range []string{"normal", "wide", "denormal", "equal", "one-hot", "zero"} {
+			for _, kind := range []string{"normal", "wide", "denormal", "zero"} {
 				t.Run(fmt.Sprintf("%v theta %v %s", f, theta, kind), func(t *testing.T) {
 					rng := rand.New(rand.NewSource(18))
 					c := newTestCPU(t, 2)
@@ -186,22 +189,29 @@ func TestAttend_EqualsItsDefinition(t *testing.T) {
 					for i := range x { // scores of some hundreds, so that many weights are cut
 						x[i] = min(max(x[i], -30000), 30000)
 					}
-					ref := refCache{shape: shape}
+					ref := refCache{shape: shape, slopes: Slopes(shape.Heads)}
 					if theta > 0 {
 						ref.cosine, ref.sinine = RotaryTable(theta, shape.HeadSize, n)
 					}
-					got := step(t, c, newTestCache(t, c, shape), 1, x, seatsAt(0, n, []int32{7, 2, 23, 4, 9, 1, 11, 0, 13}))
-					noFaults(t, c, n)
+					cache, seats := newTestCache(t, c, shape), seatsAt(0, n, []int32{7, 2, 23, 4, 9, 1, 11, 0, 13})
+					qkv := fill(t, c, x, 3*hidden)
+					c.Append(cache, 1, qkv, seats, 5)
+					var asked []Seat
+					var rows, want []float32
 					for i := range n {
 						row := ref.rotated(x[i*3*hidden:][:3*hidden], i)
 						ref.append(row)
-						if i%53 != 0 && i != n-1 && i != 255 && i != 256 {
-							continue
-						}
-						for h := range shape.Heads {
-							sameBits(t, fmt.Sprintf("row %d, head %d", i, h), got[i*hidden+h*shape.HeadSize:][:shape.HeadSize], ref.attend(row, h, i))
+						if i%53 == 0 || i == n-1 || i == 255 || i == 256 {
+							asked, rows = append(asked, seats[i]), append(rows, read(c, qkv, n)[i*3*hidden:][:3*hidden]...)
+							for h := range shape.Heads {
+								want = append(want, ref.attend(row, h, i)...)
+							}
 						}
 					}
+					dst := fill(t, c, make([]float32, len(want)), hidden)
+					c.Attend(dst, cache, 1, fill(t, c, rows, 3*hidden), asked, 6)
+					noFaults(t, c, n)
+					sameBits(t, "rows side by side", dst.(*buffer).data, want)
 				})
 			}
 		}
@@ -210,7 +220,7 @@ func TestAttend_EqualsItsDefinition(t *testing.T) {
 
 func TestAttend_BatchesAndThreadsDoNotChangeBits(t *testing.T) {
 	rng := rand.New(rand.NewSource(19))
-	const n = 300
+	const n = 270 // two chunks
 	pages := []int32{3, 9, 5, 0, 8}
 	for _, f := range []Format{Int8, F16} {
 		shape := testShape(f, 10000)
@@ -218,7 +228,7 @@ func TestAttend_BatchesAndThreadsDoNotChangeBits(t *testing.T) {
 		x := sample(rng, "normal", n*width)
 		one := newTestCPU(t, 1)
 		want := step(t, one, newTestCache(t, one, shape), 0, x, seatsAt(0, n, pages))
-		for threads := 1; threads <= 8; threads++ {
+		for _, threads := range []int{1, 2, 3, 8} {
 			c := newTestCPU(t, threads)
 			cache := newTestCache(t, c, shape)
 			var got []float32
@@ -361,7 +371,7 @@ func TestCache_TinyUnitsAreZeros(t *testing.T) {
 
 func TestCache_ShapesAndSizes(t *testing.T) {
 	c := newTestCPU(t, 1)
-	for f, want := range map[Format]int64{Int8: 2 * 2 * 64 * 192 * 34 / 32, F16: 2 * 2 * 64 * 192 * 2} {
+	for f, want := range map[Format]int64{Int8: 2 * 2 * 64 * 128 * 34 / 32, F16: 2 * 2 * 64 * 128 * 2} {
 		cache := newTestCache(t, c, testShape(f, 0))
 		if cache.PageBytes() != want || cache.Pages() != 24 {
 			t.Errorf("%v: %d pages of %d bytes, want 24 of %d", f, cache.Pages(), cache.PageBytes(), want)
@@ -376,7 +386,7 @@ func TestCache_ShapesAndSizes(t *testing.T) {
 		"head size": func(s *CacheShape) { s.HeadSize = 48 },
 		"theta":     func(s *CacheShape) { s.Theta = -1 },
 		"NaN theta": func(s *CacheShape) { s.Theta = math.NaN() },
-		"too large": func(s *CacheShape) { s.Layers = 1 << 40 },
+		"too large": func(s *CacheShape) { s.Layers = 1 << 30 },
 		"too wide":  func(s *CacheShape) { s.Heads, s.HeadSize = 1<<20, 1<<20 },
 		"no memory": func(s *CacheShape) { s.Pages, s.Layers = 1<<24, 1<<20 },
 	} {

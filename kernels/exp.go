@@ -34,7 +34,7 @@ func Exp(x float32) float32 {
 	p = float32(p*r) + exp2
 	p = float32(float32(r*r)*p) + r
 	p++
-	return p * math.Float32frombits((math.Float32bits(shifted)-roundShiftBits+127)<<23)
+	return float32(p * math.Float32frombits((math.Float32bits(shifted)-roundShiftBits+127)<<23))
 }
 
 // silu is z / (1 + e^-z), computed from e^-|z| so that nothing overflows.
@@ -50,6 +50,6 @@ func silu(z float32) float32 {
 func swiGLU(dst, gate, up []float32) {
 	gate, up = gate[:len(dst)], up[:len(dst)]
 	for i := range dst {
-		dst[i] = silu(gate[i]) * up[i]
+		dst[i] = float32(silu(gate[i]) * up[i])
 	}
 }

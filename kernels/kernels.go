@@ -3,7 +3,8 @@
 //
 // The plain Go form of every operation is the definition (docs: NUMERICS); faster forms, on CPUs or GPUs, must
 // equal it bit for bit. All products are rounded before they are added (float32(x*y) + z), no sum is
-// reassociated, and m rows in one call give each row the bits of a call with that row alone.
+// reassociated, and m rows in one call give each row the bits of a call with that row alone. (The conversion is what
+// keeps a compiler from fusing, also across statements: an assignment does not.)
 //
 // It knows numbers and nothing else: no model, file, network, log or session has a place here. A wrong shape is a
 // fault of the caller and panics; a value that is not finite is a fault of the data and is reported per row.
@@ -19,7 +20,7 @@ const (
 	Lanes     = 16 // partial sums of a float sum
 	CacheUnit = 32 // elements of a head that share a scale in the 8-bit cache
 	PageSize  = 64 // tokens in a page of cache
-	Chunk     = 256
+	Chunk     = 256 // positions whose values are added up before the total is touched
 )
 
 // Format is how the numbers of a matrix or of a cache are stored.
@@ -77,8 +78,9 @@ type Weights interface {
 type Cache interface {
 	// Pages is how many pages there are.
 	Pages() int
-	// Bytes is the memory of one page over all its layers.
+	// PageBytes is the memory of one page over all its layers.
 	PageBytes() int64
+	// Close gives the memory back. Nothing may use the cache after that.
 	Close() error
 }
 

@@ -63,7 +63,7 @@ func rmsNorm(dst, x, gain []float32, eps float32) bool {
 	}
 	r := 1 / sqrt(sum/float32(len(x))+eps)
 	for i, v := range x {
-		dst[i] = float32(v*r) * gain[i]
+		dst[i] = float32(float32(v*r) * gain[i])
 	}
 	return true
 }

@@ -149,7 +149,7 @@ func newNF4Coder() *nf4Coder {
 	c.borders[15] = math.MaxFloat32
 	for cell := range c.first {
 		// x+1 is rounded: a number just below the cell may land in it.
-		least := float32(cell)/16 - 1 - 0x1p-20
+		least := float32(float32(cell)/16) - 1 - 0x1p-20
 		for _, border := range borders {
 			if least > border {
 				c.first[cell]++
@@ -162,7 +162,7 @@ func newNF4Coder() *nf4Coder {
 // pack finds the level of each weight times inv: how many borders lie below it.
 func (c *nf4Coder) pack(q *[Block]uint8, w []float32, inv float32) {
 	for i, v := range w {
-		x := v * inv
+		x := float32(v * inv)
 		level := c.first[min(uint32((x+1)*16), 32)]
 		if x > c.borders[level&15] {
 			level++

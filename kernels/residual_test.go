@@ -102,7 +102,7 @@ func TestCheckCanonical(t *testing.T) {
 		"exponent too large":   {row(25, 0x7400), "exponent 25"},
 		"half a number":        {Rows{N: 1, Width: 1, Exp: []uint8{0}, Half: make([]byte, 1)}, "are not 1 rows"},
 		"too few exponents":    {Rows{N: 2, Width: 1, Exp: []uint8{0}, Half: make([]byte, 4)}, "are not 2 rows"},
-		"width that overflows": {Rows{N: 4, Width: 1 << 62, Exp: make([]uint8, 4)}, "out of range"},
+		"width that overflows": {Rows{N: 4, Width: math.MaxInt, Exp: make([]uint8, 4)}, "out of range"},
 		"no width":             {Rows{N: 0, Width: 0}, "out of range"},
 		"negative":             {Rows{N: -1, Width: 1}, "out of range"},
 	} {
