@@ -10,7 +10,7 @@ type attention struct {
 	scores []float32 // of all positions up to the query's; then their weights, chunk by chunk
 	codes  []int32   // of the query
 	scales []float32 // of the query's units
-	wide   []float32 // a key, or a query, as float32
+	wide   []float32 // a key as float32
 	total  []float32 // of a chunk
 	live   [PageSize]int
 	weight [PageSize]float32

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -69,10 +70,8 @@ func CheckMatrix(m Matrix) error {
 		}
 	}
 	if m.Format == Int8 {
-		for i, c := range m.Data[:at] {
-			if c == 0 {
-				return fmt.Errorf("matrix: an int8 code of row %d is -128", codeRow(m, i))
-			}
+		if i := bytes.IndexByte(m.Data[:at], -128&0xFF^0x80); i >= 0 {
+			return fmt.Errorf("matrix: an int8 code of row %d is -128", codeRow(m, i))
 		}
 	}
 	return checkPadding(m, m.Data[:at])
@@ -114,10 +113,8 @@ func CheckTable(t Table) error {
 	if t.Format != Int8 {
 		return check16("table", t.Format, t.K, t.Data)
 	}
-	for i, c := range t.Data[:at] {
-		if c == 0x80 {
-			return fmt.Errorf("table: an int8 code of row %d is -128", i/t.K)
-		}
+	if i := bytes.IndexByte(t.Data[:at], -128&0xFF); i >= 0 {
+		return fmt.Errorf("table: an int8 code of row %d is -128", i/t.K)
 	}
 	for i := 0; i < len(t.Data[at:]); i += 2 {
 		if scale := binary.LittleEndian.Uint16(t.Data[int(at)+i:]); scale >= halfInf {

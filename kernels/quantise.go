@@ -1,6 +1,9 @@
 package kernels
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // inv127 is the float32 nearest to 1/127, the "c" of NUMERICS (bits 3C010204).
 const inv127 = float32(1.0 / 127)
@@ -70,10 +73,6 @@ func (a *activations) setBlock(b int, x []float32) bool {
 	return ok
 }
 
-// grow gives s the length n, with whatever contents, keeping its memory where that is large enough.
-func grow[T any](s []T, n int) []T {
-	if n <= cap(s) {
-		return s[:n]
-	}
-	return make([]T, n)
-}
+// grow gives s the length n, with whatever contents, in the same memory where that is large enough. What grows by one
+// each token is moved rarely.
+func grow[T any](s []T, n int) []T { return slices.Grow(s[:0], n)[:n] }
