@@ -14,12 +14,12 @@ import "fmt"
 
 // Sizes that the stored formats and the sums are built from (NUMERICS rule 2, KERNELS "One layout").
 const (
-	Block     = 64 // inputs that share a weight scale and an activation scale
-	Segment   = 8  // blocks that are added up before the total is touched
-	PanelRows = 16 // rows that are stored together
-	Lanes     = 16 // partial sums of a float sum
-	CacheUnit = 32 // elements of a head that share a scale in the 8-bit cache
-	PageSize  = 64 // tokens in a page of cache
+	Block     = 64  // inputs that share a weight scale and an activation scale
+	Segment   = 8   // blocks that are added up before the total is touched
+	PanelRows = 16  // rows that are stored together
+	Lanes     = 16  // partial sums of a float sum
+	CacheUnit = 32  // elements of a head that share a scale in the 8-bit cache
+	PageSize  = 64  // tokens in a page of cache
 	Chunk     = 256 // positions whose values are added up before the total is touched
 )
 
