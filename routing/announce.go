@@ -134,7 +134,7 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	if _, ok := answer.(protocol.PutDone); !ok {
 		return fmt.Errorf("peer %s: it answers with %T", id, answer)
 	}
-	d.record.worked(id, rtt)
+	d.record.measured(id, rtt)
 	return nil
 }
 

@@ -67,7 +67,8 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	}
 	b.live++
 	b.models[o.Model]++
-	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed, born: born, ends: ends, forget: ends.Add(rememberFor)}
+	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
+		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
 }
 

@@ -101,40 +101,17 @@ func TestBook_HoldsABoundedNumber(t *testing.T) {
 	}
 }
 
-func TestRecord_BansLongerEachTimeAndLessAfterSuccess(t *testing.T) {
-	r, now := newRecord(), time.Unix(1000, 0)
-	id := peer.ID("a")
-	for _, want := range []time.Duration{15, 30, 60, 120, 240, 480, 600, 600} {
-		r.failed(id, now)
-		if !r.measures(now.Add(want*time.Second - 1)).Banned[id] || r.measures(now.Add(want*time.Second)).Banned[id] {
-			t.Errorf("the ban is not %v s", want)
-		}
-	}
-	r.worked(id, 0)
-	if r.measures(now).Banned[id] {
-		t.Error("banned after a success")
-	}
-	r.failed(id, now)
-	if r.measures(now.Add(600 * time.Second)).Banned[id] {
-		t.Error("one success did not halve the ban")
-	}
-	for range 10 {
-		r.worked(id, 8*time.Millisecond)
-	}
-	r.worked(id, 16*time.Millisecond)
-	if rtt := r.measures(now).RTT[id]; rtt != 10*time.Millisecond {
+func TestRecord_SmoothsRoundTripsAndIsBounded(t *testing.T) {
+	r := newRecord()
+	r.measured("a", 8*time.Millisecond)
+	r.measured("a", 16*time.Millisecond)
+	if rtt := r.measures().RTT["a"]; rtt != 10*time.Millisecond {
 		t.Errorf("a slow answer makes the round trip %v, want 10ms", rtt)
 	}
-}
-
-func TestRecord_IsBounded(t *testing.T) {
-	r, now := newRecord(), time.Unix(1000, 0)
 	for i := range 2*maxMeasured + 1 {
-		id := peer.ID(fmt.Sprint(i))
-		r.worked(id, time.Millisecond)
-		r.failed(id, now)
+		r.measured(peer.ID(fmt.Sprint(i)), time.Millisecond)
 	}
-	if len(r.rtt) > maxMeasured || len(r.bans) > maxMeasured {
-		t.Errorf("%d round trips and %d bans are kept", len(r.rtt), len(r.bans))
+	if n := len(r.measures().RTT); n > maxMeasured {
+		t.Errorf("%d round trips are kept", n)
 	}
 }

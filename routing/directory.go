@@ -44,7 +44,7 @@ type Directory struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu     sync.Mutex
+	mu      sync.Mutex
 	joined  []peer.AddrInfo // guarded by mu, as the next
 	earlier uint64          // sequence of an offer that this identity made before this process
 
@@ -61,7 +61,7 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	if !cfg.Serving {
 		return d, nil
 	}
-	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dht.ModeServer), dht.DisableValues(), dht.DisableProviders(),
+	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dht.ModeServer), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
 		dht.BootstrapPeersFunc(d.joinedPeers))
 	if err != nil {
 		d.cancel()
@@ -164,7 +164,8 @@ func (d *Directory) joinedPeers() []peer.AddrInfo {
 func (d *Directory) joinedIDs() []peer.ID { return ids(d.joinedPeers()) }
 
 // Offers asks the swarm who serves a model, or any model for the zero id: the peers that were joined and some that serve
-// it, in case all of those are gone, then whom they hint at. It returns all that is known then, sorted by peer. It is an error if nobody answers and nothing is known.
+// it, in case all of those are gone, then whom they hint at. It returns all that is known then, sorted by peer. It is an error
+// if nobody answers and nothing is known.
 func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen, error) {
 	first := slices.Concat(d.joinedIDs(), d.someKnown(model))
 	if d.keepers != nil {
@@ -198,25 +199,9 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	return all[:min(len(all), someAsked)]
 }
 
-// ReportFailure says that a peer did not do what it offered: it is banned for 15 s, each time twice as long, up to 10
-// minutes. Measures tells.
-func (d *Directory) ReportFailure(id peer.ID) { d.record.failed(id, time.Now()) }
-
-// ReportSuccess says that a peer did its work: its ban ends. rtt is the time there and back if it was measured, or 0.
-func (d *Directory) ReportSuccess(id peer.ID, rtt time.Duration) { d.record.worked(id, rtt) }
-
-// Measures returns the round trips and bans of all peers, for Plan.
-func (d *Directory) Measures() Measures { return d.record.measures(time.Now()) }
-
-// Probe measures the round trip to peers side by side, by asking each for its own offer. A peer that does not answer is
-// reported as failed. It returns when all have answered or ctx ends.
-func (d *Directory) Probe(ctx context.Context, peers []peer.ID) {
-	each(peers, func(id peer.ID) {
-		if err := d.question(ctx, id, protocol.Info{}, nil); err != nil && ctx.Err() == nil {
-			d.ReportFailure(id)
-		}
-	})
-}
+// Measures returns the round trips to the peers that answered questions, for Plan. Who is banned, and whom a session
+// prefers, is the caller's to add: a peer that answers questions may still fail at its work.
+func (d *Directory) Measures() Measures { return d.record.measures() }
 
 // askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once
 // one has answered, the others have half a second more. The error, if none answered, has one reason for each.
@@ -266,7 +251,7 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	if !ok {
 		return fmt.Errorf("peer %s: it answers with %T", id, answer)
 	}
-	d.record.worked(id, rtt)
+	d.record.measured(id, rtt)
 	now := time.Now()
 	for i, sealed := range offers.Sealed {
 		d.learn(sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now)

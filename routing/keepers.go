@@ -22,10 +22,10 @@ type keepers struct {
 	models map[protocol.ModelID]keeping // guarded by mu
 }
 
-// keeping is one model's keepers and when they were looked up.
+// keeping is one model's keepers and how long they are taken for right.
 type keeping struct {
 	peers []peer.ID
-	since time.Time
+	until time.Time // then they are looked up again
 }
 
 func newKeepers(nearest func(context.Context, string) ([]peer.ID, error)) *keepers {
@@ -45,7 +45,7 @@ func (k *keepers) known(model protocol.ModelID) []peer.ID {
 	return slices.Clone(k.models[model].peers)
 }
 
-// of returns the keepers of a model, looked up if that was not done within 5 minutes. In a swarm of one there are none.
+// of returns the keepers of a model, looked up if they are not known well enough. In a swarm of one there are none.
 func (k *keepers) of(ctx context.Context, model protocol.ModelID) []peer.ID {
 	if found, fresh := k.fresh(model); fresh {
 		return found
@@ -70,7 +70,7 @@ func (k *keepers) fresh(model protocol.ModelID) ([]peer.ID, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	found, ok := k.models[model]
-	return slices.Clone(found.peers), ok && time.Since(found.since) < keepersFresh
+	return slices.Clone(found.peers), ok && time.Now().Before(found.until)
 }
 
 // lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used but not remembered, and finding
@@ -85,6 +85,10 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 	if len(near) == 0 {
 		return k.known(model)
 	}
+	lasts := keepersFresh
+	if len(near) < bucketSize {
+		lasts = keepersYoung
+	}
 	near = near[:min(len(near), keeperCount)]
 	if err != nil {
 		return near
@@ -94,7 +98,7 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 	if len(k.models) >= maxKeptModels {
 		clear(k.models)
 	}
-	k.models[model] = keeping{peers: near, since: time.Now()}
+	k.models[model] = keeping{peers: near, until: time.Now().Add(lasts)}
 	return slices.Clone(near)
 }
 
@@ -103,7 +107,7 @@ func (k *keepers) stale(model protocol.ModelID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if found, ok := k.models[model]; ok {
-		found.since = time.Time{}
+		found.until = time.Time{}
 		k.models[model] = found
 	}
 }

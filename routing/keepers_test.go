@@ -15,7 +15,11 @@ import (
 
 func TestKeepers_AreLookedUpWhenTheyAreNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		calls, found, fault := 0, []peer.ID{"a", "b", "c", "d", "e", "f"}, error(nil)
+		calls, fault := 0, error(nil)
+		var found []peer.ID
+		for i := range bucketSize {
+			found = append(found, peer.ID(rune('a'+i)))
+		}
 		k := newKeepers(func(context.Context, string) ([]peer.ID, error) { calls++; return found, fault })
 		ask := func(why string, want []peer.ID, wantCalls int) {
 			t.Helper()
@@ -32,12 +36,16 @@ func TestKeepers_AreLookedUpWhenTheyAreNeeded(t *testing.T) {
 		k.stale(testModel)
 		found = found[1:3]
 		ask("after a failed push", found, 3)
+		time.Sleep(keepersYoung - time.Second)
+		ask("in a small swarm, while they are young", found, 3)
+		time.Sleep(time.Second)
+		ask("in a small swarm, soon after", found, 4)
 		k.stale(testModel)
 		found, fault = nil, errors.New("nobody")
-		ask("when the lookup fails the old ones count", []peer.ID{"b", "c"}, 4)
+		ask("when the lookup fails the old ones count", []peer.ID{"b", "c"}, 5)
 		found = []peer.ID{"x"}
-		ask("what a cut lookup found is used", []peer.ID{"x"}, 5)
-		ask("but not remembered", []peer.ID{"x"}, 6)
+		ask("what a cut lookup found is used", []peer.ID{"x"}, 6)
+		ask("but not remembered", []peer.ID{"x"}, 7)
 		for i := range 2 * maxKeptModels {
 			fault = nil
 			k.of(t.Context(), protocol.Digest{1, byte(i)})

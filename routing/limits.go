@@ -9,6 +9,7 @@ const (
 	renewEvery   = 8 * time.Second // +-10 %, so that nodes started together drift apart
 	rereadEvery  = 15 * time.Second
 	keepersFresh = 5 * time.Minute
+	keepersYoung = 30 * time.Second // in a swarm below bucketSize, where the nearest change with each newcomer
 	rememberFor  = 10 * time.Minute // of (peer, sequence) behind an offer's end, so that nothing dead is revived
 	leastAge     = time.Second      // of an offer that another relays
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
@@ -27,6 +28,7 @@ const (
 // Numbers of the directory.
 const (
 	keeperCount = 5
+	bucketSize  = 20 // peers that a lookup in the DHT finds, if there are so many
 	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
 	maxJoined   = 32
 	maxAsked    = 16 // peers asked at the same time
@@ -44,9 +46,7 @@ const (
 	maxStreams     = 64
 	maxPeerStreams = 8
 
-	maxMeasured = 4096 // peers with a round trip or a ban
-	banFirst    = 15 * time.Second
-	banMost     = 10 * time.Minute
+	maxMeasured = 4096 // peers with a round trip
 
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
