@@ -131,12 +131,12 @@ func (a *answerer) close() error {
 }
 
 // answerLocally loads a whole stored model into this process.
-func answerLocally(ctx context.Context, name string, threads int, progress func(done, total int64)) (a *answerer, err error) {
+func answerLocally(ctx context.Context, name string, threads int, progress func(done, total int64)) (_ *answerer, err error) {
 	stored, err := storedModel(name)
 	if err != nil {
 		return nil, err
 	}
-	a = &answerer{generation: stored.Local.Generation}
+	a := &answerer{generation: stored.Local.Generation}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -164,7 +164,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 
 // answerFromSwarm connects to a swarm. A name that the store knows stands for that model's id, so that another model
 // of the same name is not taken for it.
-func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (a *answerer, err error) {
+func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answerer, err error) {
 	peers, err := f.peers()
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (a *answer
 	if len(peers) == 0 {
 		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it), or --local and a stored model")
 	}
-	a = &answerer{}
+	a := &answerer{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())

@@ -1,7 +1,7 @@
 // Command cmd writes a checkpoint of made-up weights in one of the published shapes, so that an import of real size can
 // be tried and measured without downloading anything. It is no part of the product.
 //
-//	go run ./shard/checkpoint/synthetic/cmd -preset baichuan2-7b -out DIR -format bin -shards 2 -dtype bf16 -tokenizer FILE
+//	go run ./shard/checkpoint/synthetic/cmd -preset baichuan2-7b -out DIR -format bin -shards 2 -dtype bf16
 package main
 
 import (
@@ -30,7 +30,7 @@ func run(args []string) error {
 	dtype := flags.String("dtype", "bf16", "f32, f16 or bf16")
 	seed := flags.Uint64("seed", 0, "seed of the weights")
 	layers := flags.Int("layers", 0, "fewer or more layers than the shape has (0: its own)")
-	tokenizer := flags.String("tokenizer", "", "tokenizer.model to copy")
+	tokenizer := flags.String("tokenizer", "", "tokenizer.model to copy (default: one of 4096 pieces)")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -46,6 +46,7 @@ func run(args []string) error {
 	if *layers > 0 {
 		spec.Layers = *layers
 	}
+	spec.Tokenizer = synthetic.Tokenizer()
 	if *tokenizer != "" {
 		if spec.Tokenizer, err = os.ReadFile(*tokenizer); err != nil {
 			return err

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// wantFailure runs a command that must fail with the code and one line that holds all of the words.
+func wantFailure(t *testing.T, code int, words []string, args ...string) {
+	t.Helper()
+	got, out, errOut := cli(t, args...)
+	name := strings.Join(args, " ")
+	if len(name) > 80 {
+		name = name[:80] + "..."
+	}
+	if got != code {
+		t.Errorf("%s: exit code %d, want %d (%s)", name, got, code, errOut)
+	}
+	if out != "" {
+		t.Errorf("%s: printed %q to standard output", name, out)
+	}
+	if strings.Count(errOut, "\n") != 1 || !strings.HasPrefix(errOut, "baichuan-node: ") {
+		t.Errorf("%s: want one line of error, got %q", name, errOut)
+	}
+	for _, w := range words {
+		if !strings.Contains(errOut, w) {
+			t.Errorf("%s: the error does not say %q: %s", name, w, errOut)
+		}
+	}
+}
+
+func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
+	newHome(t)
+	for _, c := range []struct {
+		args  string
+		words []string
+	}{
+		{"frobnicate", []string{"frobnicate"}},
+		{"generate --nope", []string{"--nope", "generate --help"}},
+		{"import", []string{"import --help"}},
+		{"import x --weights q5", []string{"--weights", "q5", "nf4"}},
+		{"import x --kv q5", []string{"--kv", "q5"}},
+		{"import x --name ../x", []string{"../x"}},
+		{"import hf:baichuan-inc/Baichuan2-7B-Chat", []string{"directories"}},
+		{"serve", []string{"serve --help"}},
+		{"serve m --device cuda:0", []string{"--device", "cuda:0"}},
+		{"serve m --kv-tokens -1", []string{"--kv-tokens"}},
+		{"serve m --kv-tokens many", []string{"--kv-tokens", "many"}},
+		{"generate -p x", []string{"--join", "--local"}},
+		{"generate m", []string{"-p", "--tokens"}},
+		{"generate m -p x --tokens 1", []string{"-p", "--tokens"}},
+		{"generate --local -p x", []string{"--local"}},
+		{"generate m --local --join /ip4/127.0.0.1/tcp/1 -p x", []string{"--local", "--join"}},
+		{"generate --join nowhere -p x", []string{"--join", "nowhere"}},
+		{"chat", []string{"--join"}},
+		{"demo --nodes 0", []string{"--nodes"}},
+		{"demo --nodes 9 x", []string{"--nodes"}},
+		{"demo --copies 99 x", []string{"--copies"}},
+		{"models --log-level loud", []string{"--log-level", "loud"}},
+		{"models --log-format xml", []string{"--log-format", "xml"}},
+	} {
+		wantFailure(t, exitUsage, c.words, strings.Fields(c.args)...)
+	}
+}
+
+func TestCommands_FailureIsOneLineAndCode1(t *testing.T) {
+	home := newHome(t)
+	checkpoint := writeCheckpoint(t, "small-7b", 1)
+	mustCLI(t, "import", checkpoint, "--name", "mini")
+	nobody := "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWK3HkwSSeaLRywcAsUVyYPLTWppbbX7Np7Xt3iHDGgZR4"
+	taken := filepath.Join(home, "file")
+	if err := os.WriteFile(taken, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args  string
+		words []string
+	}{
+		{"import /nonexistent", []string{"/nonexistent"}},
+		{"import " + checkpoint + " --name MINI", []string{"MINI", "--force"}},
+		{"models rm other", []string{"other", "mini"}},
+		{"models verify other", []string{"other", "mini"}},
+		{"models export mini " + taken, []string{taken}},
+		{"tokenize other hi", []string{"other", "mini"}},
+		{"serve other", []string{"other", "mini"}},
+		{"serve mini --listen /ip4/1.2.3.4/tcp/0", []string{"/ip4/1.2.3.4/tcp/0"}},
+		{"serve mini --join " + nobody, []string{"/ip4/127.0.0.1/tcp/1"}},
+		{"generate other --local -p x", []string{"other", "mini"}},
+		{"generate mini --local --tokens 4096", []string{"4096", "vocabulary"}},
+		{"generate mini --local --tokens 1 --logits " + filepath.Join(home, "no", "logits"), []string{"logits"}},
+		{"generate --join " + nobody + " -p x", []string{"/ip4/127.0.0.1/tcp/1"}},
+		{"generate mini --local --tokens " + idList(4096), []string{"4096", "context"}},
+	} {
+		wantFailure(t, exitFailed, c.words, strings.Fields(c.args)...)
+	}
+	// Layers outside the model are known to be wrong only when it has been opened, but they are wrong usage.
+	wantFailure(t, exitUsage, []string{"3:9", "0:4"}, "serve", "mini", "--layers", "3:9")
+	entries, err := os.ReadDir(filepath.Join(home, "models"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.Name() != "mini" && !strings.HasPrefix(e.Name(), ".lock-") {
+			t.Errorf("the failures left %s in the store", e.Name())
+		}
+	}
+}
+
+func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
+	home := newHome(t)
+	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 1), "--name", "mini")
+	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 2), "--name", "other")
+	p := newProcesses(t)
+	_, first := p.serve(home, "mini", "0:2")
+	join := first.Addrs[0]
+	p.serve(home, "mini", "3:4", "--join", join)
+
+	wantFailure(t, exitFailed, []string{"2:3"}, "generate", "--join", join, "-p", "x")
+	wantFailure(t, exitFailed, []string{"mini"}, "generate", "other", "--join", join, "-p", "x")
+	wantFailure(t, exitFailed, []string{"nosuch", "mini"}, "generate", "nosuch", "--join", join, "-p", "x")
+
+	p.serve(home, "mini", "2:3", "--join", join)
+	if a := generate(t, "mini", "--join", join, "-p", "x", "--max-tokens", "2", "--ignore-eos"); len(a.Chain) != 3 {
+		t.Errorf("once the missing layer has a host: a chain of %d hops", len(a.Chain))
+	}
+	wantFailure(t, exitFailed, []string{"4096", "context"}, "generate", "--join", join, "--tokens", idList(4096))
+}
+
+func TestSettings_EnvironmentAndConfigFile(t *testing.T) {
+	home := newHome(t)
+	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 1), "--name", "mini")
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("max-tokens: 3\ntemperature: 0\nignore-eos: true\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(generate(t, "mini", "--local", "-p", "x").IDs); n != 3 {
+		t.Errorf("max-tokens 3 in config.yaml gave %d tokens", n)
+	}
+	t.Setenv("BAICHUAN_MAX_TOKENS", "4")
+	if n := len(generate(t, "mini", "--local", "-p", "x").IDs); n != 4 {
+		t.Errorf("BAICHUAN_MAX_TOKENS=4 over config.yaml gave %d tokens", n)
+	}
+	if n := len(generate(t, "mini", "--local", "-p", "x", "--max-tokens", "5").IDs); n != 5 {
+		t.Errorf("--max-tokens 5 over both gave %d tokens", n)
+	}
+	t.Setenv("BAICHUAN_MAX_TOKENS", "many")
+	wantFailure(t, exitUsage, []string{"BAICHUAN_MAX_TOKENS", "many"}, "generate", "mini", "--local", "-p", "x")
+}
