@@ -9,9 +9,8 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// bans remembers which peers failed this client's sessions lately. It is apart from the directory's own record, in which
-// any answer to a question clears a peer: one that answers questions may still fail sessions. The zero value is ready;
-// it is safe for concurrent use.
+// bans remembers which peers failed this client's sessions lately. A peer that answers questions may still fail sessions,
+// so only a step that is done counts in its favour. The zero value is ready; it is safe for concurrent use.
 type bans struct {
 	mu    sync.Mutex
 	peers map[peer.ID]ban // guarded by mu
@@ -54,9 +53,10 @@ func (b *bans) success(p peer.ID) {
 	}
 }
 
-// left is how long a peer is still banned.
-func (b *bans) left(p peer.ID, now time.Time) time.Duration {
+// left is how long a peer is still banned, and whether that is for its first failure.
+func (b *bans) left(p peer.ID, now time.Time) (left time.Duration, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return max(0, b.peers[p].until.Sub(now))
+	x := b.peers[p]
+	return max(0, x.until.Sub(now)), x.strikes == 1
 }

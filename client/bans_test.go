@@ -4,10 +4,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 func TestBans_GrowWithFailuresAndShrinkWithSuccesses(t *testing.T) {
+	left := func(b *bans, p peer.ID, now time.Time) time.Duration {
+		d, _ := b.left(p, now)
+		return d
+	}
 	for class, lengths := range map[protocol.Class][]time.Duration{
 		protocol.Elsewhere: {15 * time.Second, 30 * time.Second, time.Minute},
 		protocol.Again:     {250 * time.Millisecond, 500 * time.Millisecond, time.Second},
@@ -16,30 +22,30 @@ func TestBans_GrowWithFailuresAndShrinkWithSuccesses(t *testing.T) {
 		now := time.Unix(0, 0)
 		for i, want := range lengths {
 			b.strike("a", class, now)
-			if got := b.left("a", now); got != want {
+			if got := left(&b, "a", now); got != want {
 				t.Errorf("%v: ban %d lasts %v, want %v", class, i, got, want)
 			}
-			if now = now.Add(want); b.left("a", now) != 0 {
+			if now = now.Add(want); left(&b, "a", now) != 0 {
 				t.Errorf("%v: ban %d does not end", class, i)
 			}
 		}
 		b.success("a") // three strikes become one
 		b.strike("a", class, now)
-		if got := b.left("a", now); got != lengths[1] {
+		if got := left(&b, "a", now); got != lengths[1] {
 			t.Errorf("%v: after a success a ban lasts %v, want %v", class, got, lengths[1])
 		}
 		b.success("a")
 		b.success("a")
 		b.success("a")
 		b.strike("a", class, now)
-		if got := b.left("a", now); got != lengths[0] {
+		if got := left(&b, "a", now); got != lengths[0] {
 			t.Errorf("%v: after successes a ban lasts %v, want %v", class, got, lengths[0])
 		}
 		for range 99 {
 			b.strike("a", class, now)
 		}
 		longest := map[protocol.Class]time.Duration{protocol.Elsewhere: banLongest, protocol.Again: pauseLongest}[class]
-		if got := b.left("a", now); got != longest {
+		if got := left(&b, "a", now); got != longest {
 			t.Errorf("%v: the longest ban lasts %v, want %v", class, got, longest)
 		}
 	}
@@ -49,12 +55,15 @@ func TestBans_AreEachPeersOwn(t *testing.T) {
 	var b bans
 	now := time.Unix(0, 0)
 	b.strike("a", protocol.Elsewhere, now)
+	if _, first := b.left("a", now); !first {
+		t.Error("the first failure is not the first")
+	}
 	b.strike("a", protocol.Again, now)
-	if got := b.left("a", now); got != banFirst {
-		t.Errorf("a pause cuts a ban to %v", got)
+	if got, first := b.left("a", now); got != banFirst || first {
+		t.Errorf("after a pause the ban lasts %v, want %v (first failure: %t)", got, banFirst, first)
 	}
 	b.success("b")
-	if got := b.left("b", now); got != 0 {
+	if got, _ := b.left("b", now); got != 0 {
 		t.Errorf("a peer without a failure is banned for %v", got)
 	}
 }

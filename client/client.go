@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -79,11 +80,11 @@ func (c *Client) Model() *Model { return c.model }
 
 // find asks the directory for offers.
 func find(ctx context.Context, d *routing.Directory, id protocol.ModelID) ([]protocol.Offer, error) {
-	ctx, cancel := context.WithTimeout(ctx, findLimit)
+	asking, cancel := context.WithTimeout(ctx, findLimit)
 	defer cancel()
-	seen, err := d.Offers(ctx, id)
-	if err != nil {
-		return nil, fmt.Errorf("ask the swarm for offers: %w", err)
+	seen, err := d.Offers(asking, id)
+	if err != nil && (len(seen) == 0 || ctx.Err() != nil) { // a slow peer does not make the others' offers useless
+		return nil, fmt.Errorf("ask the swarm who serves: %w", err)
 	}
 	offers := make([]protocol.Offer, len(seen))
 	for i, s := range seen {
@@ -120,37 +121,55 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t}, nil
 }
 
-// plan chooses a chain among those who have not failed lately. When there is none, but the ban of some peer ends
-// soon, it waits for that.
+// plan chooses a chain among those who have not failed lately. When there is none, but the ban of some peer ends soon,
+// it waits for that.
 func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
 	for {
 		offers, err := c.offers(ctx)
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
-		measures := c.directory.Measures()
-		var soonest time.Duration
-		for _, o := range offers {
-			left := c.bans.left(o.Peer, now)
-			if left > 0 {
-				measures.Banned[o.Peer] = true
-			}
-			if left > 0 && left <= pauseLongest && (soonest == 0 || left < soonest) {
-				soonest = left
-			}
-		}
-		hops, err := routing.Plan(offers, measures, c.model.Manifest.Layers)
+		hops, wait, err := c.choose(offers, time.Now())
 		if err == nil {
 			return hops, nil
 		}
-		if soonest == 0 {
+		if wait == 0 {
 			return nil, fmt.Errorf("model %s: %w", c.model.Name, err)
 		}
 		select {
-		case <-time.After(soonest):
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
 	}
+}
+
+// choose plans with some offers. If there is no chain, wait is how long it takes until a ban ends that may be why, or 0
+// where that takes too long.
+//
+// A peer that has failed once and is still connected is chosen where there is no other: it may have been held up, and a
+// conversation that stumbles is better than none.
+func (c *Client) choose(offers []protocol.Offer, now time.Time) (hops []routing.Hop, wait time.Duration, err error) {
+	strict := c.directory.Measures()
+	last := strict
+	strict.Banned, last.Banned = make(map[peer.ID]bool), make(map[peer.ID]bool)
+	for _, o := range offers {
+		left, first := c.bans.left(o.Peer, now)
+		if left == 0 {
+			continue
+		}
+		strict.Banned[o.Peer] = true
+		if !first || c.host.Network().Connectedness(o.Peer) != network.Connected {
+			last.Banned[o.Peer] = true
+		}
+		if left <= pauseLongest && (wait == 0 || left < wait) {
+			wait = left
+		}
+	}
+	layers := c.model.Manifest.Layers
+	if hops, err = routing.Plan(offers, strict, layers); err == nil || wait > 0 {
+		return hops, wait, err
+	}
+	hops, err = routing.Plan(offers, last, layers)
+	return hops, 0, err
 }

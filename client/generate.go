@@ -188,7 +188,7 @@ func (g *generation) open(ctx context.Context) error {
 			keep++
 		}
 	}
-	err := g.stepper.Begin(ctx, Run{Keep: keep, Expect: len(g.prompt) + g.limit, Sampling: g.o.Sampling})
+	err := g.stepper.Begin(ctx, Run{Keep: keep, Expect: len(g.prompt) + min(g.limit, expectAnswer), Sampling: g.o.Sampling})
 	g.Conversation.ids = slices.Clone(g.prompt[:min(keep, g.stepper.Len())])
 	return err
 }

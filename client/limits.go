@@ -40,6 +40,10 @@ const (
 	findLimit  = 10 * time.Second
 	fetchLimit = time.Minute
 
+	// expectAnswer is how much of an answer's limit peers are asked to keep room for: most answers are shorter, longer
+	// ones get more as they grow, and a limit of the whole context must not fill a peer's cache with nothing.
+	expectAnswer = 512
+
 	// maxName is how much of a name that a stranger gave is shown.
 	maxName = 64
 

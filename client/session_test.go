@@ -218,7 +218,12 @@ func TestSession_GoesOnWithLogitsWhenAHopFails(t *testing.T) {
 
 func TestSession_TellsWhichLayersNobodyServes(t *testing.T) {
 	w := newToySwarm(t, newHost, span(0, 2), span(2, 4))
-	w.hops[1].spoil = spoilStep(2, failure(protocol.CodeInternal))
+	w.hops[1].spoil = func(n int, s network.Stream, a any) any {
+		if n > 1 {
+			return failure(protocol.CodeInternal)(s, a)
+		}
+		return a
+	}
 	c, _ := w.session(t)
 	text, _, err := answer(t, c.Generate(t.Context(), prompt(20), Options{Sampling: seeded, IgnoreEOS: true}))
 	none := (*routing.NoChainError)(nil)

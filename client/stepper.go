@@ -39,7 +39,7 @@ type Stepper interface {
 // Run is what holds for the steps of one answer.
 type Run struct {
 	Keep     int           // tokens of the sequence that stay
-	Expect   int           // tokens that the sequence may reach, so that a peer without room can say so at once
+	Expect   int           // tokens that the sequence will probably reach: peers keep room for them
 	Sampling sample.Params // what candidates are chosen by
 }
 

@@ -40,6 +40,7 @@ func (p pipes) host(t *testing.T) host.Host {
 }
 
 func (h *pipeHost) ID() peer.ID                      { return h.id }
+func (h *pipeHost) Network() network.Network         { return pipeNetwork{} }
 func (h *pipeHost) Addrs() []ma.Multiaddr            { return nil }
 func (h *pipeHost) ConnManager() connmgr.ConnManager { return connmgr.NullConnMgr{} }
 
@@ -70,6 +71,10 @@ func (s pipeStream) Close() error                       { return s.conn.Close() 
 func (s pipeStream) Reset() error                       { return s.conn.Close() }
 func (s pipeStream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }
 func (s pipeStream) Conn() network.Conn                 { return pipeConn{} }
+
+type pipeNetwork struct{ network.Network }
+
+func (pipeNetwork) Connectedness(peer.ID) network.Connectedness { return network.Connected }
 
 type pipeConn struct{ network.Conn }
 
@@ -150,6 +155,28 @@ func TestSession_WaitsForAHopThatSaysItWorks(t *testing.T) {
 		if out.Timings.Total != time.Minute {
 			t.Errorf("it took %v, want 1m", out.Timings.Total)
 		}
+	})
+}
+
+func TestSession_GoesBackToAHopThatWasHeldUpWhenThereIsNoOther(t *testing.T) {
+	toyModel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newToySwarm(t, pipes{}.host, span(0, 4))
+		w.hops[0].spoil = spoilStep(3, func(_ network.Stream, a any) any {
+			time.Sleep(5 * time.Second)
+			return a
+		})
+		c, _ := w.session(t)
+		o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
+		_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAnswer(t, out, oracle(t, prompt(5), o))
+		if len(out.Failovers) != 1 || out.Failovers[0].Successors[0] != w.hops[0].host.ID() {
+			t.Errorf("the failovers are %+v", out.Failovers)
+		}
+		time.Sleep(time.Minute)
 	})
 }
 

@@ -239,6 +239,7 @@ func (c *Chain) next() (at time.Duration, late Fault, ok bool) {
 		for i, h := range c.hops {
 			if !h.opened {
 				consider(h.heard+openLimit, i, fmt.Errorf("no answer to open for %v", openLimit))
+				consider(c.until, i, errors.New("no answer to open, though it says other things"))
 			}
 		}
 		return at, late, ok
@@ -248,8 +249,7 @@ func (c *Chain) next() (at time.Duration, late Fault, ok bool) {
 		if k > 0 && c.flight[k-1].hop == s.hop {
 			continue // it waits for that one
 		}
-		limit := stepLimit + time.Duration(len(s.ids))*rowLimit
-		consider(s.progress+limit, s.hop, fmt.Errorf("step %d stood still for %v", s.number, limit))
+		consider(s.progress+s.limit(), s.hop, fmt.Errorf("step %d stood still for %v", s.number, s.limit()))
 		if h := c.hops[s.hop]; h.unsent == 0 {
 			quiet := silence + 4*h.rtt + h.grace
 			consider(h.heard+quiet, s.hop, fmt.Errorf("silent for %v with step %d", quiet.Round(time.Millisecond), s.number))

@@ -74,8 +74,9 @@ type Chain struct {
 	expect   int
 
 	opening bool
-	keep    int // position that the hops were asked for
-	rounds  int // opens of the present one, until the hops agree
+	keep    int           // position that the hops were asked for
+	rounds  int           // opens of the present one, until the hops agree
+	until   time.Duration // when the hops must have answered, whatever else they say
 
 	queue  []step // steps not sent yet
 	flight []step // steps under way, oldest first
@@ -109,6 +110,9 @@ type step struct {
 	got      int           // rows of logits received
 }
 
+// limit is how long the count of a step's rows may stand still.
+func (s *step) limit() time.Duration { return stepLimit + time.Duration(len(s.ids))*rowLimit }
+
 // New makes the Chain of a session that no hop knows yet.
 func New(cfg Config) *Chain {
 	if len(cfg.Hops) == 0 {
@@ -135,6 +139,10 @@ func (c *Chain) open(now time.Duration, keep int) []Action {
 	c.rounds++
 	c.opening, c.keep = true, keep
 	c.ids = c.ids[:keep]
+	c.until = now + stepLimit
+	for _, s := range c.flight {
+		c.until += s.limit() // an open is answered when nothing older runs
+	}
 	c.queue, c.flight = nil, nil
 	actions := make([]Action, len(c.hops))
 	for i := range c.hops {
