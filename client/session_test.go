@@ -126,12 +126,15 @@ func failure(code protocol.Code) func(network.Stream, any) any {
 	}
 }
 
-func TestSession_GoesOnWhenAHopFails(t *testing.T) {
-	tests := []struct {
-		name  string
-		hop   int // of two
-		spoil func(network.Stream, any) any
-	}{
+// hopFault is what one hop of two does instead of answering a step.
+type hopFault struct {
+	name  string
+	hop   int
+	spoil func(network.Stream, any) any
+}
+
+func hopFaults() []hopFault {
+	return []hopFault{
 		{"stream reset", 0, func(s network.Stream, a any) any { s.Reset(); return nil }},
 		{"stream closed", 1, func(s network.Stream, a any) any { s.Close(); return nil }},
 		{"connection closed", 1, func(s network.Stream, a any) any { s.Conn().Close(); return nil }},
@@ -165,7 +168,10 @@ func TestSession_GoesOnWhenAHopFails(t *testing.T) {
 		}},
 		{"a message that is not for a client", 0, func(_ network.Stream, a any) any { return protocol.Info{} }},
 	}
-	for _, tt := range tests {
+}
+
+func TestSession_GoesOnWhenAHopFails(t *testing.T) {
+	for _, tt := range hopFaults() {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := newToySwarm(t, newHost, span(0, 2), span(2, 4), span(0, 4))
