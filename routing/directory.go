@@ -200,7 +200,7 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 }
 
 // Measures returns the round trips to the peers that answered questions, for Plan. Who is banned, and whom a session
-// prefers, is the caller's to add: a peer that answers questions may still fail at its work.
+// prefers, is the caller's to add to its empty maps: a peer that answers questions may still fail at its work.
 func (d *Directory) Measures() Measures { return d.record.measures() }
 
 // askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once

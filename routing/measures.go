@@ -30,9 +30,9 @@ func (r *record) measured(id peer.ID, rtt time.Duration) {
 	r.rtt[id] = rtt
 }
 
-// measures returns a copy, for Plan.
+// measures returns a copy, with empty maps to add to.
 func (r *record) measures() Measures {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Measures{RTT: maps.Clone(r.rtt)}
+	return Measures{RTT: maps.Clone(r.rtt), Banned: map[peer.ID]bool{}, Prefer: map[peer.ID]bool{}}
 }
