@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"node":                            {"kernels", "protocol", "shard", "shard/sample", "shard/store", "routing", "node/session", "node/launch"},
 	"client/chain":                    {"protocol", "routing"},
 	"client":                          {"protocol", "routing", "client/chain", "shard/tokenizer", "shard/sample", "shard/store"},
-	"client/local":                    {"client", "kernels", "shard", "shard/sample", "shard/store"},
+	"client/local":                    {"client", "protocol", "shard", "shard/sample"},
 	"cmd/baichuan-node":               {"..."},
 	"shard/checkpoint/synthetic":      {"shard/checkpoint"},
 	"shard/checkpoint/synthetic/cmd":  {"shard/checkpoint/synthetic"},

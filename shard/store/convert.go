@@ -201,11 +201,11 @@ func (r run) pack(b *buffer) error {
 }
 
 // normalise folds NormHead into a row of the head (NUMERICS rule 4): the squares are summed in float64 in index order.
-// A product of two float32 is exact in a float64, so that no compiler can change a bit by fusing it.
+// (The product of two float32 is exact in a float64; it is rounded all the same, so that nothing in here is ever fused.)
 func normalise(row []float32) {
 	var sum float64
 	for _, v := range row {
-		sum += float64(v) * float64(v)
+		sum += float64(float64(v) * float64(v))
 	}
 	norm := max(math.Sqrt(sum), 1e-12)
 	for i, v := range row {
