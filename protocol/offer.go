@@ -45,7 +45,7 @@ type offerRecord struct {
 // Domain is part of libp2p's record.Record.
 func (*offerRecord) Domain() string { return offerDomain }
 
-// Codec is part of libp2p's record.Record. The domain says it all: the code is one of the private range.
+// Codec is part of libp2p's record.Record. It is no registered multicodec: nobody else reads our offers.
 func (*offerRecord) Codec() []byte { return []byte("/" + offerDomain) }
 
 // MarshalRecord is part of libp2p's record.Record.

@@ -164,8 +164,8 @@ func (d *Directory) joinedPeers() []peer.AddrInfo {
 func (d *Directory) joinedIDs() []peer.ID { return ids(d.joinedPeers()) }
 
 // Offers asks the swarm who serves a model, or any model for the zero id: the peers that were joined and some that serve
-// it, in case all of those are gone, then whom they hint at. It returns all that is known then, sorted by peer. It is an error
-// if nobody answers and nothing is known.
+// it, in case all of those are gone, then whom they hint at. It returns all that is known then, sorted by peer. It is an
+// error if nobody answers and nothing is known.
 func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen, error) {
 	first := slices.Concat(d.joinedIDs(), d.someKnown(model))
 	if d.keepers != nil {
