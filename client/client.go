@@ -2,8 +2,8 @@
 //
 // A [Conversation] knows text, tokens and where an answer ends; it runs over a [Stepper], which computes: the chain of a
 // swarm ([Client.NewSession]), or a whole model in this process (client/local). Both give the same bits, so an answer
-// depends on the prompt, the options and the seed alone. The truth of a conversation is its token ids, which never
-// leave this package's care: what a peer loses is computed again from them.
+// depends on the prompt, the options and the seed alone. The truth of a conversation is its token ids, and they are
+// kept here: what a peer loses is computed again from them.
 //
 // Nothing that a peer sends is trusted. Serving, and a model's weights, have no place here.
 package client
