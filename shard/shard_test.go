@@ -125,26 +125,30 @@ func (c *chain) forward(t testing.TB, ids []uint32) kernels.Rows {
 	return step.Out
 }
 
-// run computes ids in batches of the given sizes (the last one repeated) and gives the rows of all tokens, side by
-// side, and their logits.
-func (c *chain) run(t testing.TB, ids []uint32, batches ...int) ([]byte, []float32) {
+// rows computes ids in batches of the given sizes (the last one repeated) and gives the last layer's rows of all tokens.
+func (c *chain) rows(t testing.TB, ids []uint32, batches ...int) kernels.Rows {
 	t.Helper()
 	defer c.close()
-	last := c.shards[len(c.shards)-1]
-	var rows []byte
-	var logits []float32
+	all := kernels.Rows{N: len(ids), Width: c.shards[0].Manifest().Hidden}
 	for i := 0; len(ids) > 0; i++ {
 		n := min(batches[min(i, len(batches)-1)], len(ids))
 		out := c.forward(t, ids[:n])
 		ids = ids[n:]
-		rows = append(append(rows, out.Exp...), out.Half...)
-		l := make([]float32, n*last.Manifest().Vocab)
-		if err := last.Logits(l, out, 0, n); err != nil {
-			t.Fatal(err)
-		}
-		logits = append(logits, l...)
+		all.Exp, all.Half = append(all.Exp, out.Exp...), append(all.Half, out.Half...)
 	}
-	return rows, logits
+	return all
+}
+
+// run is rows, and their logits.
+func (c *chain) run(t testing.TB, ids []uint32, batches ...int) []float32 {
+	t.Helper()
+	rows := c.rows(t, ids, batches...)
+	last := c.shards[len(c.shards)-1]
+	logits := make([]float32, rows.N*last.Manifest().Vocab)
+	if err := last.Logits(logits, rows, 0, rows.N); err != nil {
+		t.Fatal(err)
+	}
+	return logits
 }
 
 func maxError(got []float32, want []float64) float64 {
@@ -168,7 +172,7 @@ func TestForward_AgreesWithFloat64Arithmetic(t *testing.T) {
 			for kv, limit := range map[string]float64{"f16": 1e-2, "int8": 0.15} {
 				t.Run(preset+"/"+weights+"/kv-"+kv, func(t *testing.T) {
 					s := f.load(f.model(weights, kv), 0, f.source.Config.Layers)
-					_, got := newChain(s).run(t, ids, 64, 1)
+					got := newChain(s).run(t, ids, 64, 1)
 					worst := maxError(got, want)
 					t.Logf("maximal logit error %.2g (logits of absmax %.2g)", worst, maxError(make([]float32, len(want)), want))
 					if worst > limit {
@@ -194,7 +198,7 @@ func TestForward_AgreesWithGoldenLogits(t *testing.T) {
 		t.Run(tc.preset, func(t *testing.T) {
 			f := newFixture(t, tc.preset, 11, synthetic.F32)
 			s := f.load(f.model("f16", "f16"), 0, f.source.Config.Layers)
-			_, got := newChain(s).run(t, prompt(24), 24)
+			got := newChain(s).run(t, prompt(24), 24)
 			raw, err := os.ReadFile(filepath.Join("testdata", tc.file))
 			if err != nil {
 				t.Fatal(err)
@@ -218,21 +222,46 @@ func TestForward_AnyCutAndAnyBatchesGiveTheSameBits(t *testing.T) {
 	for _, preset := range []string{"small-7b", "small-13b"} {
 		f := newFixture(t, preset, 5, synthetic.F32)
 		layers := f.source.Config.Layers
-		for _, format := range [][2]string{{"nf4", "int8"}, {"int8", "int8"}, {"bf16", "f16"}, {"f16", "int8"}, {"nf4", "f16"}} {
+		for _, format := range [][2]string{{"nf4", "int8"}, {"int8", "f16"}, {"bf16", "f16"}, {"f16", "int8"}} {
 			t.Run(fmt.Sprintf("%s/%s/kv-%s", preset, format[0], format[1]), func(t *testing.T) {
 				m := f.model(format[0], format[1])
 				whole := f.load(m, 0, layers)
-				_, wantLogits := newChain(whole).run(t, ids, len(ids))
+				want := newChain(whole).rows(t, ids, len(ids))
 				for _, batches := range [][]int{{1}, {17, 2, 64}, {63, 65, 1}, {139, 1}} {
-					_, logits := newChain(whole).run(t, ids, batches...)
-					sameBits(t, fmt.Sprintf("batches of %v", batches), logits, wantLogits)
+					sameRows(t, fmt.Sprintf("batches of %v", batches), newChain(whole).rows(t, ids, batches...), want)
 				}
 				for cuts := 1; cuts < 1<<(layers-1); cuts++ {
-					_, logits := newChain(f.cut(m, cuts)...).run(t, ids[:20], 17, 1)
-					sameBits(t, fmt.Sprintf("cuts %b", cuts), logits, wantLogits[:len(logits)])
+					sameRows(t, fmt.Sprintf("cuts %b", cuts), newChain(f.cut(m, cuts)...).rows(t, ids[:20], 17, 1), want)
 				}
 			})
 		}
+	}
+}
+
+func TestLogits_ManyRowsGiveTheBitsOfEach(t *testing.T) {
+	f := newFixture(t, "small-7b", 5, synthetic.F32)
+	for _, weights := range []string{"nf4", "bf16"} {
+		s := f.load(f.model(weights, "int8"), 0, 4)
+		rows := newChain(s).rows(t, prompt(21), 21)
+		vocab := s.Manifest().Vocab
+		all, one := make([]float32, 21*vocab), make([]float32, vocab)
+		if err := s.Logits(all, rows, 0, 21); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 21 {
+			if err := s.Logits(one, rows, i, 1); err != nil {
+				t.Fatal(err)
+			}
+			sameBits(t, fmt.Sprintf("%s: row %d", weights, i), one, all[i*vocab:(i+1)*vocab])
+		}
+	}
+}
+
+// sameRows wants got to be the first rows of want.
+func sameRows(t *testing.T, what string, got, want kernels.Rows) {
+	t.Helper()
+	if !bytes.Equal(got.Exp, want.Exp[:got.N]) || !bytes.Equal(got.Half, want.Half[:2*got.N*got.Width]) {
+		t.Errorf("%s: other rows", what)
 	}
 }
 
@@ -262,22 +291,16 @@ func TestForward_SequencesInOnePassKeepTheirBits(t *testing.T) {
 	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	s := f.load(f.model("nf4", "int8"), 0, 4)
 	a, b := prompt(70), prompt(90)[20:]
-	alone := func(ids []uint32) []byte {
-		rows, _ := newChain(s).run(t, ids, len(ids))
-		return rows
-	}
-	wantA, wantB := alone(a), alone(b)
+	wantA, wantB := newChain(s).rows(t, a, 70), newChain(s).rows(t, b, 70)
 
 	steps := []*shard.Step{{Cache: s.NewCache(s.Span()), IDs: a}, {Cache: s.NewCache(s.Span()), IDs: b}}
 	s.Forward(steps...)
-	for i, want := range [][]byte{wantA, wantB} {
+	for i, want := range []kernels.Rows{wantA, wantB} {
 		st := steps[i]
 		if st.Err != nil {
 			t.Fatal(st.Err)
 		}
-		if got := append(slices.Clone(st.Out.Exp), st.Out.Half...); !bytes.Equal(got, want) {
-			t.Errorf("sequence %d has other rows beside another", i)
-		}
+		sameRows(t, fmt.Sprintf("sequence %d beside another", i), st.Out, want)
 		st.Cache.Close()
 	}
 }
@@ -286,7 +309,7 @@ func TestForward_PartOfTheSpan(t *testing.T) {
 	f := newFixture(t, "small-7b", 3, synthetic.F32)
 	m := f.model("int8", "int8")
 	whole, first, last := f.load(m, 0, 4), f.load(m, 0, 3), f.load(m, 2, 4)
-	_, want := newChain(whole).run(t, prompt(20), 20)
+	want := newChain(whole).run(t, prompt(20), 20)
 
 	head := &shard.Step{Cache: first.NewCache(store.Span{Start: 0, End: 2}), IDs: prompt(20)}
 	first.Forward(head)
@@ -359,7 +382,7 @@ func TestCache_TruncateAndGoOnGivesTheSameBits(t *testing.T) {
 	f := newFixture(t, "small-13b", 3, synthetic.F32)
 	s := f.load(f.model("nf4", "int8"), 0, 5)
 	ids := prompt(200)
-	_, want := newChain(s).run(t, ids, 200)
+	want := newChain(s).run(t, ids, 200)
 
 	c := newChain(s)
 	c.forward(t, append(slices.Clone(ids[:130]), 1, 2, 3, 4, 5))
@@ -440,7 +463,7 @@ func BenchmarkQuality(b *testing.B) {
 				s := f.load(f.model(format[0], format[1]), 0, f.source.Config.Layers)
 				var got []float32
 				for b.Loop() {
-					_, got = newChain(s).run(b, ids, len(ids))
+					got = newChain(s).run(b, ids, len(ids))
 				}
 				kl, same, worst := 0.0, 0, 0.0
 				vocab := f.source.Config.Vocab
