@@ -118,7 +118,7 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
-	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t}, nil
+	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t, Drawing: drawing(o.Advice)}, nil
 }
 
 // plan chooses a chain among those who have not failed lately. When there is none, but the ban of some peer ends soon,

@@ -14,6 +14,7 @@ type Model struct {
 	ID        protocol.ModelID
 	Manifest  *store.Manifest
 	Tokenizer *tokenizer.Tokenizer
+	Drawing   store.Drawing // how its makers recommend to draw
 }
 
 // ModelOf gives what a client must know of a stored model.
@@ -26,7 +27,18 @@ func ModelOf(m *store.Model) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", m.Name, err)
 	}
-	return &Model{Name: m.Name, ID: protocol.ModelID(m.ID), Manifest: m.Manifest, Tokenizer: t}, nil
+	return &Model{Name: m.Name, ID: protocol.ModelID(m.ID), Manifest: m.Manifest, Tokenizer: t, Drawing: m.Local.Generation.Drawing()}, nil
+}
+
+// drawing is what an offer advises; without advice it is what the published chat models come with (MODEL 1.3).
+func drawing(a *protocol.Advice) store.Drawing {
+	if a == nil {
+		return store.Drawing{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}
+	}
+	return store.Drawing{
+		Temperature: float64(a.Sampling.Temperature), TopK: int(a.Sampling.TopK), TopP: a.Sampling.TopP,
+		Penalty: float64(a.Sampling.Penalty), MaxTokens: int(a.MaxTokens),
+	}
 }
 
 // Roles are the ids of the model's chat template.

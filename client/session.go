@@ -239,6 +239,9 @@ func (s *session) connect(ctx context.Context) error {
 		if i > 0 {
 			o.Prev = hops[i-1].Peer
 		}
+		if i < len(hops)-1 {
+			o.Next = s.client.directory.Sealed(hops[i+1].Peer)
+		}
 		cfg.Hops = append(cfg.Hops, o)
 		peers[i] = h.Offer.Dialable()
 	}

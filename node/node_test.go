@@ -185,6 +185,9 @@ func TestOpen_RefusesWithTheReason(t *testing.T) {
 	open := wrong.open(1, 0, 2, 0)
 	open.Model[0]++
 	wrong.refused(open, protocol.CodeOtherManifest)
+	forged := wrong.open(1, 0, 2, 0)
+	forged.Next = []byte("no offer")
+	call(t, h, n, "five").refused(forged, protocol.CodeBadRequest)
 
 	// The places of others are not ours, but the cache is everybody's.
 	h2 := newHost(t)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // announce offers the node's span to the swarm; the directory renews the offer. A swarm in which nobody takes it now
@@ -33,7 +34,18 @@ func (n *Node) offer() protocol.Offer {
 		Model: n.limits.Model, ModelName: n.cfg.Model.Name,
 		Span: span, Target: span, Layers: n.limits.Layers, State: stats.State, Device: n.shard.Device().Name(),
 		DecodeRate: n.speed.Decode, PrefillRate: n.speed.Prefill, NetRate: n.cfg.NetRate,
-		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Nick: n.cfg.Nick,
+		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Nick: n.cfg.Nick, Advice: advice(n.cfg.Model),
+	}
+}
+
+// advice is what the model's generation_config recommends.
+func advice(m *store.Model) *protocol.Advice {
+	d := m.Local.Generation.Drawing()
+	return &protocol.Advice{
+		Sampling: protocol.Sampling{
+			Temperature: float32(d.Temperature), TopK: int32(d.TopK), TopP: d.TopP, Penalty: float32(d.Penalty),
+		},
+		MaxTokens: uint32(d.MaxTokens),
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -190,6 +191,11 @@ func (st *stream) open(m protocol.Open) any {
 	if st.session != nil && st.session.ID.Key != m.Session {
 		return refusal(protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
 	}
+	if err := n.checkNext(m.Next); err != nil {
+		f := refusal(protocol.CodeBadRequest, "%v", err)
+		f.Epoch = m.Epoch
+		return f
+	}
 	s, err := n.openSession(st, m)
 	if err != nil {
 		f := asFailure(err)
@@ -215,6 +221,21 @@ func (st *stream) open(m protocol.Open) any {
 			return refusal(protocol.CodeDraining, "this node is leaving")
 		}
 	}
+}
+
+// checkNext refuses a next hop whose offer is not what it should be. None is in order: then rows go to the client.
+func (n *Node) checkNext(sealed []byte) error {
+	if len(sealed) == 0 {
+		return nil
+	}
+	o, err := protocol.Unseal(sealed)
+	if err != nil {
+		return fmt.Errorf("the next hop: %w", err)
+	}
+	if o.Model != n.limits.Model {
+		return fmt.Errorf("the next hop serves another model, %v", o.Model)
+	}
+	return nil
 }
 
 // push takes rows from the owner. Rows from the hop before will come by a protocol of their own, and end here as well.

@@ -224,4 +224,12 @@ type Offer struct {
 	Relayed                 bool
 	Nick                    string // untrusted text
 	Addrs                   []string
+	Advice                  *Advice // nil: none
+}
+
+// Advice is how the model's makers recommend to draw (generation_config.json), as the peer has it: a client that has
+// only the manifest learns it from an offer. It binds nobody.
+type Advice struct {
+	Sampling  Sampling
+	MaxTokens uint32 // of an answer; 0: nothing said
 }

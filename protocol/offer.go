@@ -40,6 +40,13 @@ type offerRecord struct {
 	Relayed  bool     `msgpack:"r,omitempty"`
 	Nick     string   `msgpack:"k,omitempty"`
 	Addrs    [][]byte `msgpack:"ad,omitempty"`
+
+	Advised   bool    `msgpack:"g,omitempty"` // whether the following are given
+	Temp      float32 `msgpack:"gt,omitempty"`
+	TopK      int64   `msgpack:"gk,omitempty"`
+	TopP      float64 `msgpack:"gp,omitempty"`
+	Pen       float32 `msgpack:"gr,omitempty"`
+	MaxTokens uint64  `msgpack:"gm,omitempty"`
 }
 
 // Domain is part of libp2p's record.Record.
@@ -130,6 +137,10 @@ func (o *Offer) record() (*offerRecord, error) {
 		TStart: uint64(o.Target.Start), TEnd: uint64(o.Target.End), Layers: uint64(o.Layers), State: uint64(o.State),
 		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Net: o.NetRate,
 		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Nick: o.Nick}
+	if a := o.Advice; a != nil {
+		r.Advised, r.MaxTokens = true, uint64(a.MaxTokens)
+		r.Temp, r.TopK, r.TopP, r.Pen = a.Sampling.Temperature, int64(a.Sampling.TopK), a.Sampling.TopP, a.Sampling.Penalty
+	}
 	for _, s := range o.Addrs {
 		a, err := ma.NewMultiaddr(s)
 		if err != nil {
@@ -165,6 +176,10 @@ func (r *offerRecord) offer() (*Offer, error) {
 		f.fail("it names no model")
 	}
 	o.Addrs = f.addrs(r.Addrs, o.Peer)
+	if r.Advised {
+		f.Temp, f.TopK, f.TopP, f.Pen = r.Temp, r.TopK, r.TopP, r.Pen
+		o.Advice = &Advice{Sampling: f.sampling(true), MaxTokens: f.u32("advised tokens", r.MaxTokens)}
+	}
 	o.clean()
 	if f.err != nil {
 		return nil, f.err

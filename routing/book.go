@@ -154,6 +154,17 @@ func (b *book) seen(model protocol.ModelID, now time.Time) []Seen {
 	return all
 }
 
+// sealedOf returns a peer's live offer in the form in which it came, or nil.
+func (b *book) sealedOf(id peer.ID, now time.Time) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	if e == nil || !now.Before(e.ends) {
+		return nil
+	}
+	return e.sealed
+}
+
 // list makes the answer to List: all, or a random sample of limit.
 func (b *book) list(model protocol.ModelID, limit int, now time.Time) (answer protocol.Offers) {
 	all := b.liveOf(model, now)

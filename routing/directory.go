@@ -187,6 +187,10 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 // Known returns what is known of a model, or of any for the zero id, without asking anybody; sorted by peer.
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
 
+// Sealed returns the offer of a peer as that peer signed it, for a third one to believe; nil if none is known. It must
+// not be changed.
+func (d *Directory) Sealed(id peer.ID) []byte { return d.book.sealedOf(id, time.Now()) }
+
 // someKnown returns a few peers that serve a model, by chance, so that no one of them hides the rest for ever.
 func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	var all []peer.ID

@@ -45,11 +45,13 @@ func (f *samplingFlags) add(cmd *cobra.Command) {
 const defaultMaxTokens = 2048
 
 // options joins the flags with what the model recommends.
-func (f *samplingFlags) options(cmd *cobra.Command, g store.Generation) (client.Options, error) {
+func (f *samplingFlags) options(cmd *cobra.Command, d store.Drawing) (client.Options, error) {
 	given := cmd.Flags().Changed
-	o := client.Options{MaxTokens: defaultMaxTokens, Seed: f.seed, Stop: f.stop, IgnoreEOS: f.ignoreEOS, Sampling: recommended(g)}
-	if g.MaxNewTokens != nil {
-		o.MaxTokens = *g.MaxNewTokens
+	o := client.Options{
+		MaxTokens: cmp.Or(d.MaxTokens, defaultMaxTokens), Seed: f.seed, Stop: f.stop, IgnoreEOS: f.ignoreEOS,
+		Sampling: sample.Params{
+			Temperature: float32(d.Temperature), TopK: d.TopK, TopP: d.TopP, Penalty: float32(d.Penalty),
+		},
 	}
 	if given("max-tokens") {
 		if f.maxTokens < 1 {
@@ -81,31 +83,6 @@ func (f *samplingFlags) options(cmd *cobra.Command, g store.Generation) (client.
 	return o, nil
 }
 
-// recommended is the sampling that a generation_config asks for, where it leaves something out with the values that
-// Hugging Face's generate takes. A model that does not ask for sampling is greedy.
-func recommended(g store.Generation) sample.Params {
-	value := func(p *float64, absent float64) float64 {
-		if p != nil {
-			return *p
-		}
-		return absent
-	}
-	p := sample.Params{
-		TopK: 50, TopP: value(g.TopP, 1), Penalty: float32(value(g.RepetitionPenalty, 1)),
-	}
-	if g.TopK != nil {
-		p.TopK = *g.TopK
-	}
-	sampling := g.Temperature != nil
-	if g.DoSample != nil {
-		sampling = *g.DoSample
-	}
-	if sampling {
-		p.Temperature = float32(value(g.Temperature, 1))
-	}
-	return p
-}
-
 // randomSeed gives 53 random bits: as many as a JSON number keeps in every language.
 func randomSeed() uint64 {
 	var b [8]byte
@@ -116,7 +93,6 @@ func randomSeed() uint64 {
 // answerer is what answers prompts: a swarm or a model in this process.
 type answerer struct {
 	model        *client.Model
-	generation   store.Generation
 	conversation *client.Conversation
 	closers      []func() error
 }
@@ -136,7 +112,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 	if err != nil {
 		return nil, err
 	}
-	a := &answerer{generation: stored.Local.Generation}
+	a := &answerer{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.close())
@@ -192,7 +168,6 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answer
 		return nil, err
 	}
 	a.model = c.Model()
-	a.generation = generationOf(a.model)
 	session := c.NewSession()
 	a.closers = append(a.closers, session.Close)
 	a.conversation = client.NewConversation(a.model, session)
@@ -213,12 +188,3 @@ func knownModel(name string) *store.Model {
 
 // deviceName is how a hop's device is shown.
 func deviceName(h client.HopInfo) string { return cmp.Or(h.Device, "?") }
-
-// generationOf is what to draw with where no generation_config is at hand: what the published chat models recommend
-// (MODEL 1.3).
-func generationOf(*client.Model) store.Generation {
-	sampling, temperature, topK, topP, penalty := true, 0.3, 5, 0.85, 1.05
-	return store.Generation{
-		DoSample: &sampling, Temperature: &temperature, TopK: &topK, TopP: &topP, RepetitionPenalty: &penalty,
-	}
-}

@@ -105,3 +105,27 @@ func compareSwarms(t *testing.T, home string, layers int, weights string) {
 		}
 	}
 }
+
+// What the checkpoint's generation_config recommends holds for a client that knows nothing but an address, too.
+func TestSwarm_DrawsAsTheModelRecommends(t *testing.T) {
+	home := newHome(t)
+	checkpoint := writeCheckpoint(t, "small-7b", 17)
+	config := `{"user_token_id":195,"assistant_token_id":196,"do_sample":true,"temperature":1.7,"top_k":90,"top_p":0.99,` +
+		`"repetition_penalty":1.3,"max_new_tokens":11}`
+	if err := os.WriteFile(filepath.Join(checkpoint, "generation_config.json"), []byte(config), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mustCLI(t, "import", checkpoint, "--name", "m")
+	join := newProcesses(t).swarm(home, "m", 4, 2)
+	t.Setenv("BAICHUAN_HOME", t.TempDir())
+	got := generate(t, "--join", join, "-p", "你好", "--seed", "5", "--ignore-eos")
+	t.Setenv("BAICHUAN_HOME", home)
+	want := generate(t, "m", "--local", "-p", "你好", "--seed", "5", "--ignore-eos")
+	if len(want.IDs) != 11 || !slices.Equal(got.IDs, want.IDs) {
+		t.Errorf("the swarm drew %v, this process %v, want the same 11 tokens", got.IDs, want.IDs)
+	}
+	other := generate(t, "m", "--local", "-p", "你好", "--seed", "5", "--ignore-eos", "--temperature", "0.1")
+	if slices.Equal(other.IDs, want.IDs) {
+		t.Error("the recommended temperature makes no difference")
+	}
+}

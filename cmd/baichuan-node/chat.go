@@ -47,7 +47,7 @@ func newChatCommand(a *app) *cobra.Command {
 				return err
 			}
 			defer func() { err = errors.Join(err, answers.close()) }()
-			options, err := sampling.options(cmd, answers.generation)
+			options, err := sampling.options(cmd, answers.model.Drawing)
 			if err != nil {
 				return err
 			}

@@ -180,7 +180,7 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 		return err
 	}
 	defer func() { err = errors.Join(err, answers.close()) }()
-	options, err := f.sampling.options(cmd, answers.generation)
+	options, err := f.sampling.options(cmd, answers.model.Drawing)
 	if err != nil {
 		return err
 	}

@@ -64,7 +64,7 @@ func runGenerate(cmd *cobra.Command, _ *app, f *generateFlags, args []string) (e
 		return err
 	}
 	defer func() { err = errors.Join(err, a.close()) }()
-	options, err := f.sampling.options(cmd, a.generation)
+	options, err := f.sampling.options(cmd, a.model.Drawing)
 	if err != nil {
 		return err
 	}

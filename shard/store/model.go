@@ -55,6 +55,39 @@ type Generation struct {
 	RepetitionPenalty *float64 `json:"repetition_penalty,omitempty"`
 }
 
+// Drawing is how to draw an answer's tokens.
+type Drawing struct {
+	Temperature float64 // 0 is greedy
+	TopK        int     // 0: all
+	TopP        float64
+	Penalty     float64 // for repetition; 1: none
+	MaxTokens   int     // of an answer; 0: nothing said
+}
+
+// Drawing fills in what the generation_config leaves out with the values that Hugging Face's generate takes: a model
+// that does not ask for sampling is greedy.
+func (g Generation) Drawing() Drawing {
+	d := Drawing{TopK: 50, TopP: 1, Penalty: 1}
+	set(&d.TopK, g.TopK)
+	set(&d.TopP, g.TopP)
+	set(&d.Penalty, g.RepetitionPenalty)
+	set(&d.MaxTokens, g.MaxNewTokens)
+	sampling := g.Temperature != nil
+	set(&sampling, g.DoSample)
+	if sampling {
+		d.Temperature = 1
+		set(&d.Temperature, g.Temperature)
+	}
+	return d
+}
+
+// set gives dst the value of a key that is there.
+func set[T any](dst *T, value *T) {
+	if value != nil {
+		*dst = *value
+	}
+}
+
 // openModel reads the manifest and the local file of a model, trusting neither.
 func openModel(name string, files fs.FS) (*Model, error) {
 	raw, err := readFile(files, fileManifest, MaxManifest)
