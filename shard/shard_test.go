@@ -222,7 +222,11 @@ func TestForward_AnyCutAndAnyBatchesGiveTheSameBits(t *testing.T) {
 	for _, preset := range []string{"small-7b", "small-13b"} {
 		f := newFixture(t, preset, 5, synthetic.F32)
 		layers := f.source.Config.Layers
-		for _, format := range [][2]string{{"nf4", "int8"}, {"int8", "f16"}, {"bf16", "f16"}, {"f16", "int8"}} {
+		formats := [][2]string{{"nf4", "int8"}, {"int8", "f16"}, {"bf16", "f16"}, {"f16", "int8"}}
+		if preset == "small-13b" {
+			formats = [][2]string{{"nf4", "int8"}, {"bf16", "f16"}} // with 16 cuts the others would add 10 s and no other code
+		}
+		for _, format := range formats {
 			t.Run(fmt.Sprintf("%s/%s/kv-%s", preset, format[0], format[1]), func(t *testing.T) {
 				m := f.model(format[0], format[1])
 				whole := f.load(m, 0, layers)
