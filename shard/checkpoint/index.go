@@ -45,6 +45,9 @@ func (c *Checkpoint) openSingle(path string, f format) error {
 	if err != nil {
 		return err
 	}
+	if len(tensors) == 0 {
+		return fmt.Errorf("%s: holds no tensors", path)
+	}
 	for _, t := range tensors {
 		if err := c.add(t); err != nil {
 			return err

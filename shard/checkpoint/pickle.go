@@ -119,6 +119,14 @@ func (u *unpickler) number(n uint32) (uint32, error) {
 
 func (u *unpickler) push(v any) { u.stack = append(u.stack, v) }
 
+// pushUnless pushes a value unless making it failed: what is half made must not look like a finished entry.
+func (u *unpickler) pushUnless(v any, err error) error {
+	if err == nil {
+		u.push(v)
+	}
+	return err
+}
+
 // pop takes the top value, which must lie above the last mark.
 func (u *unpickler) pop() (any, error) {
 	floor := 0
@@ -358,18 +366,14 @@ func (u *unpickler) call(op byte) error {
 		return err
 	}
 	if op == 'Q' {
-		v, err := u.persistent(v)
-		u.push(v)
-		return err
+		return u.pushUnless(u.persistent(v))
 	}
 	under, err := u.pop()
 	if err != nil {
 		return err
 	}
 	if op == 'R' {
-		v, err := reduce(under, v)
-		u.push(v)
-		return err
+		return u.pushUnless(reduce(under, v))
 	}
 	// BUILD: a module's state dictionary carries versions of its layers as an attribute, which mean nothing here.
 	d, ok := under.(*dict)

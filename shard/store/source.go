@@ -72,7 +72,7 @@ func checkTensor(c *checkpoint.Checkpoint, name string, t Tensor) error {
 	return nil
 }
 
-// weightFiles names the files that a tensor was looked for in.
+// weightFiles names the files that a tensor was looked for in: there is at least one.
 func weightFiles(c *checkpoint.Checkpoint) string {
 	var files []string
 	for _, info := range c.Tensors() {
@@ -80,10 +80,7 @@ func weightFiles(c *checkpoint.Checkpoint) string {
 			files = append(files, info.File)
 		}
 	}
-	switch len(files) {
-	case 0:
-		return "the checkpoint, which holds no tensors"
-	case 1:
+	if len(files) == 1 {
 		return files[0]
 	}
 	return fmt.Sprintf("%s and %d more files", files[0], len(files)-1)

@@ -81,6 +81,7 @@ func programFaults() []fault {
 		{name: "cut-off", make: repickled(func(p string) string { return p[:len(p)/2] })},
 		{name: "after-stop", make: repickled(func(p string) string { return p + "cos\nsystem\n" })},
 		{name: "nothing", make: pickled(proto + ".")},
+		{name: "no-tensors", make: pickled(proto + "}.")},
 		{name: "two-values", make: pickled(proto + "}}.")},
 		{name: "mark-left", make: pickled(proto + "}(.")},
 		{name: "none", make: pickled(proto + "N.")},

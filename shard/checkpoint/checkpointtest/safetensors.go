@@ -53,6 +53,8 @@ func headerFaults() []fault {
 		{name: "cut-off-in-header", make: change(safetensorsFile, func(d []byte) []byte { return d[:200] })},
 		{name: "cut-off-in-data", make: change(safetensorsFile, func(d []byte) []byte { return d[:len(d)-1] })},
 		{name: "data-too-long", make: change(safetensorsFile, func(d []byte) []byte { return append(d, 0) })},
+		{name: "no-tensors", make: put(safetensorsFile, []byte("\x02\x00\x00\x00\x00\x00\x00\x00{}"))},
+		{name: "shape-of-millions", make: header(in(`"shape": [`, `"shape": [`+strings.Repeat("1,", 3_000_000)))},
 		{name: "array", make: header(func(string) string { return "[]" })},
 		{name: "leading-space", make: header(func(h string) string { return " " + h })},
 		{name: "not-utf8", make: header(in("model.norm", "model.n\xffrm"))},
