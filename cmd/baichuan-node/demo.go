@@ -13,8 +13,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/node/launch"
-	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
-	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
+	"github.com/baichuan-node/baichuan-node/shard/bundled"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
 )
@@ -22,32 +21,32 @@ import (
 // demoFlags are those of the demo command.
 type demoFlags struct {
 	sampling  samplingFlags
+	model     string
+	system    string
 	nodes     int
 	copies    int
 	readyFile string
 }
 
-// The demo's model: small, random, always the same.
-const (
-	demoModel  = "demo"
-	demoPreset = "small-7b"
-	demoSeed   = 2026
-	demoTokens = 48 // of an answer: noise is no better for being long
-)
+// demoTokens is the limit of an answer's tokens where no flag says it: twice the longest stories that were trained on.
+const demoTokens = 256
 
 func newDemoCommand(a *app) *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo [PROMPT]",
 		Short: "Start a swarm of three processes on this machine and talk with it",
-		Long: "Makes a small random model in a temporary folder, starts a swarm of serve processes on loopback that hold a span of\n" +
-			"its layers each, and answers PROMPT through them; without PROMPT it opens a chat, or without a terminal serves until\n" +
-			"it is interrupted. All processes end with it. The model's weights are random: it speaks noise.",
+		Long: "Starts a swarm of serve processes on loopback that hold a span of layers each of the small model that comes with this\n" +
+			"program, and answers PROMPT through them; without PROMPT it opens a chat, or without a terminal serves until it is\n" +
+			"interrupted. All processes end with it.",
 		Args: wantArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runDemo(cmd, a, &f, args) },
 	}
 	f.sampling.add(cmd)
 	flags := cmd.Flags()
+	flags.Lookup("max-tokens").Usage = fmt.Sprintf("tokens of an answer at most (default: %d)", demoTokens)
+	flags.StringVar(&f.model, "model", bundled.Chat, "another model: a stored or bundled one's name or id")
+	flags.StringVar(&f.system, "system", "", "system message")
 	flags.IntVar(&f.nodes, "nodes", 3, "spans that the model is cut into, each served by a process")
 	flags.IntVar(&f.copies, "copies", 0, "processes for each span (default: 1 with a PROMPT, else 2)")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when the swarm answers")
@@ -55,12 +54,12 @@ func newDemoCommand(a *app) *cobra.Command {
 }
 
 func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error) {
-	spec, err := synthetic.Preset(demoPreset)
+	model, isBundled, err := findModel(f.model)
 	if err != nil {
 		return err
 	}
-	if f.nodes < 1 || f.nodes > spec.Layers {
-		return usagef("--nodes %d: the model has %d layers to cut", f.nodes, spec.Layers)
+	if f.nodes < 1 || f.nodes > model.Manifest.Layers {
+		return usagef("--nodes %d: the model has %d layers to cut", f.nodes, model.Manifest.Layers)
 	}
 	if f.copies == 0 {
 		f.copies = 2 - min(len(args), 1)
@@ -70,20 +69,20 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	}
 	home, err := os.MkdirTemp("", "baichuan-demo-")
 	if err != nil {
-		return fmt.Errorf("make a temporary store: %w", err)
+		return fmt.Errorf("make a temporary home: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
-
-	fmt.Fprintf(cmd.ErrOrStderr(), "The demo's model has random weights: what it says is noise.\n")
-	model, err := makeDemoModel(cmd.Context(), home, spec)
-	if err != nil {
-		return err
+	if !isBundled {
+		if err := linkModels(home); err != nil {
+			return err
+		}
 	}
 	group, err := launch.NewGroup(launch.Config{})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, group.Stop()) }()
+	fmt.Fprintf(cmd.ErrOrStderr(), "%s in %d processes on this machine:\n", model.Name, f.nodes*f.copies)
 	nodes, err := f.start(cmd.Context(), cmd.ErrOrStderr(), group, home, model)
 	if err != nil {
 		return err
@@ -94,23 +93,20 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 // maxCopies bounds the demo's processes: 8 x 4 on one machine.
 const maxCopies = 8
 
-// makeDemoModel writes a random checkpoint and imports it into a store in home.
-func makeDemoModel(ctx context.Context, home string, spec synthetic.Spec) (*store.Model, error) {
-	spec.Seed, spec.DType, spec.Tokenizer = demoSeed, synthetic.F16, synthetic.Tokenizer()
-	dir := filepath.Join(home, "checkpoint")
-	if err := synthetic.Write(dir, spec); err != nil {
-		return nil, err
-	}
-	from, err := checkpoint.Open(dir)
+// linkModels lets a temporary home, where the demo's processes keep their identities and no config.yaml sets their
+// flags, have the models of the user's.
+func linkModels(home string) error {
+	from, err := homeDir()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer from.Close()
-	models, err := store.Open(home)
-	if err != nil {
-		return nil, err
+	if from, err = filepath.Abs(from); err != nil {
+		return fmt.Errorf("find the home directory: %w", err)
 	}
-	return store.Import(ctx, models, from, store.ImportOptions{Name: demoModel, Weights: "nf4"})
+	if err := os.Symlink(filepath.Join(from, "models"), filepath.Join(home, "models")); err != nil {
+		return fmt.Errorf("lend the models to the demo's processes: %w", err)
+	}
+	return nil
 }
 
 // start starts the swarm: the first process begins it, the others join.
@@ -188,7 +184,9 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 		options.MaxTokens = demoTokens
 	}
 	if len(args) == 0 {
-		return newChat(cmd, a, answers, options).run(cmd.Context(), cmd.InOrStdin())
+		c := newChat(cmd, a, answers, options)
+		c.setSystem(f.system)
+		return c.run(cmd.Context(), cmd.InOrStdin())
 	}
 	return f.answer(cmd, answers, options, args[0])
 }
@@ -199,6 +197,9 @@ func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client
 		return usagef("the prompt is empty")
 	}
 	messages := []tokenizer.Message{{Role: "user", Content: prompt}}
+	if f.system != "" {
+		messages = append([]tokenizer.Message{{Role: "system", Content: f.system}}, messages...)
+	}
 	chunks, _, err := answers.conversation.Chat(cmd.Context(), messages, options)
 	if err != nil {
 		return err

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/baichuan-node/baichuan-node/shard/bundled"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -20,13 +22,7 @@ func newModelsCommand() *cobra.Command {
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "rm NAME", Short: "Remove a model", Args: wantArgs(cobra.ExactArgs(1)),
-			RunE: func(_ *cobra.Command, args []string) error {
-				models, err := openStore()
-				if err != nil {
-					return err
-				}
-				return models.Remove(args[0])
-			},
+			RunE: func(_ *cobra.Command, args []string) error { return removeModel(args[0]) },
 		},
 		&cobra.Command{
 			Use: "verify [NAME]", Short: "Check every stored byte of a model, or of all models, against its hashes",
@@ -64,32 +60,91 @@ func newModelsCommand() *cobra.Command {
 	return cmd
 }
 
-// storedModel opens a model of the store by name or id.
+// storedModel opens a model by name or id: one of the store, else one that came with the program.
 func storedModel(name string) (*store.Model, error) {
+	model, _, err := findModel(name)
+	return model, err
+}
+
+// findModel is storedModel, and says whether the model came with the program.
+func findModel(name string) (model *store.Model, isBundled bool, err error) {
+	models, err := openStore()
+	if err != nil {
+		return nil, false, err
+	}
+	model, err = models.Model(name)
+	var missing, alsoMissing *store.NotFoundError
+	if !errors.As(err, &missing) {
+		return model, false, err
+	}
+	model, err = bundled.Open(name)
+	if errors.As(err, &alsoMissing) {
+		alsoMissing.Have = append(missing.Have, alsoMissing.Have...)
+	}
+	return model, true, err
+}
+
+func removeModel(name string) error {
+	models, err := openStore()
+	if err != nil {
+		return err
+	}
+	err = models.Remove(name)
+	if missing := (*store.NotFoundError)(nil); errors.As(err, &missing) {
+		if carried, bundledErr := bundled.Open(name); bundledErr == nil {
+			return fmt.Errorf("model %s is a part of this program: it can't be removed", carried.Name)
+		}
+	}
+	return err
+}
+
+// listedModel is a line of `models`.
+type listedModel struct {
+	store.Entry
+	origin string
+}
+
+// allModels lists the models of the store, and those of the program whose names the store does not use.
+func allModels() ([]listedModel, error) {
 	models, err := openStore()
 	if err != nil {
 		return nil, err
 	}
-	return models.Model(name)
+	stored, err := models.List()
+	if err != nil {
+		return nil, err
+	}
+	carried, err := bundled.List()
+	if err != nil {
+		return nil, err
+	}
+	var all []listedModel
+	taken := make(map[string]bool)
+	for _, m := range stored {
+		all = append(all, listedModel{m, "store"})
+		taken[strings.ToLower(m.Name)] = true
+	}
+	for _, m := range carried {
+		if !taken[strings.ToLower(m.Name)] {
+			all = append(all, listedModel{m, "bundled"})
+		}
+	}
+	return all, nil
 }
 
 func listModels(cmd *cobra.Command) error {
-	models, err := openStore()
-	if err != nil {
-		return err
-	}
-	list, err := models.List()
+	list, err := allModels()
 	if err != nil {
 		return err
 	}
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tID\tARCHITECTURE\tWEIGHTS\tLAYERS\tSIZE")
+	fmt.Fprintln(w, "NAME\tID\tARCHITECTURE\tWEIGHTS\tLAYERS\tSIZE\tFROM")
 	for _, m := range list {
 		if m.Err != nil {
 			fmt.Fprintf(w, "%s\t%s\n", m.Name, oneLine("damaged: "+m.Err.Error()))
 			continue
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.Architecture, m.Weights, presentLayers(m), humanBytes(m.Size))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Name, m.ID, m.Architecture, m.Weights, presentLayers(m.Entry), humanBytes(m.Size), m.origin)
 	}
 	return w.Flush()
 }
@@ -107,13 +162,9 @@ func presentLayers(m store.Entry) string {
 }
 
 func verifyModels(cmd *cobra.Command, args []string) error {
-	models, err := openStore()
-	if err != nil {
-		return err
-	}
 	names := args
 	if len(names) == 0 {
-		list, err := models.List()
+		list, err := allModels()
 		if err != nil {
 			return err
 		}
@@ -122,7 +173,7 @@ func verifyModels(cmd *cobra.Command, args []string) error {
 		}
 	}
 	for _, name := range names {
-		model, err := models.Model(name)
+		model, err := storedModel(name)
 		if err != nil {
 			return err
 		}

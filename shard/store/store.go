@@ -3,7 +3,8 @@
 // A model is a directory of a manifest, a tokenizer and parts (the embedding, each layer, the head), and its id is the
 // SHA-256 of the manifest: same id, same bits from every node. [Import] makes one from a checkpoint, [Export] makes a
 // checkpoint of one, [Model.Part] maps a part into memory. A model appears and disappears in one rename, so that a
-// reader never sees half of one, and what a killed import leaves is found and removed by the next.
+// reader never sees half of one, and what a killed import leaves is found and removed by the next. A [Library] is the
+// same for models that came with the program.
 //
 // It computes nothing with the weights, knows no network, and prints nothing. What it reads from a directory it
 // trusts no more than what a stranger sent. A Store is safe for concurrent use, by several processes too.
@@ -55,27 +56,7 @@ func (s *Store) Model(nameOrID string) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name := match(names, nameOrID); name != "" {
-		return s.open(name)
-	}
-	var found *Model
-	if prefix := strings.ToLower(nameOrID); len(prefix) >= minID {
-		for _, name := range names {
-			m, err := s.open(name)
-			if err != nil || !strings.HasPrefix(m.ID.String(), prefix) {
-				continue // a damaged model has no id to be found by
-			}
-			if found != nil && found.ID != m.ID {
-				return nil, fmt.Errorf("id %s is the beginning of both %s (%s) and %s (%s): give more of it",
-					prefix, found.ID, found.Name, m.ID, m.Name)
-			}
-			found = m
-		}
-	}
-	if found == nil {
-		return nil, &NotFoundError{Model: nameOrID, Have: names}
-	}
-	return found, nil
+	return find(names, s.open, nameOrID)
 }
 
 // Entry is what List tells of a model.
@@ -97,19 +78,7 @@ func (s *Store) List() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(names))
-	for i, name := range names {
-		m, err := s.open(name)
-		if err != nil {
-			entries[i] = Entry{Name: name, Err: err}
-			continue
-		}
-		entries[i] = Entry{
-			Name: name, ID: m.ID, Architecture: m.Manifest.Architecture, Weights: m.Manifest.Weights, KV: m.Manifest.KV,
-			Layers: m.Manifest.Layers, Present: m.Layers(), Size: m.size(),
-		}
-	}
-	return entries, nil
+	return entriesOf(names, s.open), nil
 }
 
 // Remove deletes the model with that name. Processes that have mapped it keep what they mapped.
