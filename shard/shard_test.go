@@ -17,6 +17,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
+	"github.com/baichuan-node/baichuan-node/shard/reference"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -61,6 +62,16 @@ func (f *fixture) model(weights, kv string) *store.Model {
 		f.t.Fatal(err)
 	}
 	return m
+}
+
+// reference is the checkpoint in float64.
+func (f *fixture) reference() *reference.Sequence {
+	f.t.Helper()
+	m, err := reference.New(f.source)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return m.NewSequence()
 }
 
 func (f *fixture) load(m *store.Model, start, end int) *shard.Shard {
@@ -164,11 +175,7 @@ func TestForward_AgreesWithFloat64Arithmetic(t *testing.T) {
 	for _, preset := range []string{"small-7b", "small-13b"} {
 		for weights, dtype := range map[string]synthetic.DType{"bf16": synthetic.BF16, "f16": synthetic.F16} {
 			f := newFixture(t, preset, 11, dtype)
-			ref := newReference(t, f.source)
-			var want []float64
-			for _, id := range ids {
-				want = append(want, ref.logits(id)...)
-			}
+			want := slices.Concat(f.reference().Append(ids...)...)
 			for kv, limit := range map[string]float64{"f16": 1e-2, "int8": 0.15} {
 				t.Run(preset+"/"+weights+"/kv-"+kv, func(t *testing.T) {
 					s := f.load(f.model(weights, kv), 0, f.source.Config.Layers)
@@ -457,11 +464,7 @@ func BenchmarkQuality(b *testing.B) {
 	for _, preset := range []string{"small-7b", "small-13b"} {
 		f := newFixture(b, preset, 11, synthetic.F32)
 		ids := prompt(64)
-		ref := newReference(b, f.source)
-		var want [][]float64
-		for _, id := range ids {
-			want = append(want, ref.logits(id))
-		}
+		want := f.reference().Append(ids...)
 		for _, format := range [][2]string{{"f16", "f16"}, {"bf16", "f16"}, {"int8", "int8"}, {"nf4", "int8"}} {
 			b.Run(preset+"/"+format[0]+"/kv-"+format[1], func(b *testing.B) {
 				s := f.load(f.model(format[0], format[1]), 0, f.source.Config.Layers)
