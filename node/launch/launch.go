@@ -182,9 +182,6 @@ func (p *Process) Ready(ctx context.Context) (Ready, error) {
 	}
 }
 
-// Name is what the command called the process.
-func (p *Process) Name() string { return p.name }
-
 // PID is the process' id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
@@ -210,18 +207,6 @@ func (p *Process) Kill() {
 	// An error means that it has left already.
 	_ = p.cmd.Process.Kill()
 	<-p.exited
-}
-
-// Stop asks the process to leave, kills it if it has not after the group's grace, and waits until it is gone.
-func (p *Process) Stop() {
-	p.ask()
-	grace := time.NewTimer(p.cfg.Grace)
-	defer grace.Stop()
-	select {
-	case <-p.exited:
-	case <-grace.C:
-		p.Kill()
-	}
 }
 
 // ask tells the process to leave by all means that the platform has. Errors mean that it has left already.

@@ -196,21 +196,6 @@ func TestStop_KillsTheDeaf(t *testing.T) {
 	<-p.Exited()
 }
 
-func TestProcess_StopsAlone(t *testing.T) {
-	g := newGroup(t, Config{})
-	p := start(t, g, "serve")
-	if _, err := p.Ready(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	p.Stop()
-	if p.Err() == nil {
-		t.Error("a process that left has no Err")
-	}
-	if err := g.Stop(); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestChild_DoesNotOutliveAKilledParent(t *testing.T) {
 	left := filepath.Join(t.TempDir(), "left")
 	cmd := exec.Command(os.Args[0])
