@@ -51,13 +51,6 @@ const (
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
 
-// MaxManifestBytes and MaxTokenizerBytes bound what a client takes from a stranger before it knows the model. The 13B's
-// manifest has some 200 KB, its tokenizer.model 2.0 MB.
-const (
-	MaxManifestBytes  = 4 << 20
-	MaxTokenizerBytes = 16 << 20
-)
-
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.
 const (
