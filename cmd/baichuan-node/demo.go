@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/node/launch"
@@ -68,17 +69,31 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	if f.copies < 1 || f.copies > maxCopies {
 		return usagef("--copies %d: want 1 to %d", f.copies, maxCopies)
 	}
+	if len(args) > 0 && strings.TrimSpace(args[0]) == "" {
+		return usagef("the prompt is empty")
+	}
 	home, err := os.MkdirTemp("", "baichuan-demo-")
 	if err != nil {
 		return fmt.Errorf("make a temporary store: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
 
-	fmt.Fprintf(cmd.ErrOrStderr(), "The demo's model has random weights: what it says is noise.\n")
 	model, err := makeDemoModel(cmd.Context(), home, spec)
 	if err != nil {
 		return err
 	}
+	known, err := client.ModelOf(model)
+	if err != nil {
+		return err
+	}
+	options, err := f.sampling.options(cmd, known.Drawing)
+	if err != nil {
+		return err
+	}
+	if !cmd.Flags().Changed("max-tokens") {
+		options.MaxTokens = demoTokens
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "The demo's model has random weights: what it says is noise.\n")
 	group, err := launch.NewGroup(launch.Config{})
 	if err != nil {
 		return err
@@ -88,7 +103,7 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	if err != nil {
 		return err
 	}
-	return f.talk(cmd, a, model, nodes, args)
+	return f.talk(cmd, a, options, nodes, args)
 }
 
 // maxCopies bounds the demo's processes: 8 x 4 on one machine.
@@ -129,7 +144,8 @@ func (f *demoFlags) start(ctx context.Context, w io.Writer, group *launch.Group,
 		}
 		p, err := group.Start(launch.Command{
 			Name: fmt.Sprintf("node %d (layers %v)", i+1, span), Binary: binary, Args: args,
-			Env: []string{"BAICHUAN_HOME=" + home, "BAICHUAN_LOG_LEVEL=error"},
+			Env:     []string{"BAICHUAN_HOME=" + home, "BAICHUAN_LOG_LEVEL=error"},
+			Without: serveSettings(),
 		})
 		if err != nil {
 			return nil, err
@@ -156,13 +172,21 @@ func (f *demoFlags) start(ctx context.Context, w io.Writer, group *launch.Group,
 	return ready, nil
 }
 
+// serveSettings names the environment's flags for serve: what a user has set for a swarm of their own is not for the
+// demo's.
+func serveSettings() []string {
+	var names []string
+	newServeCommand(&app{}).Flags().VisitAll(func(f *pflag.Flag) { names = append(names, envName(f.Name)) })
+	return names
+}
+
 // cut gives span i of n that share the layers as evenly as can be.
 func cut(layers, n, i int) store.Span {
 	return store.Span{Start: layers * i / n, End: layers * (i + 1) / n}
 }
 
 // talk answers the prompt, chats, or serves until the context ends.
-func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes []launch.Ready, args []string) (err error) {
+func (f *demoFlags) talk(cmd *cobra.Command, a *app, options client.Options, nodes []launch.Ready, args []string) (err error) {
 	if f.readyFile != "" {
 		if err := launch.WriteReady(f.readyFile, demoReady{PID: os.Getpid(), Nodes: nodes}); err != nil {
 			return err
@@ -175,18 +199,11 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 		return nil
 	}
 	swarm := swarmFlags{join: nodes[0].Addrs}
-	answers, err := answerFromSwarm(cmd.Context(), model.ID.String(), &swarm)
+	answers, err := answerFromSwarm(cmd.Context(), nodes[0].Model, &swarm)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, answers.close()) }()
-	options, err := f.sampling.options(cmd, answers.model.Drawing)
-	if err != nil {
-		return err
-	}
-	if !cmd.Flags().Changed("max-tokens") {
-		options.MaxTokens = demoTokens
-	}
 	if len(args) == 0 {
 		return newChat(cmd, a, answers, options).run(cmd.Context(), cmd.InOrStdin())
 	}
@@ -195,15 +212,12 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 
 // answer answers one prompt and tells who computed it.
 func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client.Options, prompt string) error {
-	if strings.TrimSpace(prompt) == "" {
-		return usagef("the prompt is empty")
-	}
 	messages := []tokenizer.Message{{Role: "user", Content: prompt}}
 	chunks, _, err := answers.conversation.Chat(cmd.Context(), messages, options)
 	if err != nil {
 		return err
 	}
-	outcome, err := printAnswer(cmd.Context(), cmd.OutOrStdout(), chunks)
+	outcome, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
 	if err != nil {
 		return err
 	}
