@@ -155,6 +155,19 @@ func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
 	wantFailure(t, exitFailed, []string{"4096", "context"}, "generate", "--join", join, "--tokens", idList(4096))
 }
 
+func TestServe_ListensToAPrivateSwarmOverTCPAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		key   string
+		given bool
+		want  int
+	}{"open": {"", false, 2}, "private": {"file", false, 1}, "private as told": {"file", true, 2}} {
+		f := serveFlags{listen: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, swarm: swarmFlags{swarmKey: c.key}}
+		if err := f.checkListen(c.given); err != nil || len(f.listen) != c.want {
+			t.Errorf("%s: it listens on %v (%v), want %d addresses", name, f.listen, err, c.want)
+		}
+	}
+}
+
 func TestSettings_EnvironmentAndConfigFile(t *testing.T) {
 	home := newHome(t)
 	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 1), "--name", "mini")
