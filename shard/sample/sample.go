@@ -15,9 +15,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/kernels"
 )
 
-// greedyBelow is the temperature under which the first candidate is taken: 2^-10.
-const greedyBelow = 1.0 / 1024
-
 // Params say how to sample. The zero value is refused by Validate: Penalty has to be set, to 1 for none.
 type Params struct {
 	Temperature float32 // divides the logits; below 2^-10 the best candidate is taken
