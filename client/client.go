@@ -98,7 +98,7 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 	ctx, cancel := context.WithTimeout(ctx, fetchLimit)
 	defer cancel()
 	name := protocol.CleanText(o.ModelName, maxName)
-	raw, err := routing.FetchBlob(ctx, h, peers, o.Model, routing.MaxManifestBytes)
+	raw, err := routing.FetchBlob(ctx, h, peers, o.Model, store.MaxManifest)
 	if err != nil {
 		return nil, fmt.Errorf("get the manifest of model %s: %w", name, err)
 	}

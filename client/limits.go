@@ -50,9 +50,4 @@ const (
 	// maxStops and maxStopBytes bound what each new piece of text is compared with.
 	maxStops     = 64
 	maxStopBytes = 4096
-
-	// Ranges of the sampling parameters, those that the wire takes.
-	maxTemperature = 100
-	minPenalty     = 1e-4
-	maxPenalty     = 1e4
 )

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 )
 
@@ -41,11 +42,11 @@ func (o *Options) Validate() error {
 	if o.MaxTokens < 0 {
 		errs = append(errs, fmt.Errorf("max tokens %d, want 0 (no limit but the context) or more", o.MaxTokens))
 	}
-	if o.Sampling.Temperature > maxTemperature {
-		errs = append(errs, fmt.Errorf("temperature %v, want at most %d", o.Sampling.Temperature, maxTemperature))
+	if o.Sampling.Temperature > protocol.MaxTemperature {
+		errs = append(errs, fmt.Errorf("temperature %v, want at most %d", o.Sampling.Temperature, protocol.MaxTemperature))
 	}
-	if p := o.Sampling.Penalty; p > 0 && p < minPenalty || p > maxPenalty {
-		errs = append(errs, fmt.Errorf("repetition penalty %v, want %v to %v", p, minPenalty, maxPenalty))
+	if p := o.Sampling.Penalty; p > 0 && p < protocol.MinPenalty || p > protocol.MaxPenalty {
+		errs = append(errs, fmt.Errorf("repetition penalty %v, want %v to %v", p, protocol.MinPenalty, protocol.MaxPenalty))
 	}
 	if len(o.Stop) > maxStops {
 		errs = append(errs, fmt.Errorf("%d stop strings, want at most %d", len(o.Stop), maxStops))

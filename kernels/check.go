@@ -69,8 +69,8 @@ func CheckMatrix(m Matrix) error {
 			return fmt.Errorf("matrix: padding row %d has a scale", row)
 		}
 	}
-	if m.Format == Int8 {
-		if i := bytes.IndexByte(m.Data[:at], -128&0xFF^0x80); i >= 0 {
+	if m.Format == Int8 { // stored xor 0x80, so -128 is 0
+		if i := bytes.IndexByte(m.Data[:at], 0); i >= 0 {
 			return fmt.Errorf("matrix: an int8 code of row %d is -128", codeRow(m, i))
 		}
 	}
@@ -113,7 +113,7 @@ func CheckTable(t Table) error {
 	if t.Format != Int8 {
 		return check16("table", t.Format, t.K, t.Data)
 	}
-	if i := bytes.IndexByte(t.Data[:at], -128&0xFF); i >= 0 {
+	if i := bytes.IndexByte(t.Data[:at], 0x80); i >= 0 {
 		return fmt.Errorf("table: an int8 code of row %d is -128", i/t.K)
 	}
 	for i := 0; i < len(t.Data[at:]); i += 2 {

@@ -36,7 +36,7 @@ const (
 )
 
 // Matrix is a stored weight matrix, (Rows, K) with y = W x. Data is what a part's file holds: Int8 and NF4 in
-// panels of 16 rows, codes first, then scales; F16, BF16 and F32 row-major, little endian. It may have any alignment.
+// panels of 16 rows, codes first, then scales; F16 and BF16 row-major, little endian. It may have any alignment.
 type Matrix struct {
 	Rows, K int
 	Format  Format

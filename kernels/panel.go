@@ -1,9 +1,6 @@
 package kernels
 
-import (
-	"encoding/binary"
-	"math"
-)
+import "encoding/binary"
 
 // nf4Levels are the levels of the 4-bit codebook times 127, rounded (NUMERICS "Weight formats"; the codebook is
 // bitsandbytes' NF4, Dettmers et al. 2023).
@@ -194,7 +191,7 @@ func widen16(dst []float32, f Format, src []byte) {
 	src = src[:2*len(dst)]
 	if f == BF16 {
 		for i := range dst {
-			dst[i] = math.Float32frombits(uint32(binary.LittleEndian.Uint16(src[2*i:])) << 16)
+			dst[i] = BFloat16to32(binary.LittleEndian.Uint16(src[2*i:]))
 		}
 		return
 	}

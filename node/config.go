@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/session"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -36,8 +38,8 @@ type Config struct {
 // DefaultConfig is the config of a node that serves model.
 func DefaultConfig(model *store.Model) Config {
 	return Config{
-		Model: model, Sessions: 256, SessionsPerPeer: 64, Idle: 5 * time.Minute, DrainFor: drainFor,
-		Ready: func() {}, Log: slog.Default(),
+		Model: model, Sessions: session.DefaultTotal, SessionsPerPeer: session.DefaultPerPeer, Idle: session.DefaultIdle,
+		DrainFor: drainFor, Ready: func() {}, Log: slog.Default(),
 	}
 }
 
@@ -50,8 +52,8 @@ func (c Config) Validate() error {
 		}
 	}
 	check(c.Model != nil, "no model")
-	check(len(c.Nick) <= maxNick, "the nick has %d bytes, at most %d are allowed", len(c.Nick), maxNick)
-	check(c.NetRate <= maxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(maxNetRate))
+	check(len(c.Nick) <= protocol.MaxNickBytes, "the nick has %d bytes, at most %d are allowed", len(c.Nick), protocol.MaxNickBytes)
+	check(c.NetRate <= protocol.MaxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(protocol.MaxNetRate))
 	check(c.Sessions > 0, "%d sessions: want at least 1", c.Sessions)
 	check(c.SessionsPerPeer > 0, "%d sessions for each peer: want at least 1", c.SessionsPerPeer)
 	check(c.Idle > 0, "sessions are forgotten after %v: want more than 0", c.Idle)

@@ -1,16 +1,18 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
 
 const (
-	// stepsInFlight is what a session may have waiting or running: one that runs, and the next chunk of a long prompt
-	// on its way meanwhile.
-	stepsInFlight = 2
+	// stepsInFlight is what a session may have waiting or running.
+	stepsInFlight = protocol.MaxStepsInFlight
 	// batchRows bounds the tokens of one pass: one full chunk, or the steps of 512 sessions that decode.
-	batchRows = 512
-	// logitRows is how many rows of logits are made and sent at once (protocol.MaxResultRows): 8 x 125,696 x 4 bytes
-	// = 4.0 MB.
-	logitRows = 8
+	batchRows = protocol.MaxStepRows
+	// logitRows is how many rows of logits are made and sent at once: 8 x 125,696 x 4 bytes = 4.0 MB.
+	logitRows = protocol.MaxResultRows
 
 	// streamsPerPeer stays below the 256 that QUIC allows on a connection, so that the directory still gets through.
 	streamsPerPeer = 192
@@ -41,12 +43,4 @@ const (
 	measurePrefill = 500 * time.Millisecond
 	// measureRows is the prompt that prefill is measured with: long enough for the weights to be read once for many.
 	measureRows = 64
-
-	// maxRate and maxNetRate are the largest speeds that an offer may state (protocol): tokens/s through a layer, and
-	// bytes/s.
-	maxRate    = 1 << 30
-	maxNetRate = 1 << 40
-
-	// maxNick bounds the name that a volunteer gives a node, as protocol does.
-	maxNick = 64
 )

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 )
 
@@ -70,5 +71,5 @@ func timeRows(s *shard.Shard, n int) (time.Duration, error) {
 // rate gives tokens per second through one layer, within what an offer may say.
 func rate(rows, layers int, took time.Duration) uint32 {
 	perSecond := float64(rows*layers) / max(took.Seconds(), 1e-9)
-	return uint32(min(max(perSecond, 1), maxRate))
+	return uint32(min(max(perSecond, 1), protocol.MaxRate))
 }

@@ -162,7 +162,14 @@ func (st *stream) reply(msg any) {
 func (st *stream) decide(msg any, reserved int) {
 	switch m := msg.(type) {
 	case protocol.Open:
-		st.reply(st.open(m))
+		opened, err := st.open(m)
+		if err != nil {
+			f := asFailure(err)
+			f.Epoch = m.Epoch
+			st.reply(f)
+		} else {
+			st.reply(opened)
+		}
 	case protocol.Step:
 		hash := sha256.New()
 		hashIDs(hash, m.IDs)
@@ -181,44 +188,40 @@ func (st *stream) decide(msg any, reserved int) {
 	st.release(reserved)
 }
 
-// open begins or changes the stream's session, waits until nothing older of it runs, and gives the answer.
-func (st *stream) open(m protocol.Open) any {
+// open begins or changes the stream's session, waits until nothing older of it runs, and gives the answer. Its errors
+// are protocol.Failures.
+func (st *stream) open(m protocol.Open) (opened protocol.Opened, err error) {
 	n := st.node
 	own := n.shard.Span()
 	if m.Span.Start < own.Start || m.Span.End > own.End {
-		return refusal(protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
+		return opened, refusal(protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
 	}
 	if st.session != nil && st.session.ID.Key != m.Session {
-		return refusal(protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
+		return opened, refusal(protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
 	}
 	if err := n.checkNext(m.Next); err != nil {
-		f := refusal(protocol.CodeBadRequest, "%v", err)
-		f.Epoch = m.Epoch
-		return f
+		return opened, refusal(protocol.CodeBadRequest, "%v", err)
 	}
 	s, err := n.openSession(st, m)
 	if err != nil {
-		f := asFailure(err)
-		f.Epoch = m.Epoch
-		return f
+		return opened, err
 	}
 	for {
 		n.mu.Lock()
 		settled := n.settled
-		done, closed, opened := s.Settled(), s.Closed(), s.Opened()
+		done, closed := s.Settled(), s.Closed()
+		opened = s.Opened()
 		n.mu.Unlock()
 		switch {
 		case closed:
-			f := refusal(protocol.CodeLostSession, "the session has ended here: open it anew")
-			f.Epoch = m.Epoch
-			return f
+			return opened, refusal(protocol.CodeLostSession, "the session has ended here: open it anew")
 		case done:
-			return opened
+			return opened, nil
 		}
 		select {
 		case <-settled:
 		case <-st.ctx.Done():
-			return refusal(protocol.CodeDraining, "this node is leaving")
+			return opened, refusal(protocol.CodeDraining, "this node is leaving")
 		}
 	}
 }

@@ -190,12 +190,12 @@ func (f *fields) sampling(last bool) Sampling {
 		return s
 	}
 	switch { // written so that a NaN is refused
-	case !(s.Temperature >= 0 && s.Temperature <= maxTemperature):
-		f.fail("temperature %v is outside 0..%d", s.Temperature, maxTemperature)
+	case !(s.Temperature >= 0 && s.Temperature <= MaxTemperature):
+		f.fail("temperature %v is outside 0..%d", s.Temperature, MaxTemperature)
 	case !(s.TopP >= 0 && s.TopP <= 1):
 		f.fail("top p %v is outside 0..1", s.TopP)
-	case !(s.Penalty >= minPenalty && s.Penalty <= maxPenalty):
-		f.fail("repetition penalty %v is outside %v..%v", s.Penalty, minPenalty, maxPenalty)
+	case !(s.Penalty >= MinPenalty && s.Penalty <= MaxPenalty):
+		f.fail("repetition penalty %v is outside %v..%v", s.Penalty, MinPenalty, MaxPenalty)
 	}
 	return s
 }

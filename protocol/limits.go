@@ -12,6 +12,10 @@ const (
 	// 512 x 2 x 5,120 + 512 bytes = 5.2 MB.
 	MaxStepRows = 512
 
+	// MaxStepsInFlight is the steps of a session that a hop takes before it has answered: one that runs, and the next
+	// chunk of a long prompt on its way meanwhile.
+	MaxStepsInFlight = 2
+
 	// MaxResultRows is the rows of raw logits in a frame: 8 x 125,696 x 4 bytes = 4.0 MB.
 	MaxResultRows = 8
 
@@ -54,23 +58,23 @@ const (
 	maxAnyBody = 2*MaxStepRows*MaxWidth + 5*MaxStepRows
 )
 
-// Ranges of Sampling: wider than anybody's use, narrow enough that a finite logit stays finite. Logits stay below 1e4,
+// Ranges of Sampling, for whoever makes one: wider than anybody's use, narrow enough that a finite logit stays finite. Logits stay below 1e4,
 // so the penalty takes them to 1e8 at most.
 const (
-	maxTemperature = 100
-	minPenalty     = 1e-4
-	maxPenalty     = 1e4
+	MaxTemperature = 100
+	MinPenalty     = 1e-4
+	MaxPenalty     = 1e4
 )
 
 // Ranges of an offer's numbers.
 const (
 	maxNameBytes   = 64
 	maxDeviceBytes = 128
-	maxNickBytes   = 64
+	MaxNickBytes   = 64
 	maxPeerBytes   = 64      // an Ed25519 peer id has 38 bytes, an RSA one 34
 	maxLifeMS      = 60_000  // offers live 24 s
-	maxRate        = 1 << 30 // tokens/s through a layer
-	maxNetRate     = 1 << 40 // bytes/s
+	MaxRate        = 1 << 30 // tokens/s through a layer
+	MaxNetRate     = 1 << 40 // bytes/s
 	maxQueue       = 1 << 20
 	maxSequence    = math.MaxInt64
 )
@@ -86,7 +90,7 @@ type Limits struct {
 }
 
 // Valid reports whether all dimensions are positive and below this package's own bounds, so that no product of them
-// overflows: the largest is 8 x 4 x 2^20 bytes.
+// overflows: the largest is a push, 2 x 512 x 2^16 bytes.
 func (l Limits) Valid() bool {
 	in := func(n, most int) bool { return n > 0 && n <= most }
 	return in(l.Layers, MaxLayers) && in(l.Hidden, MaxWidth) && in(l.Vocab, MaxVocab) && in(l.Context, MaxContext)

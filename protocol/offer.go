@@ -127,7 +127,7 @@ func (o *Offer) Dialable() peer.AddrInfo {
 func (o *Offer) clean() {
 	o.ModelName = CleanText(o.ModelName, maxNameBytes)
 	o.Device = CleanText(o.Device, maxDeviceBytes)
-	o.Nick = CleanText(o.Nick, maxNickBytes)
+	o.Nick = CleanText(o.Nick, MaxNickBytes)
 }
 
 // record converts o to what is signed.
@@ -160,9 +160,9 @@ func (r *offerRecord) offer() (*Offer, error) {
 		Layers:      f.num("layers", r.Layers, 1, MaxLayers),
 		State:       State(f.num("state", r.State, int(Joining), int(Leaving))),
 		Device:      r.Device,
-		DecodeRate:  uint32(f.num("decode rate", r.Decode, 0, maxRate)),
-		PrefillRate: uint32(f.num("prefill rate", r.Prefill, 0, maxRate)),
-		NetRate:     uint64(f.num("network rate", r.Net, 0, maxNetRate)),
+		DecodeRate:  uint32(f.num("decode rate", r.Decode, 0, MaxRate)),
+		PrefillRate: uint32(f.num("prefill rate", r.Prefill, 0, MaxRate)),
+		NetRate:     uint64(f.num("network rate", r.Net, 0, MaxNetRate)),
 		CacheFree:   f.u32("free cache", r.Cache),
 		Queue:       uint32(f.num("queue", r.Queue, 0, maxQueue)),
 		Relayed:     r.Relayed, Nick: r.Nick}

@@ -193,7 +193,7 @@ func newConnLimiter() *rate.Limiter {
 func ReadSwarmKey(r io.Reader) (pnet.PSK, error) {
 	key, err := pnet.DecodeV1PSK(io.LimitReader(r, maxKeyBytes))
 	if err != nil {
-		return nil, fmt.Errorf("read the swarm key: %w", err)
+		return nil, fmt.Errorf("it is not in the standard form: %w", err)
 	}
 	return key, nil
 }

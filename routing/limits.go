@@ -51,12 +51,22 @@ const (
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
 
-// MaxManifestBytes and MaxTokenizerBytes bound what a client takes from a stranger before it knows the model. The 13B's
-// manifest has some 200 KB, its tokenizer.model 2.0 MB.
+// What a plan assumes of a peer that has not said or not been measured, and how far it searches.
 const (
-	MaxManifestBytes  = 4 << 20
-	MaxTokenizerBytes = 16 << 20
+	unknownRTT  = 50 * time.Millisecond
+	unknownRate = 100 // tokens/s through one layer
+
+	// strangerCost is added for each layer at a peer that a session does not prefer: above any sum of real times, and
+	// 1,024 x 2^40 is still far from the end of 64 bits.
+	strangerCost = 1 << 40
+
+	// maxProblems bounds the search by count, never by time: all must find the same. A peer that pays twice needs a slow
+	// peer with a fast one amid its span; each needs three problems.
+	maxProblems = 200
 )
+
+// leastPrefix is the hex digits that can stand for a model's whole id.
+const leastPrefix = 8
 
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.

@@ -10,9 +10,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// leastPrefix is the hex digits that can stand for a whole id.
-const leastPrefix = 8
-
 // PickModel finds the model that want names among offers: by the name that its peers give it, by its id, or by the first
 // 8 or more digits of that. An empty want takes the one model that there is. It returns an offer of that model, the
 // lowest by peer. A name that several models have is an error that tells their ids: a name is only what a peer claims.

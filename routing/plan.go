@@ -13,12 +13,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// What is assumed of a peer that has not said or not been measured.
-const (
-	unknownRTT  = 50 * time.Millisecond
-	unknownRate = 100 // tokens/s through one layer
-)
-
 // Hop is one link of a chain: a peer, the layers it is asked for (all or a part of what it serves), and its offer.
 type Hop struct {
 	Peer  peer.ID
@@ -86,10 +80,6 @@ type candidate struct {
 	hop   int64 // being in the chain at all
 }
 
-// strangerCost is added for each layer at a peer that a session does not prefer: above any sum of real times, and
-// 1,024 x 2^40 is still far from the end of 64 bits.
-const strangerCost = 1 << 40
-
 func priced(o protocol.Offer, m Measures) candidate {
 	rate := int64(o.DecodeRate)
 	if rate == 0 {
@@ -145,10 +135,6 @@ type problem struct {
 type piece struct {
 	peer, start, end int
 }
-
-// maxProblems bounds the search by count, never by time: all must find the same. A peer that pays twice needs a slow
-// peer with a fast one amid its span; each needs three problems.
-const maxProblems = 200
 
 // search finds the cheapest chain in which no peer comes twice. The shortest path may use a peer, leave it for a faster
 // one and come back. Then there are three ways on: the peer serves below the layer where it was left, or above it, or

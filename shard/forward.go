@@ -7,13 +7,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
-const (
-	// maxBatch bounds the rows of one pass: 512 x 13,696 x 4 bytes = 28 MB for the widest scratch of the 13B.
-	maxBatch = 512
-	// maxLogits bounds the rows whose logits are computed at once: 8 x 125,696 x 4 bytes = 4 MB.
-	maxLogits = 8
-)
-
 // Step is one sequence's part of a pass: rows that are appended to its cache.
 type Step struct {
 	Cache *Cache
@@ -131,7 +124,7 @@ func (s *Shard) forwardSpan(span store.Span, steps []*Step) {
 // pass computes a batch through the span's layers and appends it to the caches.
 func (s *Shard) pass(span store.Span, batch []piece, n int) {
 	w := s.work
-	s.load16(span, batch, n)
+	s.gather(span, batch, n)
 	for i := span.Start; i < span.End; i++ {
 		out := &w.out
 		if i < span.End-1 {
@@ -155,8 +148,8 @@ func (s *Shard) pass(span store.Span, batch []piece, n int) {
 	}
 }
 
-// load16 brings the batch's input to the scratch x, as the float32 of rounded rows, and seats its rows.
-func (s *Shard) load16(span store.Span, batch []piece, n int) {
+// gather brings the batch's input to the scratch x, as the float32 of rounded rows, and seats its rows.
+func (s *Shard) gather(span store.Span, batch []piece, n int) {
 	w := s.work
 	w.seats, w.ids = w.seats[:0], w.ids[:0]
 	w.in = sized(w.in, n, s.manifest.Hidden)

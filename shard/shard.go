@@ -52,11 +52,11 @@ func Need(m *store.Manifest, span store.Span) (weights, perToken int64) {
 	for _, i := range partsOf(m, span) {
 		weights += m.Parts[i].Size
 	}
-	perHeadRow := int64(2 * m.Hidden) // float16 keys, or as many bytes of values
+	keys := int64(2 * m.Hidden) // bytes of one token in one layer; its values take as many
 	if m.KV == kernels.Int8.String() {
-		perHeadRow = int64(m.Hidden + 2*m.Hidden/kernels.CacheUnit)
+		keys = int64(m.Hidden + 2*m.Hidden/kernels.CacheUnit)
 	}
-	return weights, 2 * perHeadRow * int64(span.End-span.Start)
+	return weights, 2 * keys * int64(span.End-span.Start)
 }
 
 // partsOf lists the indexes of the parts that a span reads: its layers, and the ends that ride with them.

@@ -1,11 +1,15 @@
 package chain
 
-import "time"
+import (
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
 
 const (
 	// stepsInFlight is how many steps of a session are under way at once, so that the hops of a long prompt work side
 	// by side.
-	stepsInFlight = 2
+	stepsInFlight = protocol.MaxStepsInFlight
 
 	// silence is how long a working hop may send nothing, beside four round trips: it says something every second, and
 	// half a second is left for a machine that is busy.

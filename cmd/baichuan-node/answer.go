@@ -146,7 +146,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answer
 		return nil, err
 	}
 	if len(peers) == 0 {
-		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it), or --local and a stored model")
+		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it); generate answers without one by --local")
 	}
 	a := &answerer{}
 	defer func() {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -12,47 +13,59 @@ import (
 
 const module = "github.com/baichuan-node/baichuan-node/"
 
-// mayImport is the table of ARCHITECTURE.md: which of our packages a package may import. A name ending in /... stands
-// for a package and all below it.
-var mayImport = map[string][]string{
-	"kernels":                         {},
-	"protocol":                        {},
-	"shard/checkpoint":                {},
-	"shard/tokenizer":                 {},
-	"shard/sample":                    {"kernels"},
-	"shard/store":                     {"kernels", "shard/checkpoint", "shard/tokenizer"},
-	"shard":                           {"kernels", "shard/store"},
-	"routing":                         {"protocol"},
-	"node/session":                    {"protocol", "kernels"},
-	"node/launch":                     {},
-	"node":                            {"kernels", "protocol", "shard", "shard/sample", "shard/store", "routing", "node/session", "node/launch"},
-	"client/chain":                    {"protocol", "routing"},
-	"client":                          {"protocol", "routing", "client/chain", "shard/tokenizer", "shard/sample", "shard/store"},
-	"client/local":                    {"client", "protocol", "shard", "shard/sample"},
-	"cmd/baichuan-node":               {"..."},
-	"shard/checkpoint/synthetic":      {"shard/checkpoint"},
-	"shard/checkpoint/synthetic/cmd":  {"shard/checkpoint/synthetic"},
-	"shard/checkpoint/checkpointtest": {"shard/checkpoint", "shard/checkpoint/synthetic"},
+// unlisted are packages of tests and tools, which are no rooms of the house.
+func unlisted() map[string][]string {
+	return map[string][]string{
+		"shard/checkpoint/synthetic/cmd":  {"shard/checkpoint/synthetic"},
+		"shard/checkpoint/checkpointtest": {"shard/checkpoint/synthetic"},
+	}
 }
 
-// mayImportOutside says which packages may import a module from outside; what is not named here is forbidden.
-var mayImportOutside = map[string][]string{
-	"github.com/edsrzf/mmap-go":            {"kernels", "shard/store"},
-	"github.com/gofrs/flock":               {"shard/store", "routing"},
-	"github.com/libp2p/go-libp2p":          {"routing", "node", "client", "cmd/baichuan-node"},
-	"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "client/chain", "cmd/baichuan-node"},
-	"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
-	"github.com/multiformats/go-multiaddr": {"protocol", "routing", "node", "client", "cmd/baichuan-node"},
-	"github.com/prometheus/client_golang":  {"node"},
-	"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
-	"github.com/spf13/cobra":               {"cmd/baichuan-node"},
-	"github.com/spf13/pflag":               {"cmd/baichuan-node"},
-	"github.com/vmihailenco/msgpack/v5":    {"protocol"},
-	"go.yaml.in/yaml/v3":                   {"cmd/baichuan-node"},
-	"golang.org/x/sync":                    {"shard/store", "routing", "node", "client"},
-	"golang.org/x/sys":                     {"kernels", "node/launch"},
-	"golang.org/x/term":                    {"cmd/baichuan-node"},
-	"google.golang.org/protobuf/encoding":  {"shard/tokenizer"},
+// mayImport reads ARCHITECTURE.md's table of the rooms: which of our packages each package may import; "all" is any.
+func mayImport(t *testing.T) map[string][]string {
+	t.Helper()
+	text, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := unlisted()
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|") // | floor | `package` | purpose | imports | never |
+		if len(cells) != 7 || !strings.Contains(cells[2], "`") {
+			continue
+		}
+		name := strings.Trim(cells[2], " `")
+		table[name] = []string{}
+		if imports := strings.TrimSpace(cells[4]); imports != "-" {
+			table[name] = strings.Split(imports, ", ")
+		}
+	}
+	if len(table) < 10 {
+		t.Fatalf("ARCHITECTURE.md's table has %d packages: its form has changed", len(table))
+	}
+	return table
+}
+
+// mayImportOutside says which packages may import a module from outside, or the part of it that is named; what is not
+// named here is forbidden.
+func mayImportOutside() map[string][]string {
+	return map[string][]string{
+		"github.com/edsrzf/mmap-go":            {"kernels", "shard/store"},
+		"github.com/gofrs/flock":               {"shard/store", "routing"},
+		"github.com/libp2p/go-libp2p":          {"routing"},
+		"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "cmd/baichuan-node"},
+		"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
+		"github.com/multiformats/go-multiaddr": {"protocol", "routing"},
+		"github.com/prometheus/client_golang":  {"node"},
+		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
+		"github.com/spf13/cobra":               {"cmd/baichuan-node"},
+		"github.com/spf13/pflag":               {"cmd/baichuan-node"},
+		"github.com/vmihailenco/msgpack/v5":    {"protocol"},
+		"go.yaml.in/yaml/v3":                   {"cmd/baichuan-node"},
+		"golang.org/x/sync":                    {"shard/store"},
+		"golang.org/x/term":                    {"cmd/baichuan-node"},
+		"google.golang.org/protobuf/encoding":  {"shard/tokenizer"},
+	}
 }
 
 // listed is what `go list -json` says of a package.
@@ -60,7 +73,6 @@ type listed struct {
 	ImportPath string
 	Doc        string
 	Imports    []string
-	Standard   bool
 }
 
 func listPackages(t *testing.T) []listed {
@@ -84,13 +96,16 @@ func listPackages(t *testing.T) []listed {
 }
 
 func TestArchitecture_PackagesImportOnlyWhatTheTableAllows(t *testing.T) {
+	inside, outside := mayImport(t), mayImportOutside()
+	used := map[[2]string]bool{} // who, what
 	for _, p := range listPackages(t) {
 		name := strings.TrimPrefix(p.ImportPath, module)
-		allowed, known := mayImport[name]
+		allowed, known := inside[name]
 		if !known {
-			t.Errorf("package %s is not in the table: add it there and to ARCHITECTURE.md", name)
+			t.Errorf("package %s is not in the table: add it to ARCHITECTURE.md", name)
 			continue
 		}
+		used[[2]string{name}] = true
 		if p.Doc == "" {
 			t.Errorf("package %s has no package comment", name)
 		}
@@ -98,25 +113,44 @@ func TestArchitecture_PackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 			ours, isOurs := strings.CutPrefix(path, module)
 			switch {
 			case isOurs:
-				if !slices.Contains(allowed, "...") && !slices.Contains(allowed, ours) {
+				used[[2]string{name, ours}] = true
+				if !slices.Contains(allowed, "all") && !slices.Contains(allowed, ours) {
 					t.Errorf("%s imports %s: the table does not allow it", name, ours)
 				}
 			case strings.Contains(strings.Split(path, "/")[0], "."):
-				if !slices.Contains(outsideUsers(path), name) {
+				entry := entryOf(outside, path)
+				used[[2]string{name, entry}] = true
+				if !slices.Contains(outside[entry], name) {
 					t.Errorf("%s imports %s: the table does not allow it", name, path)
 				}
 			}
 		}
 	}
+	for name, allowed := range inside {
+		if !used[[2]string{name}] {
+			t.Errorf("package %s is in the table and not there", name)
+		}
+		for _, what := range allowed {
+			if what != "all" && !used[[2]string{name, what}] {
+				t.Errorf("%s may import %s and does not: take it out of the table", name, what)
+			}
+		}
+	}
+	for what, names := range outside {
+		for _, name := range names {
+			if !used[[2]string{name, what}] {
+				t.Errorf("%s may import %s and does not: take it out of the table", name, what)
+			}
+		}
+	}
 }
 
-// outsideUsers gives the packages that may import path: those of the longest entry that is a prefix of it.
-func outsideUsers(path string) []string {
-	best := ""
-	for prefix := range mayImportOutside {
+// entryOf gives the entry that a path falls under: the longest that is a prefix of it.
+func entryOf(table map[string][]string, path string) (best string) {
+	for prefix := range table {
 		if (path == prefix || strings.HasPrefix(path, prefix+"/")) && len(prefix) > len(best) {
 			best = prefix
 		}
 	}
-	return mayImportOutside[best]
+	return best
 }

@@ -17,12 +17,12 @@ import (
 )
 
 const chatHelp = `/clear            begin anew
-/system TEXT      set the system message (no TEXT: none)
+/system TEXT      begin anew with a system message (no TEXT: without)
 /save FILE        write the conversation to a file
 /load FILE        go on with a saved conversation
 /stats            tell about the last answer
 /exit             leave
-"""               begin and end a message of several lines
+"""               begin and end a message of several lines, none of which is a command
 Ctrl-C            stop the answer`
 
 // maxLine bounds a line of input.
@@ -77,7 +77,7 @@ type chat struct {
 
 func newChat(cmd *cobra.Command, a *app, answers *answerer, o client.Options) *chat {
 	return &chat{
-		out: cmd.OutOrStdout(), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
+		out: textWriter(cmd.OutOrStdout()), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
 		interrupts: &a.interrupts, model: answers.model, conversation: answers.conversation, options: o,
 	}
 }
@@ -96,7 +96,7 @@ func (c *chat) run(ctx context.Context, in io.Reader) error {
 		if line.err != nil {
 			return line.err
 		}
-		err := c.take(ctx, line.text)
+		err := c.take(ctx, line)
 		switch {
 		case errors.Is(err, errExit):
 			return nil
@@ -126,9 +126,12 @@ func (c *chat) note(format string, args ...any) {
 	}
 }
 
-// take does what a line asks for.
-func (c *chat) take(ctx context.Context, line string) error {
-	command, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+// take does what a line asks for. A quoted message is no command, whatever it looks like.
+func (c *chat) take(ctx context.Context, line input) error {
+	if line.quoted && strings.TrimSpace(line.text) != "" {
+		return c.say(ctx, line.text)
+	}
+	command, rest, _ := strings.Cut(strings.TrimSpace(line.text), " ")
 	rest = strings.TrimSpace(rest)
 	switch command {
 	case "":
@@ -149,10 +152,10 @@ func (c *chat) take(ctx context.Context, line string) error {
 	case "/stats":
 		return c.stats()
 	default:
-		if strings.HasPrefix(command, "/") && !strings.Contains(line, "\n") {
+		if strings.HasPrefix(command, "/") {
 			return fmt.Errorf("no command %s: /help lists them", command)
 		}
-		return c.say(ctx, line)
+		return c.say(ctx, line.text)
 	}
 	return nil
 }
@@ -267,12 +270,16 @@ func (c *chat) load(path string) error {
 
 // input is a message that was typed, or why there will be no more.
 type input struct {
-	text string
-	err  error
+	text   string
+	quoted bool
+	err    error
 }
 
-// lines reads messages until the input or ctx ends. A message between lines of """ may have several lines. Reading a
-// terminal can't be interrupted: the goroutine that does it may stay in a read until the process leaves.
+// quotes stand around a message that may have several lines.
+const quotes = `"""`
+
+// lines reads messages until the input or ctx ends. A message between """ may have several lines. Reading a terminal
+// can't be interrupted: the goroutine that does it may stay in a read until the process leaves.
 func lines(ctx context.Context, in io.Reader) func(yield func(input) bool) {
 	return func(yield func(input) bool) {
 		read := make(chan input)
@@ -304,25 +311,53 @@ func readLines(in io.Reader, read chan<- input, done <-chan struct{}) {
 	}
 	s := bufio.NewScanner(in)
 	s.Buffer(nil, maxLine)
-	var block []string
-	inBlock := false
+	var q quotation
 	for s.Scan() {
-		line := s.Text()
-		switch {
-		case strings.TrimSpace(line) == `"""` && inBlock:
-			if !send(input{text: strings.Join(block, "\n")}) {
-				return
-			}
-			block, inBlock = nil, false
-		case strings.TrimSpace(line) == `"""`:
-			inBlock = true
-		case inBlock:
-			block = append(block, line)
-		case !send(input{text: line}):
+		if message, complete := q.take(s.Text()); complete && !send(message) {
 			return
 		}
 	}
-	if err := s.Err(); err != nil {
+	switch err := s.Err(); {
+	case err != nil:
 		send(input{err: fmt.Errorf("read a message: %w", err)})
+	case q.open: // the end of the input ends it as well
+		send(q.message())
 	}
+}
+
+// quotation puts the lines of a quoted message together. The quotes stand before its first line and behind its last
+// one, or on lines of their own.
+type quotation struct {
+	open  bool
+	lines []string
+}
+
+// take adds a line and gives the message that is complete with it.
+func (q *quotation) take(line string) (message input, complete bool) {
+	if !q.open {
+		rest, quoted := strings.CutPrefix(strings.TrimSpace(line), quotes)
+		if !quoted {
+			return input{text: line}, true
+		}
+		q.open, line = true, rest
+		if line == "" {
+			return input{}, false
+		}
+	}
+	last, closed := strings.CutSuffix(strings.TrimRight(line, " \t\r"), quotes)
+	if !closed {
+		q.lines = append(q.lines, line)
+		return input{}, false
+	}
+	if last != "" {
+		q.lines = append(q.lines, last)
+	}
+	return q.message(), true
+}
+
+// message gives the message so far and begins anew.
+func (q *quotation) message() input {
+	m := input{text: strings.Join(q.lines, "\n"), quoted: true}
+	*q = quotation{}
+	return m
 }

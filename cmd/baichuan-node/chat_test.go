@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,43 @@ func TestChat_TalksOverPipes(t *testing.T) {
 	block, _ := talk(t, join, "\"\"\"\n你好\n\"\"\"\n")
 	if len(block) != 1 || block[0] != first[0] {
 		t.Errorf("a message of one line in quotes gave %q, want %q", block, first[0])
+	}
+}
+
+func TestReadLines_QuotesJoinLines(t *testing.T) {
+	plain := func(text string) input { return input{text: text} }
+	quoted := func(text string) input { return input{text: text, quoted: true} }
+	for name, c := range map[string]struct {
+		in   string
+		want []input
+	}{
+		"none":               {"a\n\n/b\n", []input{plain("a"), plain(""), plain("/b")}},
+		"on their own lines": {"\"\"\"\na\n /b\n\"\"\" \nc\n", []input{quoted("a\n /b"), plain("c")}},
+		"around the text":    {"\"\"\"a\n\nb\"\"\"\nc\n", []input{quoted("a\n\nb"), plain("c")}},
+		"in one line":        {" \"\"\"/a\"\"\"\r\nc\n", []input{quoted("/a"), plain("c")}},
+		"without an end":     {"\"\"\"\na\nb", []input{quoted("a\nb")}},
+		"around nothing":     {"\"\"\"\n\"\"\"\n\"\"\"\"\"\"\n", []input{quoted(""), quoted("")}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []input
+			for m := range lines(t.Context(), strings.NewReader(c.in)) {
+				got = append(got, m)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got %+v, want %+v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPlainText_KeepsATerminalFromBeingCommanded(t *testing.T) {
+	var out bytes.Buffer
+	const text = "你好\n\ta\x1b[2Jb\rc\u009bd\x7f"
+	if n, err := (plainText{&out}).Write([]byte(text)); n != len(text) || err != nil {
+		t.Fatalf("wrote %d bytes of %d: %v", n, len(text), err)
+	}
+	if got, want := out.String(), "你好\n\ta\ufffd[2Jb\ufffdc\ufffdd\ufffd"; got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

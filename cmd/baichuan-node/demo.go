@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/node/launch"
@@ -58,14 +59,9 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	if err != nil {
 		return err
 	}
-	if f.nodes < 1 || f.nodes > model.Manifest.Layers {
-		return usagef("--nodes %d: the model has %d layers to cut", f.nodes, model.Manifest.Layers)
-	}
-	if f.copies == 0 {
-		f.copies = 2 - min(len(args), 1)
-	}
-	if f.copies < 1 || f.copies > maxCopies {
-		return usagef("--copies %d: want 1 to %d", f.copies, maxCopies)
+	options, err := f.check(cmd, model, args)
+	if err != nil {
+		return err
 	}
 	home, err := os.MkdirTemp("", "baichuan-demo-")
 	if err != nil {
@@ -87,7 +83,32 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	if err != nil {
 		return err
 	}
-	return f.talk(cmd, a, model, nodes, args)
+	return f.talk(cmd, a, options, nodes, args)
+}
+
+// check finds what is wrong with the flags before any process is started, and says how answers are drawn.
+func (f *demoFlags) check(cmd *cobra.Command, model *store.Model, args []string) (client.Options, error) {
+	if f.nodes < 1 || f.nodes > model.Manifest.Layers {
+		return client.Options{}, usagef("--nodes %d: the model has %d layers to cut", f.nodes, model.Manifest.Layers)
+	}
+	if f.copies == 0 {
+		f.copies = 2 - min(len(args), 1)
+	}
+	if f.copies < 1 || f.copies > maxCopies {
+		return client.Options{}, usagef("--copies %d: want 1 to %d", f.copies, maxCopies)
+	}
+	if len(args) > 0 && strings.TrimSpace(args[0]) == "" {
+		return client.Options{}, usagef("the prompt is empty")
+	}
+	known, err := client.ModelOf(model)
+	if err != nil {
+		return client.Options{}, err
+	}
+	options, err := f.sampling.options(cmd, known.Drawing)
+	if !cmd.Flags().Changed("max-tokens") {
+		options.MaxTokens = demoTokens
+	}
+	return options, err
 }
 
 // maxCopies bounds the demo's processes: 8 x 4 on one machine.
@@ -125,7 +146,8 @@ func (f *demoFlags) start(ctx context.Context, w io.Writer, group *launch.Group,
 		}
 		p, err := group.Start(launch.Command{
 			Name: fmt.Sprintf("node %d (layers %v)", i+1, span), Binary: binary, Args: args,
-			Env: []string{"BAICHUAN_HOME=" + home, "BAICHUAN_LOG_LEVEL=error"},
+			Env:     []string{"BAICHUAN_HOME=" + home, "BAICHUAN_LOG_LEVEL=error"},
+			Without: serveSettings(),
 		})
 		if err != nil {
 			return nil, err
@@ -152,13 +174,21 @@ func (f *demoFlags) start(ctx context.Context, w io.Writer, group *launch.Group,
 	return ready, nil
 }
 
+// serveSettings names the environment's flags for serve: what a user has set for a swarm of their own is not for the
+// demo's.
+func serveSettings() []string {
+	var names []string
+	newServeCommand(&app{}).Flags().VisitAll(func(f *pflag.Flag) { names = append(names, envName(f.Name)) })
+	return names
+}
+
 // cut gives span i of n that share the layers as evenly as can be.
 func cut(layers, n, i int) store.Span {
 	return store.Span{Start: layers * i / n, End: layers * (i + 1) / n}
 }
 
 // talk answers the prompt, chats, or serves until the context ends.
-func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes []launch.Ready, args []string) (err error) {
+func (f *demoFlags) talk(cmd *cobra.Command, a *app, options client.Options, nodes []launch.Ready, args []string) (err error) {
 	if f.readyFile != "" {
 		if err := launch.WriteReady(f.readyFile, demoReady{PID: os.Getpid(), Nodes: nodes}); err != nil {
 			return err
@@ -171,18 +201,11 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 		return nil
 	}
 	swarm := swarmFlags{join: nodes[0].Addrs}
-	answers, err := answerFromSwarm(cmd.Context(), model.ID.String(), &swarm)
+	answers, err := answerFromSwarm(cmd.Context(), nodes[0].Model, &swarm)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, answers.close()) }()
-	options, err := f.sampling.options(cmd, answers.model.Drawing)
-	if err != nil {
-		return err
-	}
-	if !cmd.Flags().Changed("max-tokens") {
-		options.MaxTokens = demoTokens
-	}
 	if len(args) == 0 {
 		c := newChat(cmd, a, answers, options)
 		c.setSystem(f.system)
@@ -193,9 +216,6 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, model *store.Model, nodes [
 
 // answer answers one prompt and tells who computed it.
 func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client.Options, prompt string) error {
-	if strings.TrimSpace(prompt) == "" {
-		return usagef("the prompt is empty")
-	}
 	messages := []tokenizer.Message{{Role: "user", Content: prompt}}
 	if f.system != "" {
 		messages = append([]tokenizer.Message{{Role: "system", Content: f.system}}, messages...)
@@ -204,7 +224,7 @@ func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client
 	if err != nil {
 		return err
 	}
-	outcome, err := printAnswer(cmd.Context(), cmd.OutOrStdout(), chunks)
+	outcome, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
 	if err != nil {
 		return err
 	}

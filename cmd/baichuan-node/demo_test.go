@@ -17,6 +17,7 @@ func TestDemo_AnswersThroughThreeProcesses(t *testing.T) {
 	newHome(t)
 	t.Setenv(asProgram, "1") // for the nodes, which are this binary again
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("BAICHUAN_JOIN", "/ip4/192.0.2.1/tcp/1") // of a swarm that is not the demo's
 	code, out, errOut := cli(t, "demo", "你好", "--seed", "1", "--max-tokens", "6", "--ignore-eos")
 	if code != 0 || strings.TrimSpace(out) == "" {
 		t.Fatalf("exit code %d, printed %q: %s", code, out, errOut)

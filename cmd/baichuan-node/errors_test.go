@@ -43,11 +43,15 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"import x --weights q5", []string{"--weights", "q5", "nf4"}},
 		{"import x --kv q5", []string{"--kv", "q5"}},
 		{"import x --name ../x", []string{"../x"}},
+		{"import /no/such:dir", []string{"such:dir", "--name"}},
 		{"import hf:baichuan-inc/Baichuan2-7B-Chat", []string{"directories"}},
 		{"serve", []string{"serve --help"}},
 		{"serve m --device cuda:0", []string{"--device", "cuda:0"}},
 		{"serve m --kv-tokens -1", []string{"--kv-tokens"}},
 		{"serve m --kv-tokens many", []string{"--kv-tokens", "many"}},
+		{"serve m --listen nowhere", []string{"--listen", "nowhere"}},
+		{"generate m --local -p x --seed=-1", []string{`"-1"`, `"--seed"`, "invalid syntax; see"}},
+		{"generate m --local --tokens ,", []string{"--tokens", "1,2,3"}},
 		{"generate -p x", []string{"--join", "--local"}},
 		{"generate m", []string{"-p", "--tokens"}},
 		{"generate m -p x --tokens 1", []string{"-p", "--tokens"}},
@@ -58,6 +62,7 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"demo --nodes 0", []string{"--nodes"}},
 		{"demo --nodes 9 x", []string{"--nodes"}},
 		{"demo --copies 99 x", []string{"--copies"}},
+		{"demo --temperature=-1 x", []string{"temperature"}},
 		{"models --log-level loud", []string{"--log-level", "loud"}},
 		{"models --log-format xml", []string{"--log-format", "xml"}},
 	} {
@@ -97,6 +102,8 @@ func TestCommands_FailureIsOneLineAndCode1(t *testing.T) {
 	}
 	// Layers outside the model are known to be wrong only when it has been opened, but they are wrong usage.
 	wantFailure(t, exitUsage, []string{"3:9", "0:4"}, "serve", "mini", "--layers", "3:9")
+	wantFailure(t, exitUsage, []string{"nick"}, "serve", "mini", "--nick", strings.Repeat("x", 65))
+	wantFailure(t, exitUsage, []string{"prompt is empty"}, "demo", " ")
 	entries, err := os.ReadDir(filepath.Join(home, "models"))
 	if err != nil {
 		t.Fatal(err)
@@ -104,6 +111,26 @@ func TestCommands_FailureIsOneLineAndCode1(t *testing.T) {
 	for _, e := range entries {
 		if e.Name() != "mini" && !strings.HasPrefix(e.Name(), ".lock-") {
 			t.Errorf("the failures left %s in the store", e.Name())
+		}
+	}
+}
+
+func TestModels_VerifyGoesOnAfterADamagedModel(t *testing.T) {
+	home := newHome(t)
+	checkpoint := writeCheckpoint(t, "small-7b", 1)
+	for _, name := range []string{"a", "b", "c"} {
+		mustCLI(t, "import", checkpoint, "--name", name)
+	}
+	for i, name := range []string{"a", "b"} {
+		if err := os.Truncate(filepath.Join(home, "models", name, "head"), 0); err != nil {
+			t.Fatal(err)
+		}
+		code, out, errOut := cli(t, "models", "verify")
+		if code != exitFailed || !strings.Contains(out, "c  ok\n") || strings.Contains(out, name) {
+			t.Errorf("code %d, printed %q", code, out)
+		}
+		if strings.Count(errOut, "\n") != 1 || !strings.Contains(errOut, "model a") || i == 1 && !strings.Contains(errOut, "1 more") {
+			t.Errorf("%q", errOut)
 		}
 	}
 }
@@ -126,6 +153,19 @@ func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
 		t.Errorf("once the missing layer has a host: a chain of %d hops", len(a.Chain))
 	}
 	wantFailure(t, exitFailed, []string{"4096", "context"}, "generate", "--join", join, "--tokens", idList(4096))
+}
+
+func TestServe_ListensToAPrivateSwarmOverTCPAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		key   string
+		given bool
+		want  int
+	}{"open": {"", false, 2}, "private": {"file", false, 1}, "private as told": {"file", true, 2}} {
+		f := serveFlags{listen: []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, swarm: swarmFlags{swarmKey: c.key}}
+		if err := f.checkListen(c.given); err != nil || len(f.listen) != c.want {
+			t.Errorf("%s: it listens on %v (%v), want %d addresses", name, f.listen, err, c.want)
+		}
+	}
 }
 
 func TestSettings_EnvironmentAndConfigFile(t *testing.T) {

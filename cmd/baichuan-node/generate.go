@@ -10,6 +10,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -87,6 +88,8 @@ func (f *generateFlags) check(cmd *cobra.Command, args []string) error {
 	switch {
 	case given("prompt") == given("tokens"):
 		return usagef("give the prompt either by -p or by --tokens")
+	case given("tokens") && strings.Trim(f.tokens, ", ") == "":
+		return usagef("--tokens %q: want ids, such as 1,2,3", f.tokens)
 	case given("tokens") && f.raw:
 		return usagef("--raw has no meaning with --tokens: ids are continued as they are")
 	case f.local && len(args) == 0:
@@ -146,7 +149,7 @@ const maxPromptBytes = 4 << 20
 // answer prints an answer as it comes, or its outcome as JSON.
 func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2[client.Chunk, error]) error {
 	if !f.json {
-		_, err := printAnswer(cmd.Context(), cmd.OutOrStdout(), chunks)
+		_, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
 		return err
 	}
 	for chunk, err := range chunks {

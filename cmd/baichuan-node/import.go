@@ -38,6 +38,9 @@ func runImport(cmd *cobra.Command, src string, options store.ImportOptions) erro
 	}
 	if options.Name == "" {
 		options.Name = baseName(src)
+		if err := store.CheckName(options.Name); err != nil {
+			return usagef("import %s: the directory's name can't be the model's, choose one with --name: %w", src, err)
+		}
 	}
 	if err := checkImport(options); err != nil {
 		return usageError{err}

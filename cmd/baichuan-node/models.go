@@ -172,19 +172,32 @@ func verifyModels(cmd *cobra.Command, args []string) error {
 			names = append(names, m.Name)
 		}
 	}
+	var bad []error
 	for _, name := range names {
-		model, err := storedModel(name)
+		err := verifyModel(cmd, name)
+		if cmd.Context().Err() != nil {
+			return err
+		}
 		if err != nil {
-			return err
-		}
-		if err := store.Verify(cmd.Context(), model); err != nil {
-			return err
-		}
-		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  ok\n", model.Name); err != nil {
-			return err
+			bad = append(bad, err)
 		}
 	}
-	return nil
+	if len(bad) > 1 {
+		return fmt.Errorf("%w (and %d more models are damaged: models verify NAME tells of each)", bad[0], len(bad)-1)
+	}
+	return errors.Join(bad...)
+}
+
+func verifyModel(cmd *cobra.Command, name string) error {
+	model, err := storedModel(name)
+	if err != nil {
+		return err
+	}
+	if err := store.Verify(cmd.Context(), model); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s  ok\n", model.Name)
+	return err
 }
 
 // humanBytes writes a size with three digits: 512 B, 1.23 GiB.

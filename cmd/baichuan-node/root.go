@@ -1,11 +1,12 @@
 package main
 
 import (
-	"fmt"
+	"bytes"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -46,7 +47,7 @@ func newRootCommand(a *app) *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usagef("%w; see %s --help", flagError(err), cmd.CommandPath())
 	})
 	flags := root.PersistentFlags()
 	flags.BoolVarP(&a.logs.verbose, "verbose", "v", false, "log what happens (same as --log-level info)")
@@ -110,6 +111,31 @@ func progressWriter(w io.Writer) io.Writer {
 		return w
 	}
 	return io.Discard
+}
+
+// textWriter is where a model's words go. A terminal gets no control characters among them: whoever computes an answer
+// could draw it so that it commands the terminal.
+func textWriter(w io.Writer) io.Writer {
+	if isTerminal(w) {
+		return plainText{w}
+	}
+	return w
+}
+
+// plainText replaces control characters but for line feeds and tabs. Each Write must bring whole characters.
+type plainText struct{ w io.Writer }
+
+func (p plainText) Write(text []byte) (int, error) {
+	plain := bytes.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+	if _, err := p.w.Write(plain); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
 
 // baseName is the last element of a path as a user wrote it, also for "." and "dir/".

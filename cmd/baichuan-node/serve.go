@@ -7,9 +7,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
@@ -72,6 +75,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if f.kvTokens < 0 || f.threads < 0 {
 		return usagef("--kv-tokens and --threads can't be negative")
 	}
+	if err := f.checkListen(cmd.Flags().Changed("listen")); err != nil {
+		return err
+	}
 	ctx := cmd.Context()
 	if f.untilStdin {
 		var stop func()
@@ -86,7 +92,26 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	return f.serve(ctx, cmd, a, model, span)
+	cfg := node.DefaultConfig(model)
+	cfg.Nick, cfg.Log = f.nick, a.log
+	if err := cfg.Validate(); err != nil {
+		return usageError{err}
+	}
+	return f.serve(ctx, cmd, cfg, span)
+}
+
+// checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
+// alone, is not listened to over QUIC.
+func (f *serveFlags) checkListen(given bool) error {
+	if !given && f.swarm.swarmKey != "" {
+		f.listen = slices.DeleteFunc(f.listen, func(addr string) bool { return strings.Contains(addr, "/quic") })
+	}
+	for _, addr := range f.listen {
+		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
+			return usagef("--listen %q: want an address like /ip4/0.0.0.0/tcp/4001: %w", addr, flagError(err))
+		}
+	}
+	return nil
 }
 
 // span reads --layers and holds it against the model.
@@ -118,7 +143,8 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 }
 
 // serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
-func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, a *app, model *store.Model, span store.Span) (err error) {
+func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, span store.Span) (err error) {
+	model := cfg.Model
 	var closers []func() error
 	defer func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -152,15 +178,17 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, a *app, mode
 	}
 	closers = append(closers, loaded.Close)
 
-	cfg := node.DefaultConfig(model)
-	cfg.Nick, cfg.Log = f.nick, a.log
 	metricsURL := ""
 	var failed error // of what Ready does: set before Run returns
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	cfg.Ready = func() {
-		if failed = f.ready(cmd, s, model, span, metricsURL); failed != nil {
+		failed = f.ready(cmd, s, model, span, metricsURL)
+		switch {
+		case failed != nil:
 			stop()
+		case f.readyFile != "":
+			closers = append(closers, func() error { return removeIfThere(f.readyFile) })
 		}
 	}
 	n, err := node.New(s.host, s.directory, loaded, cfg)
@@ -174,9 +202,6 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, a *app, mode
 		}
 		metricsURL = url
 		closers = append(closers, end)
-	}
-	if f.readyFile != "" {
-		closers = append(closers, func() error { return removeIfThere(f.readyFile) })
 	}
 	err = n.Run(ctx)
 	return errors.Join(err, failed)

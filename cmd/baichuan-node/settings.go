@@ -50,7 +50,7 @@ func applySettings(cmd *cobra.Command) error {
 		}
 		for _, v := range values {
 			if err := cmd.Flags().Set(f.Name, v); err != nil {
-				failed = usagef("%s: %w", source, err)
+				failed = usagef("%s: %w", source, flagError(err))
 			}
 		}
 	})

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -38,8 +39,8 @@ type Command struct {
 	Binary string
 	// Args are its arguments, such as serve, a model and --layers. --ready-file and --until-stdin-closes are added.
 	Args []string
-	// Env is added to the parent's environment.
-	Env []string
+	// Env is added to the parent's environment, of which the process does not get the variables named in Without.
+	Env, Without []string
 	// Stderr gets what the process writes to its standard error; nil: only the last lines are kept, for errors.
 	Stderr io.Writer
 }
@@ -83,6 +84,14 @@ type Process struct {
 	err    error // of Wait; set before exited is closed
 }
 
+// inherited gives what the process gets of the parent's environment.
+func (c *Command) inherited() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(c.Without, name)
+	})
+}
+
 // Start starts a process and does not wait until it is ready.
 func (g *Group) Start(c Command) (*Process, error) {
 	g.mu.Lock()
@@ -97,7 +106,7 @@ func (g *Group) Start(c Command) (*Process, error) {
 	}
 	args := append(slices.Clone(c.Args), "--ready-file", p.readyFile, "--until-stdin-closes")
 	p.cmd = exec.Command(c.Binary, args...)
-	p.cmd.Env = append(os.Environ(), c.Env...)
+	p.cmd.Env = append(c.inherited(), c.Env...)
 	p.cmd.Stderr = p.tail
 	p.cmd.WaitDelay = pipeDelay
 	p.cmd.SysProcAttr = ownGroup()
@@ -182,9 +191,6 @@ func (p *Process) Ready(ctx context.Context) (Ready, error) {
 	}
 }
 
-// Name is what the command called the process.
-func (p *Process) Name() string { return p.name }
-
 // PID is the process' id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
@@ -210,18 +216,6 @@ func (p *Process) Kill() {
 	// An error means that it has left already.
 	_ = p.cmd.Process.Kill()
 	<-p.exited
-}
-
-// Stop asks the process to leave, kills it if it has not after the group's grace, and waits until it is gone.
-func (p *Process) Stop() {
-	p.ask()
-	grace := time.NewTimer(p.cfg.Grace)
-	defer grace.Stop()
-	select {
-	case <-p.exited:
-	case <-grace.C:
-		p.Kill()
-	}
 }
 
 // ask tells the process to leave by all means that the platform has. Errors mean that it has left already.

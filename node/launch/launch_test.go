@@ -52,6 +52,9 @@ func child(mode string, args []string) int {
 			return 1
 		}
 		return 0
+	case "environment":
+		fmt.Fprintf(os.Stderr, "%q %q", os.Getenv("LAUNCH_TEST_SECRET"), os.Getenv("LAUNCH_TEST_OTHER"))
+		return 1
 	case "fail":
 		fmt.Fprint(os.Stderr, "loading\n\nbaichuan-node: no model named mini\n")
 		return 3
@@ -165,6 +168,21 @@ func TestReady_FailsWithTheReason(t *testing.T) {
 	}
 }
 
+func TestStart_KeepsVariablesBack(t *testing.T) {
+	t.Setenv("LAUNCH_TEST_SECRET", "theirs")
+	t.Setenv("LAUNCH_TEST_OTHER", "anyone's")
+	p, err := newGroup(t, Config{}).Start(Command{
+		Name: "node", Binary: os.Args[0], Env: []string{childMode + "=environment"}, Without: []string{"LAUNCH_TEST_SECRET"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-p.Exited()
+	if err := p.Err(); err == nil || !strings.Contains(err.Error(), `"" "anyone's"`) {
+		t.Errorf("the process says %v", err)
+	}
+}
+
 func TestReady_EndsWithItsContext(t *testing.T) {
 	g := newGroup(t, Config{})
 	p := start(t, g, "silent")
@@ -194,21 +212,6 @@ func TestStop_KillsTheDeaf(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	<-p.Exited()
-}
-
-func TestProcess_StopsAlone(t *testing.T) {
-	g := newGroup(t, Config{})
-	p := start(t, g, "serve")
-	if _, err := p.Ready(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	p.Stop()
-	if p.Err() == nil {
-		t.Error("a process that left has no Err")
-	}
-	if err := g.Stop(); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestChild_DoesNotOutliveAKilledParent(t *testing.T) {

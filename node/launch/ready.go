@@ -20,8 +20,8 @@ type Ready struct {
 	Metrics string   `json:"metrics"` // URL; empty where none are served
 }
 
-// WriteReady writes ready (a [Ready], or what a gateway announces) to path as JSON, by rename: whoever sees the file
-// sees all of it.
+// WriteReady writes ready (a [Ready], or what `demo` announces) to path as JSON, by rename: whoever sees the file sees
+// all of it.
 func WriteReady(path string, ready any) error {
 	data, err := json.Marshal(ready)
 	if err != nil {

@@ -1,24 +1,29 @@
 package session
 
-import "time"
+import (
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
 
 // The defaults of Config.
 const (
-	// maxPerPeer: a chat client needs one, a gateway one for each conversation that runs at once. 64 of them at the
+	// DefaultPerPeer: a chat client needs one, a gateway one for each conversation that runs at once. 64 of them at the
 	// 13B's hidden size keep at most 64 x 2 ledger entries of 512 x (2 x 5,120 + 1) bytes = 671 MB, and that only if
 	// each of them prefills; a decoding session's two entries are 20 KB.
-	maxPerPeer = 64
-	// maxTotal bounds the books themselves: a session without rows is some 17 KB (4,096 ids of history).
-	maxTotal = 256
-	// idleLife is after how long without a step a session is forgotten: a client that comes back later replays.
-	idleLife = 5 * time.Minute
-	// goneAfter is how long a session without a stream of its owner still counts as present: a reconnect takes a
+	DefaultPerPeer = 64
+	// DefaultTotal bounds the books themselves: a session without rows is some 17 KB (4,096 ids of history).
+	DefaultTotal = 256
+	// DefaultIdle is after how long without a step a session is forgotten: a client that comes back later replays.
+	DefaultIdle = 5 * time.Minute
+	// defaultGoneAfter is how long a session without a stream of its owner still counts as present: a reconnect takes a
 	// dial (2 round trips) and an open (1), 1.5 s on the worst links.
-	goneAfter = 3 * time.Second
+	defaultGoneAfter = 3 * time.Second
 )
 
 // keptSteps is how many steps' outputs are kept to be given again: as many as may be in flight.
-const keptSteps = 2
+const keptSteps = protocol.MaxStepsInFlight
 
-// pageTokens is what cache is handed out in (kernels.PageSize).
-const pageTokens = 64
+// pageTokens is what cache is handed out in.
+const pageTokens = kernels.PageSize

@@ -30,16 +30,16 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	if c.PerPeer == 0 {
-		c.PerPeer = maxPerPeer
+		c.PerPeer = DefaultPerPeer
 	}
 	if c.Total == 0 {
-		c.Total = maxTotal
+		c.Total = DefaultTotal
 	}
 	if c.Idle == 0 {
-		c.Idle = idleLife
+		c.Idle = DefaultIdle
 	}
 	if c.GoneAfter == 0 {
-		c.GoneAfter = goneAfter
+		c.GoneAfter = defaultGoneAfter
 	}
 	return c
 }

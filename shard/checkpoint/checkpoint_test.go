@@ -210,7 +210,7 @@ func TestOpen_FollowsLinksOfTheHubCache(t *testing.T) {
 	link := func(target, name string) {
 		if err := os.Symlink(target, filepath.Join(snapshot, name)); err != nil {
 			if runtime.GOOS == "windows" {
-				t.Skip("links need a privilege on Windows")
+				t.Skip("this machine lacks links: on Windows they need a privilege")
 			}
 			t.Fatal(err)
 		}

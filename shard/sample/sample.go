@@ -15,9 +15,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/kernels"
 )
 
-// greedyBelow is the temperature under which the first candidate is taken: 2^-10.
-const greedyBelow = 1.0 / 1024
-
 // Params say how to sample. The zero value is refused by Validate: Penalty has to be set, to 1 for none.
 type Params struct {
 	Temperature float32 // divides the logits; below 2^-10 the best candidate is taken
@@ -102,33 +99,6 @@ func Draw(c []Candidate, p Params, seed uint64, position int) uint32 {
 	}
 	return c[0].ID // only where logits that are not finite made the sums so
 }
-
-// Check says what is wrong with candidates that a peer sent: they must be sorted, distinct, finite, tokens of the
-// vocabulary, and no more than the parameters keep.
-func Check(c []Candidate, p Params, vocabulary int) error {
-	if len(c) == 0 || len(c) > p.keep() {
-		return fmt.Errorf("%d candidates, want 1 to %d", len(c), p.keep())
-	}
-	seen := make(map[uint32]struct{}, len(c))
-	for i, x := range c {
-		if int64(x.ID) >= int64(vocabulary) {
-			return fmt.Errorf("candidate %d: token %d is beyond the vocabulary of %d", i, x.ID, vocabulary)
-		}
-		if !finite(x.Raw) || !finite(x.Penalised) {
-			return fmt.Errorf("candidate %d: the logit of token %d is not finite", i, x.ID)
-		}
-		if _, ok := seen[x.ID]; ok {
-			return fmt.Errorf("candidate %d: token %d is there twice", i, x.ID)
-		}
-		seen[x.ID] = struct{}{}
-		if i > 0 && rank(c[i-1].Penalised, c[i-1].ID) < rank(x.Penalised, x.ID) {
-			return fmt.Errorf("candidate %d: token %d is out of order", i, x.ID)
-		}
-	}
-	return nil
-}
-
-func finite(x float32) bool { return !math.IsNaN(float64(x)) && !math.IsInf(float64(x), 0) }
 
 // cumulate gives the running sums of the candidates' weights, Exp(l/T - l_0/T), in float64.
 func cumulate(c []Candidate, p Params) []float64 {

@@ -27,7 +27,7 @@ type exportFile struct {
 // tokenizer_config.json, generation_config.json, and model.safetensors in F32 with the published names. The weights are what the
 // stored ones mean, exactly, and NormHead is already in them (norm_head is false): importing it again gives the same
 // function, and for a bf16 or f16 model the same id. A file that exists is not replaced, and nothing stays behind when
-// it fails. The whole model must be here.
+// it fails. The whole model must be here, and every byte of it as the manifest says.
 func Export(ctx context.Context, m *Model, dir string) error {
 	if err := m.export(ctx, dir); err != nil {
 		return fmt.Errorf("export model %s to %s: %w", m.Name, dir, err)
@@ -103,7 +103,7 @@ func exportTo(ctx context.Context, path string, f exportFile) error {
 
 // exportFiles lists the files in the order in which they appear: config.json comes last and says that all are there.
 func (m *Model) exportFiles() ([]exportFile, error) {
-	vocabulary, err := m.Tokenizer()
+	vocabulary, err := m.tokenizer()
 	if err != nil {
 		return nil, err
 	}
@@ -204,15 +204,12 @@ func (m *Model) exportWeights(ctx context.Context, w io.Writer) error {
 }
 
 func (m *Model) exportPart(ctx context.Context, w io.Writer, part int) error {
-	mapped, err := m.mapPart(part)
+	mapped, err := m.verified(ctx, part)
 	if err != nil {
 		return err
 	}
 	defer mapped.Close()
 	p := m.Manifest.Parts[part]
-	if err := checkContent(p, mapped.Bytes()); err != nil {
-		return fmt.Errorf("%s: %w", PartName(m.Manifest, part), err)
-	}
 	var rows []float32
 	var out []byte
 	for _, t := range p.Tensors {

@@ -29,15 +29,18 @@ var errBusy = errors.New("it is being imported or removed by another process")
 // lock keeps every other process and goroutine from changing the model of that name until release is called. The
 // system releases the lock of a process that dies.
 func (s *Store) lock(name string) (release func(), err error) {
-	if err := os.MkdirAll(s.models, 0o755); err != nil {
-		return nil, err
-	}
 	path := s.path(prefixLock + fold(name))
 	// The file may be deleted by the holder between our opening and our locking it: then the lock is on a file that
-	// nobody else can see, and counts for nothing.
+	// nobody else can see, and counts for nothing. The directory may go just as well, where the holder left no model.
 	for range 10 {
+		if err := os.MkdirAll(s.models, 0o755); err != nil {
+			return nil, err
+		}
 		l := flock.New(path)
 		ok, err := l.TryLock()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("lock %s: %w", path, err)
 		}
@@ -47,7 +50,7 @@ func (s *Store) lock(name string) (release func(), err error) {
 		held, err1 := l.Stat()
 		there, err2 := os.Stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(held, there) {
-			return func() { unlock(l) }, nil
+			return func() { s.unlock(l) }, nil
 		}
 		if err := l.Close(); err != nil {
 			return nil, err
@@ -57,14 +60,18 @@ func (s *Store) lock(name string) (release func(), err error) {
 }
 
 // unlock deletes the lock's file while it is still locked, so that nobody can hold it when it goes. Windows deletes no
-// open file, and for the same reason nobody can hold it when it is deleted afterwards.
-func unlock(l *flock.Flock) {
+// open file, and for the same reason nobody can hold it when it is deleted afterwards. A store in which nothing is left
+// is as it was before its first import.
+func (s *Store) unlock(l *flock.Flock) {
 	if runtime.GOOS != "windows" {
 		os.Remove(l.Path())
 	}
 	l.Close()
 	if runtime.GOOS == "windows" {
 		os.Remove(l.Path())
+	}
+	if st, err := os.Lstat(s.models); err == nil && st.IsDir() { // and no link, which Remove would take away whatever it leads to
+		os.Remove(s.models) // fails unless it is empty
 	}
 }
 

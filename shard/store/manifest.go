@@ -82,16 +82,6 @@ type ID [sha256.Size]byte
 // String gives the id in hex.
 func (id ID) String() string { return hex.EncodeToString(id[:]) }
 
-// ParseID is the reverse of ID.String.
-func ParseID(s string) (ID, error) {
-	if !isDigest(s) {
-		return ID{}, fmt.Errorf("model id %.80q is not 64 lower-case hex digits", s)
-	}
-	var id ID
-	hex.Decode(id[:], []byte(s))
-	return id, nil
-}
-
 // EpsValue is the norm's epsilon as the arithmetic takes it.
 func (m *Manifest) EpsValue() float32 {
 	v, _ := strconv.ParseFloat(m.Eps, 64) // Validate has parsed it

@@ -187,18 +187,6 @@ func TestParseManifest_NamesTheFormatItCannotRead(t *testing.T) {
 	}
 }
 
-func TestParseID_RefusesWhatIsNoDigest(t *testing.T) {
-	id := ID{1, 2, 255}
-	if got, err := ParseID(id.String()); err != nil || got != id {
-		t.Errorf("got %v, %v", got, err)
-	}
-	for _, s := range []string{"", "01", strings.Repeat("g", 64), strings.Repeat("A", 64), strings.Repeat("0", 65)} {
-		if _, err := ParseID(s); err == nil {
-			t.Errorf("%q was taken", s)
-		}
-	}
-}
-
 func TestLayout_FollowsItsRules(t *testing.T) {
 	for _, weights := range []string{"nf4", "int8", "bf16", "f16"} {
 		for _, vocab := range []int{1, 15, 16, 17, 300, 125696} {

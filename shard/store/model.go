@@ -55,6 +55,24 @@ type Generation struct {
 	RepetitionPenalty *float64 `json:"repetition_penalty,omitempty"`
 }
 
+// check holds the values to the ranges that generation_config.json has.
+func (g Generation) check() error {
+	d := g.Drawing()
+	switch {
+	case !(d.Temperature >= 0 && d.Temperature <= 2):
+		return fmt.Errorf("temperature %v is not in 0..2", d.Temperature)
+	case !(d.TopP >= 0 && d.TopP <= 1):
+		return fmt.Errorf("top_p %v is not in 0..1", d.TopP)
+	case !(d.Penalty > 0):
+		return fmt.Errorf("repetition_penalty %v is not above 0", d.Penalty)
+	case d.TopK < -1:
+		return fmt.Errorf("top_k %d is below -1", d.TopK)
+	case d.MaxTokens < 0:
+		return fmt.Errorf("max_new_tokens %d is below 1", d.MaxTokens)
+	}
+	return nil
+}
+
 // Drawing is how to draw an answer's tokens.
 type Drawing struct {
 	Temperature float64 // 0 is greedy
@@ -115,6 +133,9 @@ func openModel(name string, files fs.FS) (*Model, error) {
 			return nil, fmt.Errorf("%s: parts are not an ascending list of 0..%d", fileLocal, len(manifest.Parts)-1)
 		}
 	}
+	if err := m.Local.Generation.check(); err != nil {
+		return nil, fmt.Errorf("%s: %w", fileLocal, err)
+	}
 	return m, nil
 }
 
@@ -150,13 +171,21 @@ func (m *Model) size() int64 {
 
 // Tokenizer reads the model's tokenizer.model, and checks that it is the manifest's.
 func (m *Model) Tokenizer() ([]byte, error) {
-	data, err := readFile(m.files, fileTokenizer, MaxTokenizer)
+	data, err := m.tokenizer()
 	if err != nil {
 		return nil, fmt.Errorf("model %s: %w", m.Name, err)
 	}
+	return data, nil
+}
+
+func (m *Model) tokenizer() ([]byte, error) {
+	data, err := readFile(m.files, fileTokenizer, MaxTokenizer)
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256(data)
 	if hex.EncodeToString(sum[:]) != m.Manifest.Tokenizer {
-		return nil, fmt.Errorf("model %s: %s is not the file that the manifest names: it is damaged", m.Name, fileTokenizer)
+		return nil, fmt.Errorf("%s is not the file that the manifest names: it is damaged, import the model again", fileTokenizer)
 	}
 	return data, nil
 }
@@ -258,6 +287,10 @@ func openFile(files fs.FS, name string, size int64) (fs.File, error) {
 func missing(name string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("file %s is missing", name)
+	}
+	var pathError *fs.PathError
+	if errors.As(err, &pathError) {
+		err = pathError.Err // the name is already there
 	}
 	return fmt.Errorf("open %s: %w", name, err)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -161,6 +162,9 @@ func TestLock_IsHeldByOne(t *testing.T) {
 	}
 	release()
 	wantListing(t, s)
+	if _, err := os.Stat(s.models); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty store is left: %v", err)
+	}
 }
 
 func TestModel_TellsWhatIsHere(t *testing.T) {
@@ -219,6 +223,11 @@ func TestOpen_RefusesADamagedModel(t *testing.T) {
 		"local parts unsorted":  {fileLocal, `{"id":"` + a.ID.String() + `","parts":[1,0]}`},
 		"local parts twice":     {fileLocal, `{"id":"` + a.ID.String() + `","parts":[1,1]}`},
 		"local larger than any": {fileLocal, strings.Repeat(" ", maxLocal+1)},
+		"local temperature":     {fileLocal, `{"id":"` + a.ID.String() + `","generation":{"temperature":-5}}`},
+		"local top_p":           {fileLocal, `{"id":"` + a.ID.String() + `","generation":{"top_p":9}}`},
+		"local top_k":           {fileLocal, `{"id":"` + a.ID.String() + `","generation":{"top_k":-2}}`},
+		"local penalty":         {fileLocal, `{"id":"` + a.ID.String() + `","generation":{"repetition_penalty":0}}`},
+		"local length":          {fileLocal, `{"id":"` + a.ID.String() + `","generation":{"max_new_tokens":-3}}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(dir, c.file)
@@ -301,6 +310,13 @@ func TestVerify_NamesTheDamagedFile(t *testing.T) {
 			wantOneLine(t, err)
 			if !strings.Contains(err.Error(), file) {
 				t.Errorf("byte %d of %s: %v", at, file, err)
+			}
+			if file != fileManifest { // which was read before it was damaged
+				err := Export(context.Background(), a, filepath.Join(t.TempDir(), "new"))
+				wantOneLine(t, err)
+				if !strings.Contains(err.Error(), file) {
+					t.Errorf("export, byte %d of %s: %v", at, file, err)
+				}
 			}
 			flip(t, file, at)
 		}
@@ -433,4 +449,11 @@ func TestImport_KilledIsForgottenByTheNext(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantListing(t, s, "other")
+}
+
+func TestMissing_NamesTheFileOnce(t *testing.T) {
+	err := missing("embed", &fs.PathError{Op: "open", Path: "embed", Err: fs.ErrPermission})
+	if got := err.Error(); got != "open embed: permission denied" || !errors.Is(err, fs.ErrPermission) {
+		t.Error(got)
+	}
 }

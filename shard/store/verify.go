@@ -33,7 +33,7 @@ func (m *Model) verify(ctx context.Context) error {
 		return fmt.Errorf("%s does not have the id %s", fileManifest, m.ID)
 	}
 	var bad []error
-	if _, err := m.Tokenizer(); err != nil {
+	if _, err := m.tokenizer(); err != nil {
 		bad = append(bad, err)
 	}
 	parts := make([]error, len(m.Manifest.Parts))
@@ -63,41 +63,53 @@ func (m *Model) verify(ctx context.Context) error {
 	return fmt.Errorf("%w (and %d more files are damaged)", bad[0], len(bad)-1)
 }
 
-// verifyPart reads the part as a file before it maps it: a disk that fails makes an error of a read, and kills whoever
-// touches mapped memory.
 func (m *Model) verifyPart(ctx context.Context, part int) error {
-	if err := m.verifyChunks(ctx, part); err != nil {
-		return fmt.Errorf("%s: %w", PartName(m.Manifest, part), err)
-	}
-	mapped, err := m.mapPart(part)
+	mapped, err := m.verified(ctx, part)
 	if err != nil {
 		return err
-	}
-	if err := checkContent(m.Manifest.Parts[part], mapped.Bytes()); err != nil {
-		return errors.Join(fmt.Errorf("%s: %w", PartName(m.Manifest, part), err), mapped.Close())
 	}
 	return mapped.Close()
 }
 
+// verified maps a part whose content is the manifest's. It reads the part as a file before it maps it: a disk that fails
+// makes an error of a read, and kills whoever touches mapped memory.
+func (m *Model) verified(ctx context.Context, part int) (*Mapped, error) {
+	if err := m.verifyChunks(ctx, part); err != nil {
+		return nil, err
+	}
+	mapped, err := m.mapPart(part)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkContent(m.Manifest.Parts[part], mapped.Bytes()); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", PartName(m.Manifest, part), err), mapped.Close())
+	}
+	return mapped, nil
+}
+
 func (m *Model) verifyChunks(ctx context.Context, part int) error {
-	p := m.Manifest.Parts[part]
-	f, err := openFile(m.files, PartName(m.Manifest, part), p.Size)
+	p, name := m.Manifest.Parts[part], PartName(m.Manifest, part)
+	f, err := openFile(m.files, name, p.Size)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	at, ok := f.(io.ReaderAt)
 	if !ok {
-		return &fs.PathError{Op: "read at", Path: PartName(m.Manifest, part), Err: errors.ErrUnsupported}
+		return &fs.PathError{Op: "read at", Path: name, Err: errors.ErrUnsupported}
 	}
 	i := 0
-	return hashChunks(ctx, at, p.Size, func(digest string) error {
+	err = hashChunks(ctx, at, p.Size, func(digest string) error {
 		if digest != p.Chunks[i] {
-			return fmt.Errorf("chunk %d of %d is damaged: its SHA-256 is not the manifest's", i, len(p.Chunks))
+			return fmt.Errorf("chunk %d of %d is damaged (its SHA-256 is not the manifest's): import the model again", i, len(p.Chunks))
 		}
 		i++
 		return nil
 	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // checkContent holds a part's bytes against what its tensors' formats allow.
