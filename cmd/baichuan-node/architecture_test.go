@@ -62,7 +62,7 @@ func mayImportOutside() map[string][]string {
 		"github.com/spf13/pflag":               {"cmd/baichuan-node"},
 		"github.com/vmihailenco/msgpack/v5":    {"protocol"},
 		"go.yaml.in/yaml/v3":                   {"cmd/baichuan-node"},
-		"golang.org/x/sync":                    {"shard/store"},
+		"golang.org/x/sync":                    {"shard/store", "shard/quality"},
 		"golang.org/x/term":                    {"cmd/baichuan-node"},
 		"google.golang.org/protobuf/encoding":  {"shard/tokenizer"},
 	}

@@ -62,6 +62,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newServeCommand(a),
 		newGenerateCommand(a),
 		newChatCommand(a),
+		newBenchCommand(),
 		newVersionCommand(),
 	)
 	return root
