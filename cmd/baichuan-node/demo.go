@@ -40,7 +40,7 @@ func newDemoCommand(a *app) *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo [PROMPT]",
-		Short: "Start a swarm of three processes on this machine and talk with it",
+		Short: "Start a swarm of processes on this machine and talk with it",
 		Long: "Makes a small random model in a temporary folder, starts a swarm of serve processes on loopback that hold a span of\n" +
 			"its layers each, and answers PROMPT through them; without PROMPT it opens a chat, or without a terminal serves until\n" +
 			"it is interrupted. All processes end with it. The model's weights are random: it speaks noise.",
@@ -49,6 +49,7 @@ func newDemoCommand(a *app) *cobra.Command {
 	}
 	f.sampling.add(cmd)
 	flags := cmd.Flags()
+	flags.Lookup("max-tokens").Usage = fmt.Sprintf("tokens of an answer at most (default: %d)", demoTokens)
 	flags.IntVar(&f.nodes, "nodes", 3, "spans that the model is cut into, each served by a process")
 	flags.IntVar(&f.copies, "copies", 0, "processes for each span (default: 1 with a PROMPT, else 2)")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when the swarm answers")
@@ -105,9 +106,6 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	}
 	return f.talk(cmd, a, options, nodes, args)
 }
-
-// maxCopies bounds the demo's processes: 8 x 4 on one machine.
-const maxCopies = 8
 
 // makeDemoModel writes a random checkpoint and imports it into a store in home.
 func makeDemoModel(ctx context.Context, home string, spec synthetic.Spec) (*store.Model, error) {
