@@ -108,12 +108,17 @@ func (s *Store) pruneName(name string) (freed int64, err error) {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
 	defer release()
+	return s.sweep(name)
+}
+
+// sweep removes what is left of changes to the model of that name, whose lock the caller holds.
+func (s *Store) sweep(name string) (freed int64, err error) {
 	entries, err := s.entries()
 	if err != nil {
 		return 0, err
 	}
 	for _, e := range entries {
-		n, err := s.pruneEntry(e.Name(), name)
+		n, err := s.pruneEntry(e.Name(), fold(name))
 		if err != nil {
 			return freed, fmt.Errorf("prune: %w", err)
 		}

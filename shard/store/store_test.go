@@ -142,6 +142,25 @@ func TestPrune_RemovesWhatTheDeadHaveLeft(t *testing.T) {
 	wantListing(t, s, "B", "a", "back")
 }
 
+// The holder of the lock may die between an importer's Prune, which leaves a name that is locked alone, and its lock.
+func TestSweep_RemovesWhatIsLeftUnderTheCallersLock(t *testing.T) {
+	s, _, _ := pair(t)
+	release, err := s.lock("A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for _, name := range []string{".import-a", ".gone-a", ".old-a", ".import-b"} {
+		if err := os.Mkdir(s.path(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.sweep("A"); err != nil {
+		t.Error(err)
+	}
+	wantListing(t, s, ".import-b", ".lock-a", "B", "a")
+}
+
 func TestLock_IsHeldByOne(t *testing.T) {
 	s := emptyStore(t)
 	release, err := s.lock("Mini")
