@@ -190,7 +190,7 @@ func (l *link) write(i int, h *hop) {
 			return
 		}
 		if err := write(s, m); err != nil {
-			l.tell(h, event{hop: i, class: classOf(s, err), err: oneLine("write", err)})
+			l.tell(h, event{hop: i, class: classOf(s, err), err: ended("write", s, err)})
 			s.Reset()
 			return
 		}
@@ -239,7 +239,7 @@ func (l *link) read(i int, h *hop, s network.Stream) {
 			continue // a later version's: it changes nothing that this one waits for
 		}
 		if err != nil {
-			l.tell(h, event{hop: i, class: classOf(s, err), err: ended(err)})
+			l.tell(h, event{hop: i, class: classOf(s, err), err: ended("read", s, err)})
 			return
 		}
 		if !l.tell(h, event{hop: i, message: m}) {
@@ -273,12 +273,17 @@ func classOf(s network.Stream, err error) protocol.Class {
 	return protocol.Again
 }
 
-// ended says how reading from a hop came to its end.
-func ended(err error) error {
-	if errors.Is(err, io.EOF) {
+// ended says how reading from a hop, or writing to it, came to its end. How the layers below saw it is of no use to a reader.
+func ended(doing string, s network.Stream, err error) error {
+	switch {
+	case errors.Is(err, io.EOF):
 		return errors.New("it closed the stream")
+	case s.Conn().IsClosed():
+		return errors.New("the connection to it broke")
+	case errors.Is(err, network.ErrReset):
+		return errors.New("it ended the stream")
 	}
-	return oneLine("read", err)
+	return oneLine(doing, err)
 }
 
 // oneLine makes an error of libp2p's, which may fill a screen, fit for one line.

@@ -193,6 +193,9 @@ func TestSession_GoesOnWhenAHopFails(t *testing.T) {
 				len(f.Successors) != 1 || f.Successors[0] != w.hops[2].host.ID() {
 				t.Errorf("the failover is %+v", f)
 			}
+			if reason := f.Reason.Error(); strings.Contains(reason, "127.0.0.1") || strings.Contains(reason, "stream reset") {
+				t.Errorf("the reason tells of the layers below: %s", reason)
+			}
 		})
 	}
 }

@@ -171,7 +171,9 @@ func TestOpen_RefusesWithTheReason(t *testing.T) {
 	h := newHost(t)
 	c := call(t, h, n, "one")
 	c.refused(c.open(1, 0, 3, 0), protocol.CodeNoSuchSpan)
-	c.refused(c.open(1, 2, 3, 0), protocol.CodeNoSuchSpan)
+	if f := c.refused(c.open(3, 2, 3, 0), protocol.CodeNoSuchSpan); f.Epoch != 3 {
+		t.Errorf("the refusal of an open of epoch 3 is of epoch %d", f.Epoch)
+	}
 	c.opened(c.open(1, 0, 2, 0), 0)
 	second := call(t, h, n, "two")
 	second.opened(second.open(1, 0, 2, 0), 0)

@@ -67,6 +67,7 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	}
 	b.live++
 	b.models[o.Model]++
+	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
 	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil

@@ -115,3 +115,15 @@ func TestRecord_SmoothsRoundTripsAndIsBounded(t *testing.T) {
 		t.Errorf("%d round trips are kept", n)
 	}
 }
+
+func TestBook_KeepsNothingOfTheListThatAnOfferCameIn(t *testing.T) {
+	now := time.Unix(1000, 0)
+	list := make([]byte, protocol.MaxListBytes)
+	b := newBook()
+	if _, err := b.add(noted("a", 1, offerLife), list[:300], 0, now); err != nil {
+		t.Fatal(err)
+	}
+	if kept := b.sealedOf(peer.ID("a"), now); len(kept) != 300 || &kept[0] == &list[0] {
+		t.Errorf("%d bytes are kept, within the list", len(kept))
+	}
+}

@@ -60,7 +60,7 @@ func (c *Chain) onPush(now time.Duration, i int, m protocol.Push) []Action {
 		return c.breach(i, err)
 	}
 	s.hop++
-	s.running, s.rows, s.progress = false, 0, now
+	s.running, s.turns, s.rows, s.progress = false, 0, 0, now
 	c.wake(now, i)
 	return []Action{c.send(now, s.hop, protocol.Push{
 		Session: m.Session, Epoch: c.epoch, Number: s.number, Position: uint32(s.position),
@@ -195,8 +195,12 @@ func (c *Chain) onHeartbeat(now time.Duration, i int, m protocol.Heartbeat) []Ac
 		return nil
 	}
 	c.hops[i].grace = 0
-	if m.Running != s.running || m.Rows > s.rows {
-		s.running, s.rows, s.progress = m.Running, m.Rows, now
+	if m.Running != s.running && s.turns < turnsInStep {
+		s.running, s.progress = m.Running, now
+		s.turns++
+	}
+	if rows := min(m.Rows, uint32(len(s.ids))); rows > s.rows {
+		s.rows, s.progress = rows, now
 	}
 	return nil
 }

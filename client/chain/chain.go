@@ -105,6 +105,7 @@ type step struct {
 
 	hop      int           // where it is
 	running  bool          // as the hop says
+	turns    int           // how often that has changed
 	rows     uint32        // computed there, as the hop says
 	progress time.Duration // when that last changed
 	got      int           // rows of logits received

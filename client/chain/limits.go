@@ -33,6 +33,10 @@ const (
 	stepLimit = time.Minute
 	rowLimit  = 13 * time.Second
 
+	// turnsInStep is how often a hop may say that a step has begun to run or waits again, and be believed that this is
+	// progress: it waits its turn, runs, waits for the head, and runs there.
+	turnsInStep = 3
+
 	// levelRounds is how often the hops are asked to go back to the smallest position that one of them has. One is
 	// enough, a second one covers a hop that dropped its cache meanwhile.
 	levelRounds = 3

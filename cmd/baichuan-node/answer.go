@@ -33,16 +33,13 @@ func (f *samplingFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.IntVar(&f.maxTokens, "max-tokens", 0, "tokens of an answer at most (default: the model's, else 2048)")
 	flags.Float64Var(&f.temperature, "temperature", 0, "0 is greedy (default: the model's)")
-	flags.IntVar(&f.topK, "top-k", 0, "draw among the best K; 0 or -1: all (default: the model's)")
+	flags.IntVar(&f.topK, "top-k", 0, "draw among the best K; 0 or -1: the most, 1024 (default: the model's)")
 	flags.Float64Var(&f.topP, "top-p", 0, "draw among the best that hold this share (default: the model's)")
 	flags.Float64Var(&f.penalty, "repetition-penalty", 0, "1 is none (default: the model's)")
 	flags.Uint64Var(&f.seed, "seed", 0, "the same seed gives the same answer (default: random)")
 	flags.StringArrayVar(&f.stop, "stop", nil, "text that ends the answer (repeatable)")
 	flags.BoolVar(&f.ignoreEOS, "ignore-eos", false, "go on to the limit where the model would end")
 }
-
-// defaultMaxTokens is what the published chat models recommend.
-const defaultMaxTokens = 2048
 
 // options joins the flags with what the model recommends.
 func (f *samplingFlags) options(cmd *cobra.Command, d store.Drawing) (client.Options, error) {
@@ -94,16 +91,7 @@ func randomSeed() uint64 {
 type answerer struct {
 	model        *client.Model
 	conversation *client.Conversation
-	closers      []func() error
-}
-
-// close ends the session and all that it ran on, the last opened first.
-func (a *answerer) close() error {
-	var errs []error
-	for i := len(a.closers) - 1; i >= 0; i-- {
-		errs = append(errs, a.closers[i]())
-	}
-	return errors.Join(errs...)
+	closers      // end the session and all that it runs on
 }
 
 // answerLocally loads a whole stored model into this process.
@@ -122,18 +110,18 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 		return nil, err
 	}
 	device := kernels.NewCPU(threads)
-	a.closers = append(a.closers, device.Close)
+	a.closes(device.Close)
 	whole := store.Span{Start: 0, End: stored.Manifest.Layers}
 	loaded, err := shard.Load(ctx, stored, whole, device, shard.Config{Progress: progress})
 	if err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, loaded.Close)
+	a.closes(loaded.Close)
 	stepper, err := local.New(loaded)
 	if err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, stepper.Close)
+	a.closes(stepper.Close)
 	a.conversation = client.NewConversation(a.model, stepper)
 	return a, nil
 }
@@ -162,14 +150,14 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answer
 	if err != nil {
 		return nil, err
 	}
-	a.closers = append(a.closers, s.close)
+	a.closes(s.close)
 	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Join: peers, Model: wanted})
 	if err != nil {
 		return nil, err
 	}
 	a.model = c.Model()
 	session := c.NewSession()
-	a.closers = append(a.closers, session.Close)
+	a.closes(session.Close)
 	a.conversation = client.NewConversation(a.model, session)
 	return a, nil
 }

@@ -55,7 +55,7 @@ func mayImportOutside() map[string][]string {
 		"github.com/libp2p/go-libp2p":          {"routing"},
 		"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "cmd/baichuan-node"},
 		"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
-		"github.com/multiformats/go-multiaddr": {"protocol", "routing"},
+		"github.com/multiformats/go-multiaddr": {"protocol", "routing", "cmd/baichuan-node"},
 		"github.com/prometheus/client_golang":  {"node"},
 		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":               {"cmd/baichuan-node"},

@@ -25,9 +25,6 @@ const chatHelp = `/clear            begin anew
 """               begin and end a message of several lines, none of which is a command
 Ctrl-C            stop the answer`
 
-// maxLine bounds a line of input.
-const maxLine = 1 << 20
-
 func newChatCommand(a *app) *cobra.Command {
 	var swarm swarmFlags
 	var sampling samplingFlags

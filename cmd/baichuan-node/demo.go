@@ -36,7 +36,7 @@ func newDemoCommand(a *app) *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
 		Use:   "demo [PROMPT]",
-		Short: "Start a swarm of three processes on this machine and talk with it",
+		Short: "Start a swarm of processes on this machine and talk with it",
 		Long: "Starts a swarm of serve processes on loopback that hold a span of layers each of the small model that comes with this\n" +
 			"program, and answers PROMPT through them; without PROMPT it opens a chat, or without a terminal serves until it is\n" +
 			"interrupted. All processes end with it.",
@@ -110,9 +110,6 @@ func (f *demoFlags) check(cmd *cobra.Command, model *store.Model, args []string)
 	}
 	return options, err
 }
-
-// maxCopies bounds the demo's processes: 8 x 4 on one machine.
-const maxCopies = 8
 
 // linkModels lets a temporary home, where the demo's processes keep their identities and no config.yaml sets their
 // flags, have the models of the user's.

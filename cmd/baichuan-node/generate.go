@@ -31,7 +31,7 @@ type generateFlags struct {
 	threads  int
 }
 
-func newGenerateCommand(a *app) *cobra.Command {
+func newGenerateCommand() *cobra.Command {
 	var f generateFlags
 	cmd := &cobra.Command{
 		Use:   "generate [MODEL]",
@@ -40,7 +40,7 @@ func newGenerateCommand(a *app) *cobra.Command {
 			"name, an id or the beginning of one; it can be left out where the swarm serves one model.",
 		Args: wantArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runGenerate(cmd, a, &f, args)
+			return runGenerate(cmd, &f, args)
 		},
 	}
 	f.swarm.add(cmd)
@@ -56,7 +56,7 @@ func newGenerateCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-func runGenerate(cmd *cobra.Command, _ *app, f *generateFlags, args []string) (err error) {
+func runGenerate(cmd *cobra.Command, f *generateFlags, args []string) (err error) {
 	if err := f.check(cmd, args); err != nil {
 		return err
 	}
@@ -142,9 +142,6 @@ func (f *generateFlags) promptIDs(in io.Reader, m *client.Model) ([]uint32, erro
 	}
 	return ids, nil
 }
-
-// maxPromptBytes bounds a prompt that is read: a context of 2^16 tokens of 64 bytes each.
-const maxPromptBytes = 4 << 20
 
 // answer prints an answer as it comes, or its outcome as JSON.
 func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2[client.Chunk, error]) error {

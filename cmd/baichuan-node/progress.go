@@ -16,11 +16,13 @@ type byteBar struct {
 
 func newByteBar(cmd *cobra.Command, stage string) *byteBar { return &byteBar{cmd: cmd, stage: stage} }
 
-// updateStage shows progress in a stage: another one replaces the bar before it.
+// updateStage shows progress in a stage of the whole. It stays one bar, whose speed is that of all stages so far.
 func (b *byteBar) updateStage(stage string, done, total int64) {
 	if stage != b.stage {
-		b.end()
 		b.stage = stage
+		if b.bar != nil {
+			b.bar.Describe(stage)
+		}
 	}
 	b.update(done, total)
 }

@@ -60,7 +60,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newModelsCommand(),
 		newTokenizeCommand(loadTokenizer),
 		newServeCommand(a),
-		newGenerateCommand(a),
+		newGenerateCommand(),
 		newChatCommand(a),
 		newBenchCommand(),
 		newVersionCommand(),

@@ -64,10 +64,6 @@ func newServeCommand(a *app) *cobra.Command {
 	return cmd
 }
 
-// defaultContexts is how many sequences of the model's whole context fit the cache by default. The memory is taken as
-// it is used.
-const defaultContexts = 4
-
 func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if f.device != "auto" && f.device != "cpu" {
 		return usagef("--device %q: this version computes on the cpu alone", f.device)
@@ -145,12 +141,8 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 // serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
 func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, span store.Span) (err error) {
 	model := cfg.Model
-	var closers []func() error
-	defer func() {
-		for i := len(closers) - 1; i >= 0; i-- {
-			err = errors.Join(err, closers[i]())
-		}
-	}()
+	var opened closers
+	defer func() { err = errors.Join(err, opened.close()) }()
 	peers, err := f.swarm.peers()
 	if err != nil {
 		return err
@@ -159,24 +151,24 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	if err != nil {
 		return err
 	}
-	closers = append(closers, release)
+	opened.closes(release)
 	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, s.close)
+	opened.closes(s.close)
 	if len(peers) > 0 {
 		if err := s.directory.Join(ctx, peers); err != nil {
 			return err
 		}
 	}
 	device := kernels.NewCPU(f.threads)
-	closers = append(closers, device.Close)
+	opened.closes(device.Close)
 	loaded, err := f.load(ctx, cmd, model, span, device)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, loaded.Close)
+	opened.closes(loaded.Close)
 
 	metricsURL := ""
 	var failed error // of what Ready does: set before Run returns
@@ -188,7 +180,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 		case failed != nil:
 			stop()
 		case f.readyFile != "":
-			closers = append(closers, func() error { return removeIfThere(f.readyFile) })
+			opened.closes(func() error { return removeIfThere(f.readyFile) })
 		}
 	}
 	n, err := node.New(s.host, s.directory, loaded, cfg)
@@ -201,7 +193,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 			return err
 		}
 		metricsURL = url
-		closers = append(closers, end)
+		opened.closes(end)
 	}
 	err = n.Run(ctx)
 	return errors.Join(err, failed)

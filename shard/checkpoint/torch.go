@@ -132,7 +132,8 @@ func (a *archive) storage(id any) (any, error) {
 	return s, nil
 }
 
-// tensors turns the dictionary into tensors. Anything else in it belongs to a layout that cannot be read.
+// tensors turns the dictionary into tensors. Anything else in it belongs to a layout that cannot be read. Their names are
+// copies: a part of the pickle would keep all of it.
 func (a *archive) tensors(state *dict, path string) ([]*tensor, error) {
 	var all []*tensor
 	for _, name := range state.keys {
@@ -147,7 +148,7 @@ func (a *archive) tensors(state *dict, path string) ([]*tensor, error) {
 			return nil, fmt.Errorf("entry %s is %s, not a tensor", quote(name), kind(state.values[name]))
 		}
 		all = append(all, &tensor{
-			Info:   Info{Name: name, DType: v.storage.dtype, Shape: ints(v.shape), File: path},
+			Info:   Info{Name: strings.Clone(name), DType: v.storage.dtype, Shape: ints(v.shape), File: path},
 			blob:   v.storage.blob,
 			offset: v.offset,
 			stride: v.stride,

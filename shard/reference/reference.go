@@ -1,4 +1,4 @@
-// Package reference computes a checkpoint in float64 by the formulas of the published models (MODEL 3): slow, plain and
+// Package reference computes a checkpoint in float64 by the formulas of the published models: slow, plain and
 // independent of the kernels, which are judged by it.
 //
 // It rounds nothing on the way and reads the weights from the checkpoint itself, so that what a stored format loses

@@ -90,6 +90,10 @@ func (s *Store) importModel(ctx context.Context, c *checkpoint.Checkpoint, o Imp
 		return nil, err
 	}
 	defer release()
+	// Whoever held the lock while Prune went by may have died since.
+	if _, err := s.sweep(o.Name); err != nil {
+		return nil, err
+	}
 	names, err := s.names()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -27,8 +28,18 @@ const (
 var errBusy = errors.New("it is being imported or removed by another process")
 
 // lock keeps every other process and goroutine from changing the model of that name until release is called. The
-// system releases the lock of a process that dies.
+// system releases the lock of a process that dies. It waits a little for who may only be looking for leftovers.
 func (s *Store) lock(name string) (release func(), err error) {
+	for range lockTries {
+		if release, err = s.tryLock(name); !errors.Is(err, errBusy) {
+			break
+		}
+		time.Sleep(lockPause)
+	}
+	return release, err
+}
+
+func (s *Store) tryLock(name string) (release func(), err error) {
 	path := s.path(prefixLock + fold(name))
 	// The file may be deleted by the holder between our opening and our locking it: then the lock is on a file that
 	// nobody else can see, and counts for nothing. The directory may go just as well, where the holder left no model.
@@ -100,7 +111,7 @@ func (s *Store) Prune() (freed int64, err error) {
 
 // pruneName removes what is left of changes to one model, unless such a change is running.
 func (s *Store) pruneName(name string) (freed int64, err error) {
-	release, err := s.lock(name)
+	release, err := s.tryLock(name)
 	if errors.Is(err, errBusy) {
 		return 0, nil
 	}
@@ -108,12 +119,17 @@ func (s *Store) pruneName(name string) (freed int64, err error) {
 		return 0, fmt.Errorf("prune: %w", err)
 	}
 	defer release()
+	return s.sweep(name)
+}
+
+// sweep removes what is left of changes to the model of that name, whose lock the caller holds.
+func (s *Store) sweep(name string) (freed int64, err error) {
 	entries, err := s.entries()
 	if err != nil {
 		return 0, err
 	}
 	for _, e := range entries {
-		n, err := s.pruneEntry(e.Name(), name)
+		n, err := s.pruneEntry(e.Name(), fold(name))
 		if err != nil {
 			return freed, fmt.Errorf("prune: %w", err)
 		}

@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // What a manifest may claim. The published models reach 40 layers, 5120 hidden, 13696 intermediate, a vocabulary of
 // 125,696 and a context of 8192: each limit leaves room for several times as much, and all products of them stay far
 // inside an int64 (the largest tensor, 3*maxHidden rows of maxHidden 4-byte numbers, is 3 GiB).
@@ -36,4 +38,11 @@ const (
 const (
 	runBytes   = 4 << 20
 	maxWorkers = 16
+)
+
+// How long a change of a model waits for another: long enough for a Prune that looks at the name's leftovers, too short
+// to be taken for an import that hangs. 20 times 25 ms are half a second.
+const (
+	lockTries = 20
+	lockPause = 25 * time.Millisecond
 )

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
@@ -140,6 +141,38 @@ func TestPrune_RemovesWhatTheDeadHaveLeft(t *testing.T) {
 		t.Error(err)
 	}
 	wantListing(t, s, "B", "a", "back")
+}
+
+func TestLock_WaitsForAShortHolder(t *testing.T) {
+	s := emptyStore(t)
+	release, err := s.tryLock("mini")
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(lockPause, release)
+	if release, err = s.lock("mini"); err != nil {
+		t.Fatal(err)
+	}
+	release()
+}
+
+// The holder of the lock may die between an importer's Prune, which leaves a name that is locked alone, and its lock.
+func TestSweep_RemovesWhatIsLeftUnderTheCallersLock(t *testing.T) {
+	s, _, _ := pair(t)
+	release, err := s.lock("A")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	for _, name := range []string{".import-a", ".gone-a", ".old-a", ".import-b"} {
+		if err := os.Mkdir(s.path(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.sweep("A"); err != nil {
+		t.Error(err)
+	}
+	wantListing(t, s, ".import-b", ".lock-a", "B", "a")
 }
 
 func TestLock_IsHeldByOne(t *testing.T) {
@@ -406,7 +439,7 @@ func importAndHang(home, source string) {
 	Import(context.Background(), s, c, ImportOptions{Name: "victim", Progress: func(stage string, _, _ int64) {
 		if stage == "layer-001" {
 			os.Stdout.WriteString("importing\n")
-			select {}
+			time.Sleep(time.Minute) // where select would be a deadlock, of which the process dies
 		}
 	}})
 }

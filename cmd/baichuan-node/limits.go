@@ -1,0 +1,18 @@
+package main
+
+const (
+	// maxPromptBytes bounds a prompt that is read: a context of 2^16 tokens of 64 bytes each.
+	maxPromptBytes = 4 << 20
+	// maxLine bounds a line of a chat's input: 16 times the 4,096 tokens of a context at 16 bytes each.
+	maxLine = 1 << 20
+
+	// defaultMaxTokens is what the published chat models recommend.
+	defaultMaxTokens = 2048
+
+	// defaultContexts is how many sequences of the model's whole context fit the cache by default. The memory is taken
+	// as it is used.
+	defaultContexts = 4
+
+	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
+	maxCopies = 8
+)
