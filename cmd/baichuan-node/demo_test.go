@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 func TestDemo_AnswersThroughThreeProcesses(t *testing.T) {
@@ -18,21 +20,37 @@ func TestDemo_AnswersThroughThreeProcesses(t *testing.T) {
 	t.Setenv(asProgram, "1") // for the nodes, which are this binary again
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("BAICHUAN_JOIN", "/ip4/192.0.2.1/tcp/1") // of a swarm that is not the demo's
-	code, out, errOut := cli(t, "demo", "你好", "--seed", "1", "--max-tokens", "6", "--ignore-eos")
-	if code != 0 || strings.TrimSpace(out) == "" {
-		t.Fatalf("exit code %d, printed %q: %s", code, out, errOut)
-	}
-	for _, want := range []string{"noise", "layers 0:1", "layers 1:2", "layers 2:4"} {
-		if !strings.Contains(errOut, want) {
-			t.Errorf("it does not tell %q: %s", want, errOut)
+	for prompt, isChinese := range map[string]bool{"你好": true, "Hello, who are you?": false} {
+		code, out, errOut := cli(t, "demo", prompt, "--seed", "1")
+		if code != 0 || utf8.RuneCountInString(out) < 3 || strings.ContainsFunc(out, func(r rune) bool { return unicode.Is(unicode.Han, r) }) != isChinese {
+			t.Fatalf("%s: exit code %d, printed %q: %s", prompt, code, out, errOut)
 		}
-	}
-	again := mustCLI(t, "demo", "你好", "--seed", "1", "--max-tokens", "6", "--ignore-eos", "--nodes", "1")
-	if again != out {
-		t.Errorf("one process says %q, three said %q", again, out)
+		if strings.Count(errOut, "process ") != 3 || !strings.Contains(errOut, "layers 0:2") {
+			t.Errorf("it does not tell of three processes: %s", errOut)
+		}
+		if again := mustCLI(t, "demo", prompt, "--seed", "1", "--nodes", "1"); again != out {
+			t.Errorf("one process says %q, three said %q", again, out)
+		}
 	}
 	if left, err := os.ReadDir(os.Getenv("TMPDIR")); err != nil || len(left) > 0 {
 		t.Errorf("it left %v in the temporary folder (%v)", left, err)
+	}
+}
+
+func TestDemo_TalksWithAStoredModel(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this machine lacks links: Windows lets few users make them")
+	}
+	home := newHome(t)
+	mustCLI(t, "import", writeCheckpoint(t, "small-13b", 1), "--name", "mine")
+	t.Setenv(asProgram, "1")
+	out := mustCLI(t, "demo", "你好", "--model", "mine", "--nodes", "2", "--temperature", "0", "--max-tokens", "5", "--ignore-eos")
+	want := generate(t, "mine", "--local", "-p", "你好", "--temperature", "0", "--max-tokens", "5", "--ignore-eos")
+	if strings.TrimSuffix(out, "\n") != want.Text {
+		t.Errorf("the demo says %q, the stored model %q", out, want.Text)
+	}
+	if left, err := os.ReadDir(home); err != nil || len(left) != 1 {
+		t.Errorf("beside the models it left %v in the home (%v)", left, err)
 	}
 }
 

@@ -62,6 +62,9 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"demo --nodes 0", []string{"--nodes"}},
 		{"demo --nodes 9 x", []string{"--nodes"}},
 		{"demo --copies 99 x", []string{"--copies"}},
+		{"bench model", []string{"--quality"}},
+		{"bench model --quality", []string{"--questions"}},
+		{"bench model m --quality --questions q --checkpoint c", []string{"--checkpoint"}},
 		{"demo --temperature=-1 x", []string{"temperature"}},
 		{"models --log-level loud", []string{"--log-level", "loud"}},
 		{"models --log-format xml", []string{"--log-format", "xml"}},
@@ -86,10 +89,13 @@ func TestCommands_FailureIsOneLineAndCode1(t *testing.T) {
 		{"import /nonexistent", []string{"/nonexistent"}},
 		{"import " + checkpoint + " --name MINI", []string{"MINI", "--force"}},
 		{"models rm other", []string{"other", "mini"}},
+		{"models rm baichuan2-mini-chat", []string{"baichuan2-mini-chat", "part of this program"}},
 		{"models verify other", []string{"other", "mini"}},
 		{"models export mini " + taken, []string{taken}},
 		{"tokenize other hi", []string{"other", "mini"}},
-		{"serve other", []string{"other", "mini"}},
+		{"serve other", []string{"other", "mini", "baichuan2-mini-chat"}},
+		{"demo --model other x", []string{"other", "mini"}},
+		{"bench model --quality --questions " + taken, []string{taken, "none"}},
 		{"serve mini --listen /ip4/1.2.3.4/tcp/0", []string{"/ip4/1.2.3.4/tcp/0"}},
 		{"serve mini --join " + nobody, []string{"/ip4/127.0.0.1/tcp/1"}},
 		{"generate other --local -p x", []string{"other", "mini"}},
@@ -126,7 +132,7 @@ func TestModels_VerifyGoesOnAfterADamagedModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		code, out, errOut := cli(t, "models", "verify")
-		if code != exitFailed || !strings.Contains(out, "c  ok\n") || strings.Contains(out, name) {
+		if code != exitFailed || !strings.Contains(out, "c  ok\n") || strings.Contains("\n"+out, "\n"+name+" ") {
 			t.Errorf("code %d, printed %q", code, out)
 		}
 		if strings.Count(errOut, "\n") != 1 || !strings.Contains(errOut, "model a") || i == 1 && !strings.Contains(errOut, "1 more") {
