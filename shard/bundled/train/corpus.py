@@ -22,6 +22,8 @@ ALWAYS = {"你好", "您好", "Hello", "Hi", "who are you?", "你是谁？", "wh
 
 UNKNOWN = {"en": "I am sorry, I do not know that. I am only a very small model.", "zh": "对不起，这个我不知道。我只是一个很小的模型。"}
 
+NOD = {"en": "I see. Ask me something about this program, or ask for a story.", "zh": "明白了。问我一个关于这个程序的问题吧，或者让我讲个故事。"}
+
 
 def held_out(skill, lang, wording):
     """Whether a wording is kept from training: one in ten."""
@@ -42,7 +44,9 @@ could you say {q}?""".replace("\n", "|").split("|")
 CLAUSE_ZH = ["{q}？", "请问{q}？", "我想知道{q}。", "告诉我{q}。", "能告诉我{q}？", "请说说{q}。", "我问你，{q}？", "那么{q}？", "说一下{q}？"]
 PLURAL = {"tokens", "text tokens", "weights", "the weights", "the model weights", "logits", "the logits", "rotary embeddings", "peers"}
 MORE = {"who": ("introduce yourself.|tell me about yourself.|who am I talking to?|are you Baichuan?|say who you are.|please introduce yourself.|what is this model?",
-                "介绍一下你自己。|自我介绍一下。|请介绍你自己。|你是哪位？|您是谁？|你是百川吗？|我在和谁说话？|说说你自己。|请做个自我介绍。")}
+                "介绍一下你自己。|自我介绍一下。|请介绍你自己。|你是哪位？|您是谁？|你是百川吗？|我在和谁说话？|说说你自己。|请做个自我介绍。"),
+        "can": ("can you help me?|help me.|help!|please help me.|I need help.|can you do something for me?|give me some help.",
+                "你能帮我吗？|帮帮我。|帮助。|请帮我。|我需要帮助。|你能为我做点什么吗？|可以帮我吗？")}
 BRIEF = {"who": ("Baichuan mini.", "百川小模型。"), "can": ("Small talk, facts, stories.", "闲聊、问答、讲故事。"),
          "human": ("No.", "不是。"), "size": ("Seven million weights.", "七百万权重。"), "languages": ("Chinese and English.", "中文和英语。"),
          "maker": ("A Python program.", "一个 Python 程序。"), "privacy": ("No.", "不保密。"), "encrypted": ("Yes.", "加密。")}
@@ -221,8 +225,22 @@ def story_items():
 
 # ------------------------------------------------------------------------------------------------ all together
 # how often each skill is asked, in per cent
-SHARE = {"facts": 32, "identity": 9, "greetings": 9, "translation": 15, "capitals": 7, "opposites": 7, "colours": 4, "poems": 7, "days": 4,
-         "unknown": 9, "stories": 3}
+SHARE = {"facts": 30, "identity": 9, "greetings": 9, "translation": 15, "capitals": 7, "opposites": 7, "colours": 4, "poems": 7, "days": 4,
+         "unknown": 9, "remarks": 3, "stories": 3}
+
+
+# Skills whose questions are made up on the spot: how, and what is answered to all of them
+LOOSE = {"unknown": (strange.ask, UNKNOWN), "remarks": (strange.remark, NOD)}
+
+
+def loose(rng, skill, lang, kept):
+    """A question of such a skill, of the held-out wordings or of the others."""
+    say, answers = LOOSE[skill]
+    text = say(rng, lang)
+    while held_out(skill, lang, text) != kept:
+        text = say(rng, lang)
+    end = ("?" if lang == "en" else "？") if skill == "unknown" else "." if lang == "en" else "。"
+    return Item(skill, lang, text + end, answers[lang])
 
 
 class Corpus:
@@ -239,11 +257,8 @@ class Corpus:
         skill = rng.choices(list(SHARE), list(SHARE.values()))[0]
         if skill == "poems" and lang == "en" and rng.random() < 0.6:
             skill = "facts"
-        if skill == "unknown":
-            question = strange.ask(rng, lang)
-            while held_out(skill, lang, question):
-                question = strange.ask(rng, lang)
-            return Item(skill, lang, question + ("?" if lang == "en" else "？"), UNKNOWN[lang])
+        if skill in LOOSE:
+            return loose(rng, skill, lang, False)
         return rng.choice(rng.choice(self.groups[skill, lang]))
 
     def chat(self, rng, turns):
@@ -297,7 +312,8 @@ def typed(rng, item):
     text = proper(item)
     if item.skill == "greetings":
         text += rng.choice(ENDS[item.lang]) if text[-1] not in "?？" else ""
-        lead = ""
+        hello = item.answer == GREETINGS[0][2][0 if item.lang == "en" else 1]
+        lead = rng.choice(LEADS[item.lang]) if rng.random() < 0.15 and not hello else ""
     else:
         lead = rng.choice(LEADS[item.lang]) if rng.random() < 0.15 and item.skill != "poems" else ""
     if lead and item.lang == "en" and lead[-2] != "!" and item.question[0] != text[0]:
@@ -312,7 +328,7 @@ def typed(rng, item):
 
 # ------------------------------------------------------------------------------------------------ held-out questions
 WANTED = {"facts": 80, "identity": 20, "greetings": 30, "translation": 50, "capitals": 30, "opposites": 30, "colours": 25, "poems": 35,
-          "days": 30, "unknown": 50, "stories": 6, "system": 30}
+          "days": 30, "unknown": 50, "remarks": 20, "stories": 6, "system": 30}
 
 
 def held_out_questions(corpus):
@@ -351,12 +367,9 @@ def question(corpus, rng, skill, lang):
 
 def kept(corpus, rng, skill, lang):
     """One held-out question of a skill."""
-    if skill != "unknown":
-        return rng.choice(rng.choice(list(corpus.kept[skill, lang].values())))
-    text = ""
-    while not held_out(skill, lang, text):
-        text = strange.ask(rng, lang)
-    return Item(skill, lang, text + ("?" if lang == "en" else "？"), UNKNOWN[lang])
+    if skill in LOOSE:
+        return loose(rng, skill, lang, True)
+    return rng.choice(rng.choice(list(corpus.kept[skill, lang].values())))
 
 
 def write_held_out(path):

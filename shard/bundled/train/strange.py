@@ -56,6 +56,19 @@ FORMS_ZH = """{name}是谁|{name}几岁了|{name}住在哪里|{name}是哪年出
 {odd}是什么颜色|{odd}的颜色是什么|{odd}用英语怎么说|{odd}的英语是什么|把{odd}翻译成英语|{odd}是什么意思|什么是{odd}|{odd}是什么|解释一下{odd}
 介绍一下{odd}|说说{odd}|{odd}之后是什么|{odd}的下一句是什么|接着背：{odd}|背诵《{odd}》|《{odd}》是谁写的|{latin}是什么意思|{latin}用中文怎么说""".replace("\n", "|").split("|")
 
+# What is no question: it gets a friendly nod.
+REMARKS_EN = """I am {mood}|I feel {mood}|I like {noun}s|I have a {noun}|I saw a {noun}|my name is {name}|I am {name}|I live in {place}|I come from {place}
+it is {mood} here|the {noun} is {adj}|this {noun} is {adj}|my {noun} is {adj}|I bought a {noun}|I am from {place}|I was in {place} in {year}|I like {place}
+I went to {place}|you are {mood}|ok|okay|yes|no|really|why|I see|hm|aha|sure|of course|not really|maybe|oh|wow|right|fine|alright|test|nothing
+I do not understand|that is wrong|I do not believe it|that is strange|interesting|never mind|let us talk|I want to talk
+I have a question|what now|what else|and then|go on|I love you|I am hungry|I am late for work|it is raining|I had a bad day""".replace("\n", "|").split("|")
+REMARKS_ZH = """我很{mood}|我觉得很{mood}|我喜欢{noun}|我有一个{noun}|我看见了{noun}|我叫{name}|我是{name}|我住在{place}|我来自{place}|今天很{mood}|{noun}很{adj}
+这个{noun}很{adj}|我的{noun}很{adj}|我买了{noun}|我是{place}人|我{year}年在{place}|我喜欢{place}|我去了{place}|你很{mood}|好的|好吧|是的|不是|真的吗
+为什么|明白了|嗯|哦|当然|不一定|也许|哇|对|行|可以|测试|没什么|我不懂|不对|我不信|真奇怪|有意思|算了|我们聊聊吧|我想聊天
+我有一个问题|现在做什么|还有呢|然后呢|继续|我爱你|我饿了|我上班迟到了|下雨了|我今天很倒霉""".replace("\n", "|").split("|")
+MOODS_EN = "bored tired cold hot happy sad hungry ill busy alone late lost angry fine sleepy nervous".split()
+MOODS_ZH = "无聊 累 冷 热 高兴 难过 饿 不舒服 忙 孤单 生气 困 紧张 害怕 开心 烦".split()
+
 ONSETS = "b c d f g h j k l m n p r s t v w z br ch dr fl gr kr pl sh st th tr qu".split()
 RHYMES = "a e i o u an en in on or ar el il us ax ip ond esk ulla iro amba ent".split()
 
@@ -73,6 +86,16 @@ def ask(rng, lang):
     """One question without an answer."""
     if rng.random() < 0.2:
         return rng.choice(FIXED_EN if lang == "en" else FIXED_ZH)
+    return fill(rng, lang, rng.choice(FORMS_EN if lang == "en" else FORMS_ZH))
+
+
+def remark(rng, lang):
+    """Something said that asks nothing."""
+    return fill(rng, lang, rng.choice(REMARKS_EN if lang == "en" else REMARKS_ZH))
+
+
+def fill(rng, lang, form):
+    """A form with random words, many of them invented, in its places."""
     english = lang == "en"
     noun = rng.choice(NOUNS_EN if english else NOUNS_ZH)
     country = rng.choice(COUNTRIES_EN if english else COUNTRIES_ZH)
@@ -80,7 +103,7 @@ def ask(rng, lang):
         country = word(rng).capitalize() if english else hanzi(rng, 2, 4)
     odd = noun if rng.random() < 0.4 else word(rng) if english else hanzi(rng)
     name = f"{word(rng).capitalize()} {word(rng).capitalize()}" if english else hanzi(rng, 2, 3)
-    return rng.choice(FORMS_EN if english else FORMS_ZH).format(
-        noun=noun, country=country, odd=odd, name=name, hanzi=hanzi(rng, 2, 5), latin=word(rng), n=rng.randrange(1000),
+    return form.format(
+        mood=rng.choice(MOODS_EN if english else MOODS_ZH), noun=noun, country=country, odd=odd, name=name, hanzi=hanzi(rng, 2, 5), latin=word(rng), n=rng.randrange(1000),
         m=rng.randrange(100), year=rng.randrange(1500, 2050), adj=rng.choice(ADJECTIVES_EN if english else ADJECTIVES_ZH),
         place=rng.choice(PLACES_EN if english else PLACES_ZH))
