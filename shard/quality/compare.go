@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -43,7 +44,9 @@ type Report struct {
 
 // Compare imports a checkpoint in some formats into a store, which must have no models of the formats' names, and holds
 // each against the checkpoint in float64. Questions without a right answer are left out; at least one must have one.
-func Compare(ctx context.Context, c *checkpoint.Checkpoint, models *store.Store, dev kernels.Device, formats []Format, questions []Question) (_ *Report, err error) {
+func Compare(
+	ctx context.Context, c *checkpoint.Checkpoint, models *store.Store, dev kernels.Device, formats []Format, questions []Question,
+) (_ *Report, err error) {
 	if questions = answerable(questions); len(questions) == 0 {
 		return nil, errors.New("compare formats: no question has a right answer")
 	}
@@ -51,7 +54,7 @@ func Compare(ctx context.Context, c *checkpoint.Checkpoint, models *store.Store,
 	if err != nil {
 		return nil, fmt.Errorf("compare formats: %w", err)
 	}
-	r := comparison{exact: exact, means: make([]means, 1+len(formats))}
+	r := comparison{exact: exact, means: make([]means, 1+len(formats)), known: make([][]Answer, 1+len(formats))}
 	defer func() {
 		for _, s := range r.speakers {
 			err = errors.Join(err, s.Close())
@@ -71,11 +74,14 @@ func Compare(ctx context.Context, c *checkpoint.Checkpoint, models *store.Store,
 	return r.run(ctx, formats, questions)
 }
 
-// comparison is a run of Compare.
+// comparison is a run of Compare. Of means and known, the first element is the reference's, the others are the formats'.
 type comparison struct {
 	exact    *reference.Model
 	speakers []*Speaker // one for each format
-	means    []means    // the reference's, then one for each format
+	means    []means
+	// known has an answer for each question: the right one where it is the first choice at every token, as the
+	// distributions tell without asking, and else one that has not ended.
+	known [][]Answer
 }
 
 func (r *comparison) run(ctx context.Context, formats []Format, questions []Question) (*Report, error) {
@@ -85,32 +91,61 @@ func (r *comparison) run(ctx context.Context, formats []Format, questions []Ques
 		}
 	}
 	report := &Report{Questions: len(questions), Tokens: r.means[0].tokens}
-	scores, err := r.exactScores(ctx, questions)
-	if err != nil {
-		return nil, err
-	}
-	report.Figures = append(report.Figures, r.means[0].figures(Format{"float64", "float64"}, scores))
-	for i, s := range r.speakers {
-		scores, _, err := s.Score(ctx, questions)
+	formats = slices.Concat([]Format{{"float64", "float64"}}, formats)
+	for i, f := range formats {
+		var open [][]tokenizer.Message
+		for j, a := range r.known[i] {
+			if !a.Ended {
+				open = append(open, questions[j].Messages)
+			}
+		}
+		answers, err := r.ask(ctx, i, open)
 		if err != nil {
 			return nil, err
 		}
-		report.Figures = append(report.Figures, r.means[i+1].figures(formats[i], scores))
+		for j, a := range r.known[i] {
+			if !a.Ended {
+				r.known[i][j], answers = answers[0], answers[1:]
+			}
+		}
+		scores, _ := score(questions, r.known[i])
+		report.Figures = append(report.Figures, r.means[i].figures(f, scores))
 	}
 	return report, nil
 }
 
+// ask gives the reference's answers, or those of a format.
+func (r *comparison) ask(ctx context.Context, model int, conversations [][]tokenizer.Message) ([]Answer, error) {
+	if model > 0 {
+		return r.speakers[model-1].Answer(ctx, conversations, answerTokens)
+	}
+	answers := make([]Answer, len(conversations))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, messages := range conversations {
+		group.Go(func() (err error) {
+			answers[i], err = exactAnswer(ctx, r.exact.NewSequence(), r.speakers[0].words, messages)
+			return err
+		})
+	}
+	return answers, group.Wait()
+}
+
+// text is a question with its right answer.
+type text struct {
+	ids, targets []uint32 // what is read, and what each of the last tokens should be followed by
+	want         [][]float64
+	answer       string
+}
+
 // distributions compares what the reference and the formats expect at each token of the right answers.
 func (r *comparison) distributions(ctx context.Context, questions []Question) error {
-	type text struct {
-		ids, targets []uint32 // what is read, and what each of the last tokens should be followed by
-		want         [][]float64
-	}
 	texts := make([]text, len(questions))
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for i, q := range questions {
 		t := &texts[i]
+		t.answer = q.Answers[0]
 		var err error
 		if t.ids, t.targets, err = r.speakers[0].answered(q); err != nil {
 			return err
@@ -124,25 +159,43 @@ func (r *comparison) distributions(ctx context.Context, questions []Question) er
 		return err
 	}
 	for _, t := range texts {
-		for i, target := range t.targets {
-			r.means[0].add(t.want[i], t.want[i], target)
-		}
+		r.note(0, t, t.want)
 		for n, s := range r.speakers {
 			got, err := s.logits(t.ids, len(t.ids)-len(t.targets))
 			if err != nil {
 				return err
 			}
-			vocab := s.manifest.Vocab
-			row := make([]float64, vocab)
-			for i, target := range t.targets {
-				for j, v := range got[i*vocab : (i+1)*vocab] {
-					row[j] = float64(v)
-				}
-				r.means[n+1].add(t.want[i], row, target)
-			}
+			r.note(n+1, t, widen(got, s.manifest.Vocab))
 		}
 	}
 	return nil
+}
+
+// note adds a model's logits at the targets of a text to its means, and notes whether the right answer is what it would
+// say: at every target the first choice.
+func (r *comparison) note(model int, t text, got [][]float64) {
+	says := true
+	for i, target := range t.targets {
+		r.means[model].add(t.want[i], got[i], target)
+		says = says && highest(got[i]) == int(target)
+	}
+	answer := Answer{}
+	if says {
+		answer = Answer{Text: t.answer, IDs: t.targets[:len(t.targets)-1], Ended: true}
+	}
+	r.known[model] = append(r.known[model], answer)
+}
+
+// widen gives the rows of vocab logits each.
+func widen(logits []float32, vocab int) [][]float64 {
+	rows := make([][]float64, len(logits)/vocab)
+	for i := range rows {
+		rows[i] = make([]float64, vocab)
+		for j, v := range logits[i*vocab : (i+1)*vocab] {
+			rows[i][j] = float64(v)
+		}
+	}
+	return rows
 }
 
 // answered gives the ids of a question and its right answer, and the ids that follow each of the last of them: the
@@ -157,25 +210,6 @@ func (w words) answered(q Question) (ids, targets []uint32, err error) {
 		return nil, nil, fmt.Errorf("a question and its answer have %d tokens, more than the context", n)
 	}
 	return append(prompt, answer...), append(answer, uint32(w.manifest.EOS)), nil
-}
-
-// exactScores asks the reference.
-func (r *comparison) exactScores(ctx context.Context, questions []Question) (Scores, error) {
-	w := r.speakers[0].words
-	answers := make([]Answer, len(questions))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, q := range questions {
-		group.Go(func() (err error) {
-			answers[i], err = exactAnswer(ctx, r.exact.NewSequence(), w, q.Messages)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-	scores, _ := score(questions, answers)
-	return scores, nil
 }
 
 // exactAnswer is Speaker.Answer for the reference.
