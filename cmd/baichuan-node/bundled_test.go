@@ -73,6 +73,9 @@ func TestSwarm_GivesTheBundledModelsWordsOfOneProcess(t *testing.T) {
 				t.Errorf("%s, %q: %d processes say %q, one says %q", name, prompt, len(got.Chain), got.Text, want.Text)
 			}
 		}
+		if said, _ := talk(t, join, "你好\nHello!\n", "--max-tokens", "60", "--ignore-eos=false"); len(said) != 2 || said[0] == said[1] {
+			t.Errorf("%s: two greetings are answered by %q", name, said)
+		}
 	}
 }
 
@@ -88,6 +91,11 @@ func TestChat_SystemMessageChangesTheTone(t *testing.T) {
 	}
 	if len(pirate) != 1 || pirate[0] == plain[0] {
 		t.Errorf("a pirate says %q, as everyone does", pirate)
+	}
+	t.Setenv(asProgram, "1")
+	demo := mustCLI(t, "demo", "Hello!", "--system", "Answer like a pirate.", "--temperature", "0", "--nodes", "1")
+	if strings.TrimSuffix(demo, "\n") != pirate[0] {
+		t.Errorf("the demo's pirate says %q, the chat's %q", demo, pirate[0])
 	}
 }
 
