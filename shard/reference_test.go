@@ -7,7 +7,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 )
 
-// reference computes a checkpoint in float64 by the formulas of the published models (MODEL 3), one token at a time:
+// reference computes a checkpoint in float64 by the formulas of the published models, one token at a time:
 // slow, plain and independent of the kernels.
 type reference struct {
 	config checkpoint.Config
