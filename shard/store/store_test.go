@@ -143,6 +143,16 @@ func TestPrune_RemovesWhatTheDeadHaveLeft(t *testing.T) {
 	wantListing(t, s, "B", "a", "back")
 }
 
+func TestImport_GoesOnWhereOtherLeftoversStay(t *testing.T) {
+	s := emptyStore(t)
+	if err := os.MkdirAll(s.path(".lock-other"), 0o755); err != nil { // which cannot be locked
+		t.Fatal(err)
+	}
+	_, err := s.Prune()
+	wantOneLine(t, err)
+	imported(t, s, written(t, tiny(t)), ImportOptions{Name: "mini"})
+}
+
 func TestLock_WaitsForAShortHolder(t *testing.T) {
 	s := emptyStore(t)
 	release, err := s.tryLock("mini")
