@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -21,6 +22,8 @@ type toyHop struct {
 	// spoil, if not nil, may change what is answered to the n-th step of this hop (from 1) or, with n 0, to an open; nil
 	// is no answer.
 	spoil func(n int, s network.Stream, answer any) any
+
+	late time.Duration // until it hears a goodbye
 
 	mu       sync.Mutex // guards the following
 	sessions map[protocol.Key]*toySession
@@ -75,8 +78,11 @@ func (h *toyHop) serve(s network.Stream) {
 		if err != nil {
 			return
 		}
-		if o, ok := m.(protocol.Open); ok {
-			key = o.Session
+		switch m := m.(type) {
+		case protocol.Open:
+			key = m.Session
+		case protocol.Close:
+			time.Sleep(h.late)
 		}
 		n, answers := h.answers(key, m)
 		for _, a := range answers {

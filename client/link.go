@@ -41,6 +41,7 @@ type hop struct {
 	left  context.Context
 	leave context.CancelFunc // resets the stream
 	done  chan struct{}      // closed when the writer has ended
+	quiet chan struct{}      // closed when the reader has ended
 
 	received atomic.Int64 // bytes, so that half a frame counts as a sign of life
 	noticed  int64        // of them, by the link's own goroutine
@@ -62,7 +63,7 @@ func newLink(h host.Host, lim protocol.Limits, session protocol.Key, cfg chain.C
 	}
 	l.gone, l.drop = context.WithCancel(context.Background())
 	for i, info := range peers {
-		p := &hop{info: info, queue: make(chan any, queueFrames), done: make(chan struct{})}
+		p := &hop{info: info, queue: make(chan any, queueFrames), done: make(chan struct{}), quiet: make(chan struct{})}
 		p.left, p.leave = context.WithCancel(l.gone)
 		l.hops = append(l.hops, p)
 		h.ConnManager().Protect(info.ID, l.tag)
@@ -172,7 +173,8 @@ func (l *link) close(failed int) {
 	}
 }
 
-// write connects to a hop, starts its reader, and writes what is queued until a goodbye has been written.
+// write connects to a hop, starts its reader, and writes what is queued until a goodbye has been written and heard: a
+// frame that is still on its way when the process ends is lost, and the hop would keep the session.
 func (l *link) write(i int, h *hop) {
 	defer close(h.done)
 	s, err := l.dial(h)
@@ -181,7 +183,11 @@ func (l *link) write(i int, h *hop) {
 		return
 	}
 	stop := context.AfterFunc(h.left, func() { s.Reset() })
-	l.wg.Go(func() { l.read(i, h, s) })
+	defer stop()
+	l.wg.Go(func() {
+		defer close(h.quiet)
+		l.read(i, h, s)
+	})
 	for {
 		var m any
 		select {
@@ -195,8 +201,11 @@ func (l *link) write(i int, h *hop) {
 			return
 		}
 		if _, ok := m.(protocol.Close); ok {
-			if stop() {
+			s.CloseWrite()
+			select {
+			case <-h.quiet: // the hop has closed its end
 				s.Close()
+			case <-h.left.Done():
 			}
 			return
 		}

@@ -30,7 +30,7 @@ func ModelOf(m *store.Model) (*Model, error) {
 	return &Model{Name: m.Name, ID: protocol.ModelID(m.ID), Manifest: m.Manifest, Tokenizer: t, Drawing: m.Local.Generation.Drawing()}, nil
 }
 
-// drawing is what an offer advises; without advice it is what the published chat models come with (MODEL 1.3).
+// drawing is what an offer advises; without advice it is what the published chat models come with.
 func drawing(a *protocol.Advice) store.Drawing {
 	if a == nil {
 		return store.Drawing{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}

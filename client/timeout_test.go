@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -55,21 +56,24 @@ func (h *pipeHost) Connect(ctx context.Context, to peer.AddrInfo) error {
 }
 
 func (h *pipeHost) NewStream(_ context.Context, to peer.ID, _ ...libprotocol.ID) (network.Stream, error) {
-	ours, theirs := net.Pipe()
-	go h.net[to].handler(pipeStream{conn: theirs})
-	return pipeStream{conn: ours}, nil
+	toUs, fromThem := net.Pipe()
+	toThem, fromUs := net.Pipe()
+	go h.net[to].handler(pipeStream{in: toThem, out: fromThem})
+	return pipeStream{in: toUs, out: fromUs}, nil
 }
 
+// pipeStream is one end of a stream: a pipe for each direction, so that one can be closed without the other.
 type pipeStream struct {
 	network.Stream
-	conn net.Conn
+	in, out net.Conn
 }
 
-func (s pipeStream) Read(p []byte) (int, error)         { return s.conn.Read(p) }
-func (s pipeStream) Write(p []byte) (int, error)        { return s.conn.Write(p) }
-func (s pipeStream) Close() error                       { return s.conn.Close() }
-func (s pipeStream) Reset() error                       { return s.conn.Close() }
-func (s pipeStream) SetWriteDeadline(t time.Time) error { return s.conn.SetWriteDeadline(t) }
+func (s pipeStream) Read(p []byte) (int, error)         { return s.in.Read(p) }
+func (s pipeStream) Write(p []byte) (int, error)        { return s.out.Write(p) }
+func (s pipeStream) CloseWrite() error                  { return s.out.Close() }
+func (s pipeStream) Close() error                       { return errors.Join(s.in.Close(), s.out.Close()) }
+func (s pipeStream) Reset() error                       { return s.Close() }
+func (s pipeStream) SetWriteDeadline(t time.Time) error { return s.out.SetWriteDeadline(t) }
 func (s pipeStream) Conn() network.Conn                 { return pipeConn{} }
 
 type pipeNetwork struct{ network.Network }
@@ -201,5 +205,28 @@ func TestSession_ClosesInTimeWhenAPeerTakesNothing(t *testing.T) {
 			t.Errorf("closing took %v, want %v", took, closeLimit)
 		}
 		time.Sleep(2 * time.Hour)
+	})
+}
+
+func TestSession_WaitsUntilItsGoodbyeIsHeard(t *testing.T) {
+	toyModel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newToySwarm(t, pipes{}.host, span(0, 2), span(2, 4))
+		const late = closeLimit / 2
+		w.hops[1].late = late
+		c, s := w.session(t)
+		if _, _, err := answer(t, c.Generate(t.Context(), prompt(5), Options{MaxTokens: 2, Sampling: seeded, IgnoreEOS: true})); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		s.Close()
+		if took := time.Since(began); took != late {
+			t.Errorf("closing took %v, the last peer has heard it after %v", took, late)
+		}
+		for _, h := range w.hops {
+			if _, _, _, open := h.counts(); open != 0 {
+				t.Errorf("layers %v: %d sessions are left", h.span, open)
+			}
+		}
 	})
 }

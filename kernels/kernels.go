@@ -12,7 +12,7 @@ package kernels
 
 import "fmt"
 
-// Sizes that the stored formats and the sums are built from (NUMERICS rule 2, KERNELS "One layout").
+// Sizes that the stored formats and the sums are built from (NUMERICS rule 2).
 const (
 	Block     = 64  // inputs that share a weight scale and an activation scale
 	Segment   = 8   // blocks that are added up before the total is touched

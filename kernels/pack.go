@@ -6,7 +6,7 @@ import (
 	"math"
 )
 
-// nf4Borders are the borders between the 16 levels: x above one means the next level (bitsandbytes' NF4, MODEL 6.1).
+// nf4Borders are the borders between the 16 levels: x above one means the next level (bitsandbytes' NF4).
 func nf4Borders() [15]float32 {
 	return [15]float32{
 		-0.8480964004993439, -0.6106329262256622, -0.4599952697753906, -0.33967943489551544, -0.23460740596055984,

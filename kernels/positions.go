@@ -7,7 +7,7 @@ import (
 )
 
 // Slopes gives the ALiBi slope of each head: the float32 nearest to 2^(-8(h+1)/P) for h < P, and to
-// 2^(-4(2(h-P)+1)/P) above, with P the largest power of two <= heads (Press et al. 2022, MODEL 3).
+// 2^(-4(2(h-P)+1)/P) above, with P the largest power of two <= heads (Press et al. 2022).
 func Slopes(heads int) []float32 {
 	if heads < 1 {
 		panic(fmt.Sprintf("kernels: slopes of %d heads", heads))

@@ -5,6 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -41,7 +43,8 @@ type headJob struct {
 }
 
 // queue is the steps that wait, first come first served by session: a session that has had its turn goes to the end, so
-// a long prompt in many chunks can't keep the others waiting. Guarded by the node's mutex.
+// a long prompt in many chunks can't keep the others waiting. Nor can one peer's many sessions: each owner's first comes
+// before any owner's second. Guarded by the node's mutex.
 type queue struct {
 	turns []*session.Session
 	jobs  map[*session.Session][]*job
@@ -69,6 +72,7 @@ func (q *queue) push(j *job) bool {
 // take gives the next batch: the first step of each session whose turn it is, at most rows tokens together, but always
 // one step if there is one.
 func (q *queue) take(rows int) []*job {
+	q.fair()
 	var batch []*job
 	for len(batch) < len(q.turns) {
 		j := q.jobs[q.turns[len(batch)]][0]
@@ -88,6 +92,21 @@ func (q *queue) take(rows int) []*job {
 		}
 	}
 	return batch
+}
+
+// fair moves each owner's first session before all others.
+func (q *queue) fair() {
+	var first, others []*session.Session
+	seen := make(map[peer.ID]bool)
+	for _, s := range q.turns {
+		if seen[s.ID.Owner] {
+			others = append(others, s)
+			continue
+		}
+		seen[s.ID.Owner] = true
+		first = append(first, s)
+	}
+	q.turns = append(first, others...)
 }
 
 // drop removes and returns the waiting steps of a session that which says yes to.

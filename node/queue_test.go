@@ -49,6 +49,24 @@ func TestQueue_TakesTurns(t *testing.T) {
 	}
 }
 
+func TestQueue_ServesEachPeerBeforeAnyTwice(t *testing.T) {
+	var q queue
+	for _, name := range []string{"a", "b", "c"} {
+		s := newSession(name)
+		s.ID.Owner = "greedy"
+		q.push(newJob(s, 1, 400))
+		q.push(newJob(s, 2, 400))
+	}
+	honest := newSession("x")
+	honest.ID.Owner = "honest"
+	for i, want := range []string{"a1 x1", "b1 x2", "c1 x3", "a2 x4"} {
+		q.push(newJob(honest, uint64(i+1), 1))
+		if got := names(q.take(512)); got != want {
+			t.Errorf("batch %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
 func TestQueue_TakesAStepLargerThanABatch(t *testing.T) {
 	a, b := newSession("a"), newSession("b")
 	var q queue

@@ -120,7 +120,7 @@ type Result struct {
 	Logits     []byte // N*Vocab float32, little endian
 }
 
-// Heartbeat says that a step is queued or running, each second.
+// Heartbeat says that a step is queued or running, each second at least.
 type Heartbeat struct {
 	Epoch   uint32
 	Number  uint64

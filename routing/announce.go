@@ -29,8 +29,12 @@ func (d *Directory) Announce(ctx context.Context, o protocol.Offer) error {
 		return errNotServing
 	}
 	d.announcing.Lock()
-	defer d.announcing.Unlock()
-	if err := d.send(ctx, o, offerLife); err != nil {
+	sealed, err := d.seal(o, offerLife)
+	d.announcing.Unlock()
+	if err == nil {
+		err = d.put(ctx, o.Model, sealed)
+	}
+	if err != nil {
 		return fmt.Errorf("announce: %w", err)
 	}
 	return nil
@@ -49,22 +53,27 @@ func (d *Directory) Update(change func(o *protocol.Offer)) {
 // does nothing.
 func (d *Directory) Withdraw(ctx context.Context) error {
 	d.announcing.Lock()
-	defer d.announcing.Unlock()
 	if d.own == nil {
+		d.announcing.Unlock()
 		return nil
 	}
 	o := *d.own
 	o.State = protocol.Leaving
-	err := d.send(ctx, o, leavingLife)
+	sealed, err := d.seal(o, leavingLife)
 	d.own = nil
+	d.announcing.Unlock()
+	if err == nil {
+		err = d.put(ctx, o.Model, sealed)
+	}
 	if err != nil {
 		return fmt.Errorf("withdraw: %w", err)
 	}
 	return nil
 }
 
-// send seals an offer, keeps it, and puts it to everyone who is to be told. The caller holds announcing.
-func (d *Directory) send(ctx context.Context, o protocol.Offer, life time.Duration) error {
+// seal makes o the own offer, with the next sequence, and keeps it. The caller holds announcing, and lets it go before
+// it tells anybody: a slow peer must hold up no later offer, and whatever arrives first, the highest sequence counts.
+func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, err error) {
 	now := time.Now()
 	d.mu.Lock()
 	earlier := d.earlier
@@ -75,16 +84,15 @@ func (d *Directory) send(ctx context.Context, o protocol.Offer, life time.Durati
 	if len(o.Addrs) == 0 {
 		o.Addrs = offerAddrs(d.host.Addrs())
 	}
-	sealed, err := protocol.Seal(o, d.host.Peerstore().PrivKey(d.host.ID()))
-	if err != nil {
-		return err
+	if sealed, err = protocol.Seal(o, d.host.Peerstore().PrivKey(d.host.ID())); err != nil {
+		return nil, err
 	}
 	if _, err := d.book.add(&o, sealed, 0, now); err != nil {
-		return err
+		return nil, err
 	}
 	d.own = &kept
 	d.nudge()
-	return d.put(ctx, o.Model, sealed)
+	return sealed, nil
 }
 
 // nudge lets the renewal count its 8 s from now.
@@ -174,9 +182,15 @@ func (d *Directory) run() {
 // renew sends the own offer again. A renewal that nobody took is tried again in 8 s; three fit into an offer's life.
 func (d *Directory) renew() {
 	d.announcing.Lock()
-	defer d.announcing.Unlock()
-	if d.own != nil {
-		_ = d.send(d.ctx, *d.own, offerLife)
+	if d.own == nil {
+		d.announcing.Unlock()
+		return
+	}
+	model := d.own.Model
+	sealed, err := d.seal(*d.own, offerLife)
+	d.announcing.Unlock()
+	if err == nil {
+		_ = d.put(d.ctx, model, sealed)
 	}
 }
 

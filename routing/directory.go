@@ -48,7 +48,7 @@ type Directory struct {
 	joined  []peer.AddrInfo // guarded by mu, as the next
 	earlier uint64          // sequence of an offer that this identity made before this process
 
-	announcing sync.Mutex // one offer at a time is made and sent
+	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
 	sequence   uint64
 	wake       chan struct{} // the renewal is due anew

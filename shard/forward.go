@@ -177,7 +177,7 @@ func (s *Shard) gather(span store.Span, batch []piece, n int) {
 }
 
 // layer is one transformer layer over the first n rows of x: h = x + attention, y = h + mlp, and y rounded
-// (NUMERICS rule 5; MODEL 3). With out not nil the rounded rows go there too.
+// (NUMERICS rule 5). With out not nil the rounded rows go there too.
 func (s *Shard) layer(index, n int, out *kernels.Rows) {
 	w, d := s.work, s.dev
 	l := &s.layers[index-s.span.Start]

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,8 +99,12 @@ func eventually(t *testing.T, what string, come func() bool) {
 	}
 }
 
-// gone says whether no process has that id any more.
+// gone says whether no process runs under that id any more. One that has ended, and whose end nobody took note of, as
+// the first process of a container may not, is gone.
 func gone(pid int) bool {
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
+		return true
+	}
 	p, err := os.FindProcess(pid)
 	return err != nil || p.Signal(syscall.Signal(0)) != nil
 }

@@ -192,4 +192,8 @@ func TestSettings_EnvironmentAndConfigFile(t *testing.T) {
 	}
 	t.Setenv("BAICHUAN_MAX_TOKENS", "many")
 	wantFailure(t, exitUsage, []string{"BAICHUAN_MAX_TOKENS", "many"}, "generate", "mini", "--local", "-p", "x")
+	if err := os.WriteFile(filepath.Join(home, "config.yaml"), []byte("max_tokens: 3\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	wantFailure(t, exitUsage, []string{"config.yaml", "max_tokens"}, "models")
 }

@@ -45,7 +45,6 @@ func runImport(cmd *cobra.Command, src string, options store.ImportOptions) erro
 	if err := checkImport(options); err != nil {
 		return usageError{err}
 	}
-	options.Source = src
 	models, err := openStore()
 	if err != nil {
 		return err

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -37,6 +39,9 @@ func applySettings(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := checkKeys(cmd.Root(), file, config); err != nil {
+		return err
+	}
 	var failed error
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if f.Changed || failed != nil || f.Name == "help" {
@@ -55,6 +60,26 @@ func applySettings(cmd *cobra.Command) error {
 		}
 	})
 	return failed
+}
+
+// checkKeys refuses keys that are no command's flag: a misspelt setting must not be one that does nothing.
+func checkKeys(root *cobra.Command, file string, config map[string][]string) error {
+	known := make(map[string]bool)
+	var collect func(*cobra.Command)
+	collect = func(c *cobra.Command) {
+		c.Flags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		c.PersistentFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+		for _, sub := range c.Commands() {
+			collect(sub)
+		}
+	}
+	collect(root)
+	for _, key := range slices.Sorted(maps.Keys(config)) {
+		if !known[key] {
+			return usagef("%s: no command has a setting %q", file, key)
+		}
+	}
+	return nil
 }
 
 // readConfig reads config.yaml: a map of flag names to values or lists of values. A missing file is an empty one.

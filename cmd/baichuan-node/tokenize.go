@@ -112,11 +112,7 @@ func (t tokenizing) whole(in io.Reader, out io.Writer) error {
 		return fmt.Errorf("read the input: %w", err)
 	}
 	if t.flags.decode {
-		ids, err := parseIDs(input)
-		if err != nil {
-			return err
-		}
-		text, err := t.text(ids)
+		text, err := t.text(input)
 		if err != nil {
 			return err
 		}
@@ -160,11 +156,7 @@ func (t tokenizing) lines(ctx context.Context, in io.Reader, out io.Writer) erro
 // line answers one line of JSON.
 func (t tokenizing) line(line []byte, printer *json.Encoder) error {
 	if t.flags.decode {
-		ids, err := parseIDs(line)
-		if err != nil {
-			return err
-		}
-		text, err := t.text(ids)
+		text, err := t.text(line)
 		if err != nil {
 			return err
 		}
@@ -217,8 +209,13 @@ func (t tokenizing) chat(input []byte) ([]uint32, error) {
 	return t.tok.Chat(messages, t.roles)
 }
 
-// text decodes as the tokenizer's library does, so that nothing in the ids stays unseen; ids of no piece are refused.
-func (t tokenizing) text(ids []uint32) (string, error) {
+// text decodes a list of ids as the tokenizer's library does, so that nothing in them stays unseen; ids of no piece are
+// refused.
+func (t tokenizing) text(list []byte) (string, error) {
+	ids, err := parseIDs(list)
+	if err != nil {
+		return "", err
+	}
 	for _, id := range ids {
 		if int64(id) >= int64(t.tok.Size()) {
 			return "", fmt.Errorf("token %d is beyond the vocabulary of %d", id, t.tok.Size())

@@ -10,7 +10,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
 )
 
-// The role ids of all published Baichuan models (MODEL 1.3): a tokenizer.model alone does not say them.
+// The role ids of all published Baichuan models: a tokenizer.model alone does not say them.
 const (
 	userID      = 195
 	assistantID = 196

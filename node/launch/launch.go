@@ -172,7 +172,7 @@ func (p *Process) Ready(ctx context.Context) (Ready, error) {
 	poll := time.NewTicker(readyPoll)
 	defer poll.Stop()
 	for {
-		ready, err := ReadReady(p.readyFile)
+		ready, err := readReady(p.readyFile)
 		if err == nil {
 			return ready, nil
 		}

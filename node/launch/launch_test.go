@@ -250,7 +250,7 @@ func TestWriteReady_IsReadAsAWhole(t *testing.T) {
 	if err := WriteReady(path, want); err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadReady(path)
+	got, err := readReady(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestReadReady_RefusesWhatNoNodeWrites(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if r, err := ReadReady(path); err == nil {
+		if r, err := readReady(path); err == nil {
 			t.Errorf("%s: read %+v", name, r)
 		}
 	}

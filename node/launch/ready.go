@@ -42,8 +42,8 @@ func WriteReady(path string, ready any) error {
 	return nil
 }
 
-// ReadReady reads a serving process' ready file. The error is os.ErrNotExist while there is none.
-func ReadReady(path string) (Ready, error) {
+// readReady reads a serving process' ready file. The error is os.ErrNotExist while there is none.
+func readReady(path string) (Ready, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Ready{}, fmt.Errorf("read ready file: %w", err)
@@ -75,8 +75,8 @@ func decodeReady(data []byte) (Ready, error) {
 	return r, nil
 }
 
-// ErrParentGone is why a context of UntilClosed ended.
-var ErrParentGone = errors.New("standard input has ended: the process that started this one is gone or wants it to stop")
+// errParentGone is why a context of UntilClosed ended.
+var errParentGone = errors.New("standard input has ended: the process that started this one is gone or wants it to stop")
 
 // UntilClosed is the child's half of the bargain: a context that ends when parent does or when r, the child's
 // standard input, ends. A read of standard input can't be interrupted, so the goroutine that waits for its end stays
@@ -86,7 +86,7 @@ func UntilClosed(parent context.Context, r io.Reader) (context.Context, context.
 	go func() {
 		// Whatever is written there means nothing, and an error is an end like any other.
 		_, _ = io.Copy(io.Discard, r)
-		cancel(ErrParentGone)
+		cancel(errParentGone)
 	}()
 	return ctx, func() { cancel(context.Canceled) }
 }

@@ -22,6 +22,10 @@ const (
 	defaultGoneAfter = 3 * time.Second
 )
 
+// yieldAfter is after how long without a step a session gives way to a peer that has less: a turn in the queue of a busy
+// node takes seconds, and a conversation that is replayed after half a minute of silence loses little.
+const yieldAfter = 30 * time.Second
+
 // keptSteps is how many steps' outputs are kept to be given again: as many as may be in flight.
 const keptSteps = protocol.MaxStepsInFlight
 

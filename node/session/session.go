@@ -188,7 +188,7 @@ func (s *Session) grow(now time.Time, tokens int) error {
 	if more <= 0 {
 		return nil
 	}
-	if err := s.table.makeRoom(now, more); err != nil {
+	if err := s.table.makeRoom(now, more, s.ID.Owner); err != nil {
 		return err
 	}
 	s.promised += more

@@ -106,17 +106,67 @@ func (t *Table) admit(now time.Time, owner peer.ID, tokens int) error {
 	if n := len(t.sessions); n >= t.cfg.Total && !t.evict(now, func() bool { return len(t.sessions) < t.cfg.Total }, "") {
 		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", n)
 	}
-	return t.makeRoom(now, tokens)
+	return t.makeRoom(now, tokens, owner)
 }
 
-// makeRoom says whether so many more tokens of cache can be promised, after evicting what may be evicted.
-func (t *Table) makeRoom(now time.Time, tokens int) error {
+// makeRoom says whether so many more tokens of cache can be promised to owner, after evicting what may be evicted.
+func (t *Table) makeRoom(now time.Time, tokens int, owner peer.ID) error {
 	fits := func() bool { return t.Free() >= tokens }
-	if !fits() && !t.evict(now, fits, "") {
+	if !fits() && !t.evict(now, fits, "") && !t.share(now, tokens, owner) {
 		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d are promised to others",
 			tokens, t.promised, t.cfg.Tokens)
 	}
 	return nil
+}
+
+// share takes cache from sessions that have done nothing for a while, so that whoever came first does not keep it all:
+// first what they were promised and have not used, then, if that helps, whole sessions whose owners would still have no
+// less than owner does with so many tokens more.
+func (t *Table) share(now time.Time, tokens int, owner peer.ID) bool {
+	held := make(map[peer.ID]int)
+	var idle []*Session
+	for _, s := range t.sessions {
+		held[s.ID.Owner] += s.promised
+		if s.ID.Owner != owner && !s.running && now.Sub(s.used) >= yieldAfter {
+			idle = append(idle, s)
+		}
+	}
+	sortByUse(idle)
+	for _, s := range idle {
+		if t.Free() >= tokens {
+			return true
+		}
+		unused := s.promised - pages(s.length)
+		s.promised -= unused
+		t.promised -= unused
+		held[s.ID.Owner] -= unused
+	}
+	var given []*Session
+	free, fair := t.Free(), held[owner]+tokens
+	for _, s := range idle {
+		if rest := held[s.ID.Owner] - s.promised; free < tokens && rest >= fair {
+			held[s.ID.Owner] = rest
+			free += s.promised
+			given = append(given, s)
+		}
+	}
+	if free < tokens {
+		return false
+	}
+	for _, s := range given {
+		t.Close(s)
+	}
+	return true
+}
+
+// sortByUse puts the sessions first that have been without a step for the longest time.
+func sortByUse(sessions []*Session) {
+	slices.SortFunc(sessions, func(a, b *Session) int {
+		if c := a.used.Compare(b.used); c != 0 {
+			return c
+		}
+		return slices.Compare(a.ID.Key[:], b.ID.Key[:])
+	})
 }
 
 // evict forgets sessions whose owners are gone, those without a step for the longest time first and only of the given
@@ -128,12 +178,7 @@ func (t *Table) evict(now time.Time, enough func() bool, owner peer.ID) bool {
 			gone = append(gone, s)
 		}
 	}
-	slices.SortFunc(gone, func(a, b *Session) int {
-		if c := a.used.Compare(b.used); c != 0 {
-			return c
-		}
-		return slices.Compare(a.ID.Key[:], b.ID.Key[:])
-	})
+	sortByUse(gone)
 	for _, s := range gone {
 		if enough() {
 			break

@@ -34,7 +34,7 @@ type Config struct {
 	BOS, EOS, Pad int // ids below Vocab
 }
 
-// Baichuan 2 has no key of its own for the NormHead; its vocabulary tells it (MODEL 1.1).
+// Baichuan 2 has no key of its own for the NormHead; its vocabulary tells it.
 const normHeadVocab = 125696
 
 // architectures are the spellings of the one model class: Baichuan-7B's, and everyone else's.

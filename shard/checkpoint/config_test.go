@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// published are the keys of config.json as the four models have them (MODEL 1.1, 1.2).
+// published are the keys of config.json as the four models have them.
 const published7B2 = `{"_from_model_config": true, "architectures": ["BaichuanForCausalLM"],
  "auto_map": {"AutoConfig": "configuration_baichuan.BaichuanConfig", "AutoModelForCausalLM": "modeling_baichuan.BaichuanForCausalLM"},
  "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 4096, "initializer_range": 0.02,

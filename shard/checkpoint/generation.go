@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 )
 
-// The ids that open a message of each role where generation_config.json names none (INTERFACES).
+// The ids that open a message of each role where generation_config.json names none.
 const (
 	defaultUser      = 195
 	defaultAssistant = 196
@@ -45,7 +45,7 @@ func readGeneration(dir string, vocab int) (Generation, error) {
 }
 
 // readAddBOS reads add_bos_token of dir/tokenizer_config.json. A missing file or key means no: Baichuan 2 says so itself,
-// and what Baichuan 1 means by its absence is not known (MODEL 4).
+// and what Baichuan 1 means by its absence is not known.
 func readAddBOS(dir string) (bool, error) {
 	path := filepath.Join(dir, "tokenizer_config.json")
 	data, err := readSmall(path, maxConfigBytes)

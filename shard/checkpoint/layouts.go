@@ -10,10 +10,10 @@ import (
 // Layouts that publish Baichuan weights otherwise than as plain matrices, and are refused by name until they can be
 // read: this file is the place to add them.
 //
-//   - Baichuan2-*-Chat-4bits: pickled lists beside the packed codes (MODEL 2.4), quantization_config in config.json
+//   - Baichuan2-*-Chat-4bits: pickled lists beside the packed codes, quantization_config in config.json
 //   - bitsandbytes as transformers saves it: weight.absmax, weight.quant_state... (4-bit), SCB (8-bit)
-//   - PEFT LoRA adapters: adapter_config.json, lora_A and lora_B (MODEL 7)
-//   - llamafied checkpoints: q_proj, k_proj, v_proj in place of W_pack (MODEL 7)
+//   - PEFT LoRA adapters: adapter_config.json, lora_A and lora_B
+//   - llamafied checkpoints: q_proj, k_proj, v_proj in place of W_pack
 var (
 	errFourBit   = errors.New("a checkpoint quantised to 4 bits is not supported yet: use the unquantised one")
 	errEightBit  = errors.New("a checkpoint quantised to 8 bits is not supported yet: use the unquantised one")

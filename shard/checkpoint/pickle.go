@@ -22,7 +22,7 @@ type (
 	}
 )
 
-// unpickler runs the part of pickle's protocol 2 that torch.save needs (MODEL 2.4), and nothing else. Pickle is a
+// unpickler runs the part of pickle's protocol 2 that torch.save needs, and nothing else. Pickle is a
 // program for a stack machine, and a general one can call anything; this one builds plain values, and what it "calls"
 // is the fixed list in [unpickler.reduce]. Work and memory are bounded by the pickle's length: no opcode copies a
 // value, and cycles are only ever pointers that nobody follows.

@@ -23,7 +23,7 @@ func storageClass(g global) (DType, bool) {
 	return "", false
 }
 
-// allowed is the list of globals that a pickle may name (MODEL 2.4).
+// allowed is the list of globals that a pickle may name.
 func allowed(g global) bool {
 	switch g {
 	case "collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch.Size",

@@ -50,7 +50,14 @@ func (m *Model) export(ctx context.Context, dir string) (err error) {
 			return errors.Join(err, fmt.Errorf("file %s exists already: choose another directory", f.name))
 		}
 	}
-	_, statErr := os.Stat(dir)
+	made := absent(dir)
+	defer func() {
+		if err != nil {
+			for _, d := range made {
+				os.Remove(d) // fails where others have put something there since
+			}
+		}
+	}()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -58,18 +65,23 @@ func (m *Model) export(ctx context.Context, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = cmp.Or(err, os.RemoveAll(temp))
-		if err != nil && errors.Is(statErr, fs.ErrNotExist) {
-			os.Remove(dir)
-		}
-	}()
+	defer func() { err = cmp.Or(err, os.RemoveAll(temp)) }()
 	for _, f := range files {
 		if err := exportTo(ctx, filepath.Join(temp, f.name), f); err != nil {
 			return fmt.Errorf("write %s: %w", f.name, err)
 		}
 	}
 	return moveAll(files, temp, dir)
+}
+
+// absent lists the directories that MkdirAll(dir) would make, dir first.
+func absent(dir string) (dirs []string) {
+	for dir = filepath.Clean(dir); ; dir = filepath.Dir(dir) {
+		if _, err := os.Lstat(dir); !errors.Is(err, fs.ErrNotExist) {
+			return dirs
+		}
+		dirs = append(dirs, dir)
+	}
 }
 
 // moveAll gives the finished files their places, all of them or none.

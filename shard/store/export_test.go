@@ -95,6 +95,7 @@ func TestExport_LeavesNothingWhenItFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantOneLine(t, Export(context.Background(), m, filepath.Join(parent, "new")))
+	wantOneLine(t, Export(context.Background(), m, filepath.Join(parent, "new", "and", "deep")))
 	if names := dirNames(t, parent); len(names) != 0 {
 		t.Errorf("left %q", names)
 	}

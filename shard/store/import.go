@@ -82,9 +82,8 @@ func (s *Store) importModel(ctx context.Context, c *checkpoint.Checkpoint, o Imp
 	if err := checkTensors(c, m); err != nil {
 		return nil, err
 	}
-	if _, err := s.Prune(); err != nil {
-		return nil, err
-	}
+	// What cannot be removed of other models (another user's, say) is no reason to refuse this one.
+	_, _ = s.Prune()
 	release, err := s.lock(o.Name)
 	if err != nil {
 		return nil, err

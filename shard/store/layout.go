@@ -16,8 +16,8 @@ const (
 	tensorHead  = "lm_head"
 )
 
-// layout gives the parts of a model with m's dimensions and formats, without their chunks. It is what INTERFACES
-// fixes: the order of the tensors, each at the next multiple of 64.
+// layout gives the parts of a model with m's dimensions and formats, without their chunks. A model's id
+// depends on it: the order of the tensors, each at the next multiple of 64.
 func layout(m *Manifest) []Part {
 	weights := m.Weights
 	parts := make([]Part, 0, m.Layers+2)

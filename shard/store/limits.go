@@ -16,8 +16,8 @@ const (
 )
 
 const (
-	// MaxManifest is the size in bytes of the largest manifest that is read: NETWORK's limit. A chunk takes 67 bytes
-	// of it, so it holds parts of some 250 GB.
+	// MaxManifest is the size in bytes of the largest manifest that is read, from the disk or a peer. A chunk takes
+	// 67 bytes of it, so it holds parts of some 250 GB.
 	MaxManifest = 4 << 20
 	// MaxTokenizer is the size in bytes of the largest tokenizer.model: eight times the published ones.
 	MaxTokenizer = 16 << 20

@@ -87,7 +87,7 @@ func weightFiles(c *checkpoint.Checkpoint) string {
 }
 
 // isBuffer tells whether a tensor is one that some files hold beside the weights, and that follows from the
-// configuration (MODEL 2.1).
+// configuration.
 func isBuffer(name string) bool {
 	return strings.HasSuffix(name, ".rotary_emb.inv_freq") || strings.HasSuffix(name, "future_mask") || name == "decoder.version"
 }

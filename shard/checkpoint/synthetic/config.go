@@ -8,7 +8,7 @@ import (
 // normHeadVocab is the vocabulary of Baichuan 2, by which readers know a NormHead where no key tells it.
 const normHeadVocab = 125696
 
-// chatGeneration is what Baichuan2-7B-Chat and -13B-Chat publish (MODEL 1.3).
+// chatGeneration is what Baichuan2-7B-Chat and -13B-Chat publish.
 const chatGeneration = `{
   "pad_token_id": 0,
   "bos_token_id": 1,
@@ -28,7 +28,7 @@ const chatGeneration = `{
 // torchNames spells the types as config.json's torch_dtype does.
 var torchNames = map[DType]string{F32: "float32", F16: "float16", BF16: "bfloat16"}
 
-// config makes config.json with the keys, in the order, that the published models have (MODEL 1.2).
+// config makes config.json with the keys, in the order, that the published models have.
 func (s Spec) config() []byte {
 	class := "BaichuanForCausalLM"
 	if s.Published && s.Position == "rope" && !s.NormHead {

@@ -67,7 +67,7 @@ type Spec struct {
 	Generation []byte // generation_config.json as it shall be; the published chat models' if nil
 }
 
-// presets are the published shapes (MODEL 1.1) and the small ones of baichuan_reference.py. Five heads are deliberate: like forty,
+// presets are the published shapes and the small ones of baichuan_reference.py. Five heads are deliberate: like forty,
 // five is not a power of two.
 var presets = map[string]Spec{
 	"baichuan-7b":   {Vocab: 64000, Hidden: 4096, Intermediate: 11008, Layers: 32, Heads: 32, Context: 4096, Position: "rope", Published: true},
