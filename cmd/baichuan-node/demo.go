@@ -29,9 +29,6 @@ type demoFlags struct {
 	readyFile string
 }
 
-// demoTokens is the limit of an answer's tokens where no flag says it: twice the longest stories that were trained on.
-const demoTokens = 256
-
 func newDemoCommand(a *app) *cobra.Command {
 	var f demoFlags
 	cmd := &cobra.Command{
@@ -45,7 +42,6 @@ func newDemoCommand(a *app) *cobra.Command {
 	}
 	f.sampling.add(cmd)
 	flags := cmd.Flags()
-	flags.Lookup("max-tokens").Usage = fmt.Sprintf("tokens of an answer at most (default: %d)", demoTokens)
 	flags.StringVar(&f.model, "model", bundled.Chat, "another model: a stored or bundled one's name or id")
 	flags.StringVar(&f.system, "system", "", "system message")
 	flags.IntVar(&f.nodes, "nodes", 3, "spans that the model is cut into, each served by a process")
@@ -104,11 +100,7 @@ func (f *demoFlags) check(cmd *cobra.Command, model *store.Model, args []string)
 	if err != nil {
 		return client.Options{}, err
 	}
-	options, err := f.sampling.options(cmd, known.Drawing)
-	if !cmd.Flags().Changed("max-tokens") {
-		options.MaxTokens = demoTokens
-	}
-	return options, err
+	return f.sampling.options(cmd, known.Drawing)
 }
 
 // linkModels lets a temporary home, where the demo's processes keep their identities and no config.yaml sets their
