@@ -327,19 +327,25 @@ def typed(rng, item):
 
 
 # ------------------------------------------------------------------------------------------------ held-out questions
-WANTED = {"facts": 80, "identity": 20, "greetings": 30, "translation": 50, "capitals": 30, "opposites": 30, "colours": 25, "poems": 35,
-          "days": 30, "unknown": 50, "remarks": 20, "stories": 6, "system": 30}
+WANTED = {"facts": 90, "identity": 18, "greetings": 30, "translation": 55, "capitals": 30, "opposites": 35, "colours": 20, "poems": 35,
+          "days": 25, "unknown": 50, "stories": 6, "system": 35}
+TRIES = 20  # to find a question that was not yet asked
 
 
 def held_out_questions(corpus):
     """The questions of the test: dictionaries with skill, lang, messages (role, content) and answer ("" for a story: no one answer)."""
-    rng = random.Random(20260101)
-    out = []
+    out = {}
     for skill, count in WANTED.items():
         for lang in ("en", "zh"):
+            rng = random.Random(f"{skill} {lang}")
             for _ in range(min(count, 12) if skill == "poems" and lang == "en" else count):
-                out.append(question(corpus, rng, skill, lang))
-    return out
+                for _ in range(TRIES):
+                    q = question(corpus, rng, skill, lang)
+                    key = (skill, *(m["content"] for m in q["messages"] if m["role"] == "system"), q["messages"][-1]["content"])
+                    if key not in out:
+                        out[key] = q
+                        break
+    return list(out.values())
 
 
 def question(corpus, rng, skill, lang):

@@ -73,7 +73,7 @@ def write(net, kind, words, tokenizer, out):
 
 def train(args):
     torch.manual_seed(args.seed)
-    torch.set_num_threads(2)
+    torch.set_num_threads(args.threads)
     rng, source, words = random.Random(args.seed), corpus.Corpus(), vocab.Vocabulary(args.tokenizer)
     questions = words.questions(args.heldout)
     net = models.Model(models.SHAPES[args.kind])
@@ -114,6 +114,7 @@ def main():
     p.add_argument("kind", choices=list(models.SHAPES))
     p.add_argument("--steps", type=int, required=True, help="steps of 1024 tokens")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--threads", type=int, default=2)
     p.add_argument("--every", type=int, default=500, help="steps between two checkpoints")
     p.add_argument("--tokenizer", required=True, help="tokenizer.model")
     p.add_argument("--heldout", required=True, help="held-out questions, written by corpus.py")
