@@ -183,7 +183,6 @@ func (l *link) write(i int, h *hop) {
 		return
 	}
 	stop := context.AfterFunc(h.left, func() { s.Reset() })
-	defer stop()
 	l.wg.Go(func() {
 		defer close(h.quiet)
 		l.read(i, h, s)
@@ -204,7 +203,9 @@ func (l *link) write(i int, h *hop) {
 			s.CloseWrite()
 			select {
 			case <-h.quiet: // the hop has closed its end
-				s.Close()
+				if stop() {
+					s.Close()
+				}
 			case <-h.left.Done():
 			}
 			return
