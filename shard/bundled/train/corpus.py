@@ -225,8 +225,8 @@ def story_items():
 
 # ------------------------------------------------------------------------------------------------ all together
 # how often each skill is asked, in per cent
-SHARE = {"facts": 30, "identity": 9, "greetings": 9, "translation": 15, "capitals": 7, "opposites": 7, "colours": 4, "poems": 7, "days": 4,
-         "unknown": 9, "remarks": 3, "stories": 3}
+SHARE = {"facts": 23, "identity": 8, "greetings": 10, "translation": 20, "capitals": 8, "opposites": 8, "colours": 4, "poems": 6, "days": 6,
+         "unknown": 9, "remarks": 2, "stories": 2.5}
 
 
 # Skills whose questions are made up on the spot: how, and what is answered to all of them
@@ -266,12 +266,12 @@ class Corpus:
         lang = rng.choice(("zh", "en"))
         style, messages = None, []
         spin = rng.random()
-        if spin < 0.16:
+        if spin < 0.22:
             style, text = tone(rng, lang if rng.random() < 0.8 else rng.choice(("zh", "en")))
             if rng.random() < 0.2:
                 text = styles.plain(rng, lang) + text
             messages.append(("system", text))
-        elif spin < 0.34:
+        elif spin < 0.40:
             messages.append(("system", styles.plain(rng, lang)))
         for _ in range(turns):
             if rng.random() < 0.12:

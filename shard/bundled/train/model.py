@@ -42,7 +42,7 @@ class Model(torch.nn.Module):
 
     def __init__(self, shape, exact=False):
         super().__init__()
-        self.shape, self.product = shape, F.linear if exact else product
+        self.shape, self.product, self.kind = shape, F.linear if exact else product, torch.float32 if exact else torch.bfloat16
         d, i, v = shape.hidden, shape.inner, shape.vocab
         self.new("model.embed_tokens.weight", torch.randn(v, d) * 0.5)
         for n in range(shape.layers):
@@ -93,8 +93,9 @@ class Model(torch.nn.Module):
         bias, cos, sin = self.table(t)
         if s.position == "rope":
             q, k = turn(q, cos, sin), turn(k, cos, sin)
-        scores = q.transpose(1, 2) @ k.permute(0, 2, 3, 1) / math.sqrt(d // s.heads) + bias
-        out = (scores.softmax(-1) @ v.transpose(1, 2)).transpose(1, 2).reshape(b, t, d)
+        q, k, v = (x.transpose(1, 2).to(self.kind) for x in (q / math.sqrt(d // s.heads), k, v))
+        weights = ((q @ k.transpose(2, 3)).float() + bias).softmax(-1)
+        out = (weights.to(self.kind) @ v).float().transpose(1, 2).reshape(b, t, d)
         return self.product(out, self.get(p + "o_proj.weight"))
 
     def forward(self, ids, rows=None):

@@ -26,10 +26,10 @@ WARM, PEAK, LAST, DECAY = 100, 2e-3, 5e-5, 0.05
 LEAST_TURN = 8  # tokens of the shortest turn: a row is cut from a chat that is surely long enough
 
 
-def rate(step, steps):
-    if step < WARM:
-        return PEAK * (step + 1) / WARM
-    return LAST + (PEAK - LAST) * (1 + math.cos(math.pi * (step - WARM) / (steps - WARM))) / 2
+def rate(step, steps, start):
+    """The learning rate: a cosine over all steps, and a short rise where training starts or goes on."""
+    cosine = LAST + (PEAK - LAST) * (1 + math.cos(math.pi * step / steps)) / 2
+    return cosine * min(1, (step - start + 1) / WARM)
 
 
 def batch(rng, source, words, step, steps):
@@ -74,13 +74,15 @@ def write(net, kind, words, tokenizer, out):
 def train(args):
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
-    rng, source, words = random.Random(args.seed), corpus.Corpus(), vocab.Vocabulary(args.tokenizer)
+    rng, source, words = random.Random(f"{args.seed} {args.start}"), corpus.Corpus(), vocab.Vocabulary(args.tokenizer)
     questions = words.questions(args.heldout)
     net = models.Model(models.SHAPES[args.kind])
+    if args.resume:
+        net.load(torch.load(Path(args.resume) / "pytorch_model.bin"))
     opt, begun, tokens, mean = optimiser(net), time.time(), 0, None
-    for step in range(args.steps):
+    for step in range(args.start, args.steps):
         for group in opt.param_groups:
-            group["lr"] = rate(step, args.steps)
+            group["lr"] = rate(step, args.steps, args.start)
         ids, labels = batch(rng, source, words, step, args.steps)
         asked = labels >= 0
         loss = torch.nn.functional.cross_entropy(net(ids, asked), labels[asked])
@@ -114,6 +116,8 @@ def main():
     p.add_argument("kind", choices=list(models.SHAPES))
     p.add_argument("--steps", type=int, required=True, help="steps of 1024 tokens")
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--resume", help="checkpoint directory to go on from (the optimiser starts anew)")
+    p.add_argument("--start", type=int, default=0, help="the step at which that checkpoint was written")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--every", type=int, default=500, help="steps between two checkpoints")
     p.add_argument("--tokenizer", required=True, help="tokenizer.model")
