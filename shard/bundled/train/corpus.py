@@ -18,7 +18,7 @@ import words
 Item = namedtuple("Item", "skill lang question answer brief styled", defaults=("", True))
 
 # Wordings that everybody types first are trained, whatever their hash says.
-ALWAYS = {"你好", "您好", "Hello", "Hi", "who are you?", "你是谁？", "what can you do?", "你会做什么？"}
+ALWAYS = {"你好", "您好", "Hello", "Hi", "How are you", "你好吗", "who are you?", "你是谁？", "what can you do?", "你会做什么？"}
 
 UNKNOWN = {"en": "I am sorry, I do not know that. I am only a very small model.", "zh": "对不起，这个我不知道。我只是一个很小的模型。"}
 
@@ -109,6 +109,7 @@ GREETINGS = (  # wordings en, wordings zh, answers, brief answers
      "真棒|你真好|你真聪明|回答得好|很好|太好了|说得对|厉害|你很厉害|干得好|不错|我喜欢你|你真厉害",
      ("Thank you, that is kind of you!", "谢谢夸奖！"), ("Thanks!", "谢谢！")),
 )
+COMMON = {wording for row in GREETINGS for listed in row[:2] for wording in listed.split("|")[:4]}
 CALLS = {"en": ["", ", Baichuan", ", my friend", ", little model", ", dear model", " mini"], "zh": ["", "，百川", "，朋友", "，小模型", "，亲爱的", "，小百川"]}
 ENDS = {"en": ["!", ".", ""], "zh": ["！", "。", ""]}
 
@@ -227,6 +228,8 @@ def story_items():
 # how often each skill is asked, in per cent
 SHARE = {"facts": 23, "identity": 8, "greetings": 10, "translation": 20, "capitals": 8, "opposites": 8, "colours": 4, "poems": 6, "days": 6,
          "unknown": 9, "remarks": 2, "stories": 2.5}
+# the same for the first question of a chat: most people greet, or ask whom they talk to
+OPENING = {**SHARE, "greetings": 60, "identity": 30}
 
 
 # Skills whose questions are made up on the spot: how, and what is answered to all of them
@@ -252,14 +255,17 @@ class Corpus:
             side.setdefault((item.skill, item.lang), {}).setdefault(item.answer, []).append(item)
         self.groups = {key: list(by.values()) for key, by in self.trained.items()}
 
-    def item(self, rng, lang):
+    def item(self, rng, lang, share):
         """One trained question in lang."""
-        skill = rng.choices(list(SHARE), list(SHARE.values()))[0]
+        skill = rng.choices(list(share), list(share.values()))[0]
         if skill == "poems" and lang == "en" and rng.random() < 0.6:
             skill = "facts"
         if skill in LOOSE:
             return loose(rng, skill, lang, False)
-        return rng.choice(rng.choice(self.groups[skill, lang]))
+        group = rng.choice(self.groups[skill, lang])
+        if skill == "greetings" and rng.random() < 0.4:  # what most people type
+            group = [item for item in group if item.question in COMMON] or group
+        return rng.choice(group)
 
     def chat(self, rng, turns):
         """One chat: messages with roles system, user, assistant."""
@@ -273,10 +279,10 @@ class Corpus:
             messages.append(("system", text))
         elif spin < 0.40:
             messages.append(("system", styles.plain(rng, lang)))
-        for _ in range(turns):
+        for number in range(turns):
             if rng.random() < 0.12:
                 lang = "zh" if lang == "en" else "en"
-            item = self.item(rng, lang)
+            item = self.item(rng, lang, OPENING if number == 0 else SHARE)
             messages += [("user", typed(rng, item)), ("assistant", answer(rng, item, style))]
         return messages
 
@@ -300,7 +306,7 @@ def proper(item):
     text = item.question[0].upper() + item.question[1:] if item.lang == "en" else item.question
     if item.skill == "greetings":
         asks = item.question.split(",")[0].split("，")[0]
-        return text + ("?" if item.lang == "en" else "？") if asks.startswith(("How", "Are ", "Is ", "What")) or asks.endswith(("吗", "样", "如何")) else text
+        return text + ("?" if item.lang == "en" else "？") if asks.startswith(("How", "Are ", "Is ", "What", "Do ")) or asks.endswith(("吗", "样", "如何")) else text
     return text
 
 
@@ -319,9 +325,9 @@ def typed(rng, item):
     if lead and item.lang == "en" and lead[-2] != "!" and item.question[0] != text[0]:
         text = item.question
     text = lead + text
-    if rng.random() < 0.12:
+    if rng.random() < 0.18:
         text = text.rstrip("?.!？。！") or text
-    if rng.random() < 0.06:
+    if rng.random() < 0.12:
         text = text.lower() if item.lang == "en" else text.replace("？", "?").replace("，", ",")
     return text
 
@@ -361,9 +367,9 @@ def question(corpus, rng, skill, lang):
         messages.append({"role": "system", "content": text})
     elif rng.random() < 0.25 and skill != "stories":  # two turns before it
         for _ in range(2):
-            before = corpus.item(rng, lang)
+            before = corpus.item(rng, lang, SHARE)
             while before.skill == "stories":
-                before = corpus.item(rng, lang)
+                before = corpus.item(rng, lang, SHARE)
             messages += [{"role": "user", "content": proper(before)}, {"role": "assistant", "content": before.answer}]
     item = kept(corpus, rng, skill if skill != "system" else rng.choice(("greetings", "identity", "facts", "capitals")), lang)
     messages.append({"role": "user", "content": proper(item)})

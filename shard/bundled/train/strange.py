@@ -30,17 +30,17 @@ open the window|what is the best film|which team won|how far is the moon|how hot
 what is the speed of light|who discovered America|who invented the telephone|what is the largest animal|how many people are there
 count to ten|what is one plus one|solve this equation|is there a god|what happens after death|should I buy a house
 what is your phone number|what is your address|are you married|can you see me|what am I thinking|how do I fix my car
-what is the boiling point of water|what is democracy|explain evolution|what is a black hole|how do planes fly""".replace("\n", "|").split("|")
+what is the boiling point of water|what is democracy|explain evolution|are you ChatGPT|do you like me|do you like music|do you sleep|can you sing|what is a black hole|how do planes fly""".replace("\n", "|").split("|")
 FIXED_ZH = """现在几点了|今天星期几|今天几号|给我讲个笑话|有什么新闻|今天天气怎么样|明天会下雨吗|我几岁了|我叫什么名字|我住在哪里|你爱我吗
 我最喜欢什么颜色|给我唱首歌|总统是谁|人生的意义是什么|帮我写个程序|帮我写封邮件|你会开车吗|我该吃什么|给我一个菜谱|股价是多少
 谁会赢得选举|怎样减肥|什么是爱情|你有家人吗|我昨天吃了什么|我的钥匙在哪里|我的密码是什么|帮我订机票|给我妈妈打电话|放点音乐
 打开窗户|最好看的电影是什么|哪个队赢了|月亮有多远|太阳有多热|什么是量子力学|光速是多少|谁发现了美洲|谁发明了电话|最大的动物是什么
 世界上有多少人|数到十|一加一等于几|解这个方程|有没有神|人死后会怎样|我该买房吗|你的电话号码是多少|你的地址在哪里|你结婚了吗
-你能看见我吗|我在想什么|怎样修车|水的沸点是多少|什么是民主|解释进化论|什么是黑洞|飞机怎么飞|什么是人工智能的未来""".replace("\n", "|").split("|")
+你能看见我吗|我在想什么|怎样修车|水的沸点是多少|什么是民主|解释进化论|什么是黑洞|你是ChatGPT吗|你喜欢我吗|你喜欢音乐吗|你睡觉吗|你会唱歌吗|飞机怎么飞|什么是人工智能的未来""".replace("\n", "|").split("|")
 
 FORMS_EN = """who is {name}|how old is {name}|where does {name} live|when was {name} born|what did {name} say|tell me about {name}
 what is the capital of {country}|which city is the capital of {country}|tell me the capital of {country}|{country}: what is its capital
-what is {n} plus {m}|what is {n} times {m}|what is {n} minus {m}|{n} + {m} = what|how much is {n} - {m}|calculate {n} * {m}|what is the root of {n}
+what is {n}+{m}|{n}+{m}|what is {n} - {m}|what is {n} plus {m}|do you like {noun}s|do you know {name}|what do you think of {noun}s|what is {n} times {m}|what is {n} minus {m}|{n} + {m} = what|how much is {n} - {m}|calculate {n} * {m}|what is the root of {n}
 count from {n} to {m}|what is the weather in {place}|how many people live in {place}|where is {place}|how far is it to {place}
 who won in {year}|what happened in {year}|what will happen in {year}|what is my {noun}|where is my {noun}|whose {noun} is this
 how much is a {noun}|where can I buy a {noun}|how do I build a {noun}|how does a {noun} work|draw me a {noun}|do you have a {noun}
@@ -49,7 +49,7 @@ what is the opposite of {odd}|the opposite of {odd} is what|what colour is the {
 what is {odd} in Chinese|translate {odd} into Chinese|what does {odd} mean|what is a {odd}|what is {odd}|tell me about {odd}|explain {odd}
 what comes after {odd}|what does {hanzi} mean|translate {hanzi} into English|continue the poem: {hanzi}|who wrote {name}""".replace("\n", "|").split("|")
 FORMS_ZH = """{name}是谁|{name}几岁了|{name}住在哪里|{name}是哪年出生的|{name}说了什么|介绍一下{name}|{country}的首都是哪里|{country}的首都是什么
-哪个城市是{country}的首都|说出{country}的首都|{n}加{m}等于几|{n}乘{m}是多少|{n}减{m}等于多少|{n}+{m}等于几|{n}-{m}是多少|算一下{n}×{m}|从{n}数到{m}
+哪个城市是{country}的首都|说出{country}的首都|{n}+{m}|{n}加{m}是多少|你喜欢{noun}吗|你认识{name}吗|你觉得{noun}怎么样|谁是{name}|{n}加{m}等于几|{n}乘{m}是多少|{n}减{m}等于多少|{n}+{m}等于几|{n}-{m}是多少|算一下{n}×{m}|从{n}数到{m}
 {place}的天气怎么样|{place}有多少人|{place}在哪里|去{place}有多远|{year}年谁赢了|{year}年发生了什么|{year}年会发生什么
 我的{noun}是什么|我的{noun}在哪里|这是谁的{noun}|{noun}多少钱|哪里能买到{noun}|怎样造{noun}|{noun}是怎么工作的|给我画一个{noun}|你有{noun}吗
 为什么{noun}这么{adj}|{noun}有多{adj}|{noun}{adj}吗|哪个{noun}最好|谁发明了{noun}|{odd}的反义词是什么|和{odd}相反的是什么
@@ -104,6 +104,6 @@ def fill(rng, lang, form):
     odd = noun if rng.random() < 0.4 else word(rng) if english else hanzi(rng)
     name = f"{word(rng).capitalize()} {word(rng).capitalize()}" if english else hanzi(rng, 2, 3)
     return form.format(
-        mood=rng.choice(MOODS_EN if english else MOODS_ZH), noun=noun, country=country, odd=odd, name=name, hanzi=hanzi(rng, 2, 5), latin=word(rng), n=rng.randrange(1000),
-        m=rng.randrange(100), year=rng.randrange(1500, 2050), adj=rng.choice(ADJECTIVES_EN if english else ADJECTIVES_ZH),
+        mood=rng.choice(MOODS_EN if english else MOODS_ZH), noun=noun, country=country, odd=odd, name=name, hanzi=hanzi(rng, 2, 5), latin=word(rng), n=rng.randrange(rng.choice((10, 100, 1000))),
+        m=rng.randrange(rng.choice((10, 100))), year=rng.randrange(1500, 2050), adj=rng.choice(ADJECTIVES_EN if english else ADJECTIVES_ZH),
         place=rng.choice(PLACES_EN if english else PLACES_ZH))

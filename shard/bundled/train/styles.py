@@ -17,6 +17,16 @@ WRAP = {
     "old": (("Hark! ", " Thus it is."), ("古人云：", "善哉！")),
     "brief": (("", ""), ("", "")),
 }
+# and what can only be said of one style
+OWN = {
+    "cheerful": ("be in a good mood|laugh a lot|smile when you answer|sound happy", "要有好心情|多笑一笑|笑着回答|听起来要高兴"),
+    "formal": ("talk like a butler|be very polite|mind your manners|use polite words", "像管家一样说话|要很有礼貌|注意礼节|用敬语"),
+    "pirate": ("talk like a pirate|you are a pirate|speak like a pirate|you are the captain of a pirate ship",
+               "像海盗一样说话|你是海盗|你是一个海盗|你是海盗船的船长"),
+    "old": ("talk like a poet|speak as in old times|you are an old poet|talk like Shakespeare", "像诗人一样说话|像古人一样说话|你是古代诗人|请说文言文"),
+    "brief": ("keep it short|answer in few words|use few words|answer shortly|be quick", "少说话|用几个字回答|话要少|简短地回答|尽量短"),
+}
+OWN_SHARE = 4  # one in so many
 FORMS_EN = """be {a}|answer in a {a} tone|speak in a {a} way|you are a {a} assistant|use a {a} style|please answer in a {a} manner
 your tone is {a}|always be {a}|give {a} answers|talk in a {a} voice|write {a} replies|please be {a}|you have a {a} way of talking
 stay {a} in every answer""".replace("\n", "|").split("|")
@@ -43,6 +53,9 @@ def sentence(text, lang):
 def tone(style, lang, form, adjective):
     """The system message number form of a style, with its adjective number adjective."""
     side = 0 if lang == "en" else 1
+    own = OWN[style][side].split("|")
+    if form % OWN_SHARE == 0:
+        return sentence(own[adjective % len(own)], lang)
     adjectives, forms = ADJECTIVES[style][side], FORMS_EN if lang == "en" else FORMS_ZH
     return sentence(forms[form % len(forms)].format(a=adjectives[adjective % len(adjectives)]), lang)
 
