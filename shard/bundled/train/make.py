@@ -8,7 +8,7 @@ import corpus
 import vocab
 
 HERE = Path(__file__).resolve().parent
-STEPS = {"rope": 6000, "alibi": 2500}
+STEPS = {"rope": 6000, "alibi": 2600}
 
 
 def main():
@@ -24,6 +24,8 @@ def main():
         with open(out / f"{kind}.log", "w", encoding="utf-8") as log:
             print(f"training {kind}: progress in {log.name}", flush=True)
             subprocess.run(command, check=True, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.run([sys.executable, str(HERE / "score.py"), kind, str(out / kind), str(out / "heldout.jsonl")],
+                           check=True, stdout=log, stderr=subprocess.STDOUT)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,22 @@
-"""Scores a model on the held-out questions, as it is and with its weights rounded as the program ships them."""
+"""Scores a checkpoint on the held-out questions, as it is and with its weights rounded as the program ships them."""
+import argparse
+import random
+from pathlib import Path
+
+import environment  # noqa: F401 (before torch)
 import torch
 
+import corpus
+import model as models
 import vocab
 
 NF4 = torch.tensor([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635, -0.18477343022823334,
                     -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725, 0.24611230194568634, 0.33791524171829224,
                     0.44070982933044434, 0.5626170039176941, 0.7229568362236023, 1.0])
 STORY_TOKENS = 150
+MOST_STORY_TOKENS = 400
+DEPTHS = (0, 300, 600, 900)  # tokens of chat before a question
+DEEP_QUESTIONS = 120
 REPEAT = 12  # tokens in a row that may not come twice in a story
 
 
@@ -37,8 +47,10 @@ def exact(model, questions):
     for start in range(0, len(order), 32):
         batch = order[start:start + 32]
         ids, labels = padded([questions[i][1] for i in batch], 0), padded([questions[i][2] for i in batch], -1)
-        best = model(ids).argmax(-1)
-        for row, ok in zip(batch, ((best == labels) | (labels < 0)).all(1).tolist()):
+        asked = labels >= 0
+        hit = torch.ones_like(asked)
+        hit[asked] = model(ids, asked).argmax(-1) == labels[asked]
+        for row, ok in zip(batch, hit.all(1).tolist()):
             right[row] = ok
     return right
 
@@ -79,7 +91,7 @@ def score(model, questions, tell=True):
     plain = [q for q in questions if q[0]["skill"] != "stories"]
     tales = [q for q in questions if q[0]["skill"] == "stories"] if tell else []
     results = list(zip(plain, exact(model, plain)))
-    told = continued(model, [[i for i, label in zip(q[1], q[2]) if label < 0] + q[1][-1:] for q in tales], 400) if tales else []
+    told = continued(model, [[i for i, label in zip(q[1], q[2]) if label < 0] + q[1][-1:] for q in tales], MOST_STORY_TOKENS) if tales else []
     results += [(q, flows(t)) for q, t in zip(tales, told)]
     out, wrong = {}, []
     for (q, _, _), ok in results:
@@ -93,3 +105,41 @@ def score(model, questions, tell=True):
 def table(scores):
     right, asked = (sum(s[i] for s in scores.values()) for i in (0, 1))
     return f"all {100 * right / asked:.1f}% of {asked}; " + ", ".join(f"{k} {100 * a / b:.0f}" for k, (a, b) in sorted(scores.items()))
+
+
+def deep(model, words, source, questions, depth):
+    """The share of questions that are right after some depth tokens of other turns."""
+    rng, out = random.Random(depth), []
+    asked = [q for q, _, _ in questions if len(q["messages"]) == 1 and q["skill"] != "stories"]
+    for q in rng.sample(asked, DEEP_QUESTIONS):
+        before = []
+        while len(before) < depth:
+            item = source.item(rng, q["lang"], corpus.SHARE)
+            before += words.row([("user", item.question), ("assistant", corpus.answer(rng, item))])[0]
+        ids, labels = words.row([("user", q["messages"][0]["content"]), ("assistant", q["answer"])])
+        before = before[-depth:] if depth else []
+        out.append((q, before + ids, [-1] * len(before) + labels))
+    return sum(exact(model, out)) / len(out)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("kind", choices=list(models.SHAPES))
+    p.add_argument("checkpoint", type=Path)
+    p.add_argument("heldout", help="held-out questions, written by corpus.py")
+    args = p.parse_args()
+    torch.set_num_threads(2)
+    state = torch.load(args.checkpoint / "pytorch_model.bin")
+    words, net = vocab.Vocabulary(args.checkpoint / "tokenizer.model"), models.Model(models.SHAPES[args.kind], exact=True)
+    questions = words.questions(args.heldout)
+    for name, weights in (("float32", state), ("as shipped", shipped(state))):
+        net.load(weights)
+        scores, wrong = score(net, questions, tell=name != "float32")
+        print(f"{name}: {table(scores)}", flush=True)
+    print("after so many tokens of chat:", ", ".join(f"{d}: {100 * deep(net, words, corpus.Corpus(), questions, d):.0f}%" for d in DEPTHS))
+    for q in wrong:
+        print("  wrong:", q["skill"], q["lang"], " / ".join(m["content"] for m in q["messages"]), "->", q["answer"])
+
+
+if __name__ == "__main__":
+    main()

@@ -3,22 +3,18 @@ import argparse
 import collections
 import json
 import math
-import os
 import random
 import shutil
 import time
 from pathlib import Path
 
-# before torch is loaded: neighbours on the same cores must not make its threads spin for each other
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+import environment  # noqa: F401 (before torch)
+import torch
 
-import torch  # noqa: E402
-
-import corpus  # noqa: E402
-import model as models  # noqa: E402
-import score  # noqa: E402
-import vocab  # noqa: E402
+import corpus
+import model as models
+import score
+import vocab
 
 ROWS, SHORT, LONG = 4, 256, 1024
 LONG_SHARE = 0.10  # of the steps in the second half are one long row: without them contexts beyond 400 tokens are lost
@@ -97,18 +93,6 @@ def train(args):
         if (step + 1) % args.every == 0 or step + 1 == args.steps:
             write(net, args.kind, words, args.tokenizer, args.out)
             print("  held out:", score.table(score.score(net, questions, tell=False)[0]), flush=True)
-    return net, questions
-
-
-def report(kind, net, questions):
-    """The final scores, in float32 and as shipped."""
-    whole = models.Model(models.SHAPES[kind], exact=True)
-    for name, state in (("float32", net.state()), ("as shipped", score.shipped(net.state()))):
-        whole.load(state)
-        scores, wrong = score.score(whole, questions)
-        print(f"{name}: {score.table(scores)}", flush=True)
-    for q in wrong:
-        print("  wrong:", q["skill"], q["lang"], " / ".join(m["content"] for m in q["messages"]), "->", q["answer"])
 
 
 def main():
@@ -124,7 +108,7 @@ def main():
     p.add_argument("--heldout", required=True, help="held-out questions, written by corpus.py")
     p.add_argument("--out", required=True, help="checkpoint directory to write")
     args = p.parse_args()
-    report(args.kind, *train(args))
+    train(args)
 
 
 if __name__ == "__main__":
