@@ -304,10 +304,12 @@ def answer(rng, item, style=None):
 def proper(item):
     """The question as written with care."""
     text = item.question[0].upper() + item.question[1:] if item.lang == "en" else item.question
-    if item.skill == "greetings":
-        asks = item.question.split(",")[0].split("，")[0]
-        return text + ("?" if item.lang == "en" else "？") if asks.startswith(("How", "Are ", "Is ", "What", "Do ")) or asks.endswith(("吗", "样", "如何")) else text
-    return text
+    if item.skill != "greetings":
+        return text
+    wording = item.question.split(",")[0].split("，")[0]  # without the name
+    if item.lang == "en":
+        return text + "?" if wording.startswith(("How", "Are ", "Is ", "What", "Do ")) else text
+    return text + "？" if wording.endswith(("吗", "样", "如何")) else text
 
 
 LEADS = {"en": ["Hello, ", "Hi, ", "Please, ", "Hey, ", "Well, ", "Hello! ", "Hi! ", "And "], "zh": ["你好，", "您好，", "嗨，", "那么，", "哎，", "你好！", "那"]}

@@ -28,8 +28,8 @@ def pieces(rng, text):
             n = rng.randint(1, 3)
             out.append(run[:n])
             run = run[n:]
-        return "\n".join(out)
-    return re.sub(r"[\u4e00-\u9fff]+", lambda m: "\n" + cut(m) + "\n", text)
+        return "\n" + "\n".join(out) + "\n"
+    return re.sub(r"[\u4e00-\u9fff]+", cut, text)
 
 
 def build(directory):
