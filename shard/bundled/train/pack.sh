@@ -16,8 +16,10 @@ export BAICHUAN_HOME=$temp/home CGO_ENABLED=0
 (cd "$bundled" && go build -o "$temp/baichuan-node" ../../cmd/baichuan-node)
 
 import() { # NAME CHECKPOINT
-	ln -s "$2" "$temp/$1" # local.json notes the source: a name, not a path of this machine
-	(cd "$temp" && ./baichuan-node import "$1" --name "$1" --weights nf4)
+	"$temp/baichuan-node" import "$2" --name "$1" --weights nf4
+	# local.json notes the source: a name here, not a path of one machine.
+	sed -i.bak -E 's|("source": ").*(",?)$|\1train/make.py\2|' "$temp/home/models/$1/local.json"
+	rm "$temp/home/models/$1/local.json.bak"
 }
 # Both are imported before anything is replaced.
 import baichuan2-mini-chat "$out/rope"
