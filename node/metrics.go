@@ -33,7 +33,7 @@ func newMetrics(sessions func() float64) *metrics {
 	}
 	m.registry.MustRegister(
 		m.tokens, m.steps, m.cacheBytes, m.stepSeconds,
-		// These two stay 0 for now: a client does not say that it replays, and sessions share no prefix.
+		// These two stay 0: a client does not say that it replays, and sessions share no prefix.
 		counter("baichuan_node_replayed_tokens_total", "Tokens computed again for a session that lost a peer."),
 		counter("baichuan_node_prefix_hit_tokens_total", "Tokens that were found in the cache and not computed."),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_sessions", Help: "Open sessions."}, sessions),
