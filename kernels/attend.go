@@ -5,58 +5,185 @@ import (
 	"math"
 )
 
-// attention is the scratch of one worker: what one query of one head needs.
+// attention is the scratch of one worker: what a few queries of one head need.
 type attention struct {
-	scores []float32 // of all positions up to the query's; then their weights, chunk by chunk
-	codes  []int32   // of the query
-	scales []float32 // of the query's units
-	wide   []float32 // a key as float32
-	total  []float32 // of a chunk
-	live   [PageSize]int
-	weight [PageSize]float32
+	queries queries
+	scores  []float32 // [query][position], a row for each query; then their weights, chunk by chunk
+	total   []float32 // [query][head size], of a chunk
+	sums    []float32 // [query], of the weights
+	most    []float32 // [query]
 }
 
-// query is one head's question at a position.
-type query struct {
-	cache *pagedCache
-	layer int
-	head  int
-	seat  Seat
-	x     []float32 // head size
+// queries are the questions of one head at neighbouring positions of a sequence, quantised where keys are.
+type queries struct {
+	n, size int       // how many, of how many elements
+	root    float32   // 1/sqrt(size)
+	codes   []int8    // [query][size]
+	scales  []float32 // [query][size/32]
+	starts  []int32   // [query][size/32], -128 times the sum of the unit's codes
 }
 
-// attend writes to dst what a query reads (NUMERICS rule 7): with s_j the scores of the positions 0..i and M their
-// maximum, p_j = Exp(s_j - M), or 0 where s_j - M < -41.5, the sum of p_j v_j over the sum of p_j, both by chunks of
-// 256 positions whose totals are added in order. Where the query is not finite it writes zeros and returns false.
-//
-//	dst, q.x (head size)
-func (a *attention) attend(dst []float32, q query) bool {
-	if !a.setQuery(q) {
-		clear(dst)
-		return false
-	}
-	n := q.seat.Position + 1
-	a.scores = grow(a.scores, n)
-	most := a.score(q)
-	a.total = grow(a.total, len(dst))
-	clear(dst)
-	l := float32(0)
-	for from := 0; from < n; from += Chunk {
-		p := a.scores[from:min(from+Chunk, n)]
-		l += softWeights(p, most)
-		clear(a.total)
-		for page := 0; page*PageSize < len(p); page++ {
-			data := q.cache.layer(q.seat.Pages[from/PageSize+page], q.layer)
-			a.addValues(q, data, p[page*PageSize:min((page+1)*PageSize, len(p))])
+// reset makes room for n queries of a size.
+func (q *queries) reset(n, size int, root float32) {
+	q.n, q.size, q.root = n, size, root
+	q.codes = grow(q.codes, n*size)
+	q.scales = grow(q.scales, n*size/CacheUnit)
+	q.starts = grow(q.starts, n*size/CacheUnit)
+}
+
+// quantiseQuery writes x as query i, in units of 32 with float32 scales. It returns false where x is not finite.
+func quantiseQuery(q *queries, i int, x []float32) bool {
+	units := q.size / CacheUnit
+	for b := range units {
+		codes := q.codes[i*q.size+b*CacheUnit:][:CacheUnit]
+		scale, ok := quantise(codes, x[b*CacheUnit:][:CacheUnit])
+		if !ok {
+			return false
 		}
-		for i, t := range a.total {
-			dst[i] += t
-		}
-	}
-	for i := range dst {
-		dst[i] /= l
+		q.scales[i*units+b] = scale
+		q.starts[i*units+b] = -unsignedBias * codeSum(codes)
 	}
 	return true
+}
+
+// view is where a head's keys and values lie in a layer's part of a page: from its first code and scale of token 0.
+type view struct {
+	keys, keyScales, values, valScales []byte
+}
+
+// view gives what head h reads of a page.
+func (c *pagedCache) view(page int32, layer, head int) view {
+	p := c.layer(page, layer)
+	at := head * c.HeadSize
+	if c.Format == F16 {
+		return view{keys: p[2*at : c.values], values: p[c.values+2*at:]}
+	}
+	s := at / CacheUnit * 2
+	return view{
+		keys: p[at:c.keyScales], keyScales: p[c.keyScales+s : c.values],
+		values: p[c.values+at : c.valScales], valScales: p[c.valScales+s:],
+	}
+}
+
+// attendance is what attend works on: the queries of one head at the rows first..first+n-1 of a batch, neighbours of one
+// sequence.
+type attendance struct {
+	cache       *pagedCache
+	layer, head int
+	dst, x      *buffer
+	seats       []Seat // of these rows
+	first       int
+}
+
+// query gives the head's query in row i, and out where its result goes.
+func (t *attendance) query(i int) []float32 {
+	return t.x.row(t.first + i)[t.head*t.cache.HeadSize:][:t.cache.HeadSize]
+}
+
+func (t *attendance) out(i int) []float32 {
+	return t.dst.row(t.first + i)[t.head*t.cache.HeadSize:][:t.cache.HeadSize]
+}
+
+// attend writes to dst what the queries read (NUMERICS rule 7): with s_j the scores of the positions 0..i and M their
+// maximum, p_j = Exp(s_j - M), or 0 where s_j - M < -41.5, the sum of p_j v_j over the sum of p_j, both by chunks of
+// 256 positions whose totals are added in order. A query that is not finite reads zeros; it returns a bit for each.
+func (a *attention) attend(s *set, t *attendance) (bad uint64) {
+	n, c := len(t.seats), t.cache
+	a.queries.reset(n, c.HeadSize, c.scale)
+	a.most, a.sums, a.total = grow(a.most, n), grow(a.sums, n), grow(a.total, n*c.HeadSize)
+	clear(a.sums)
+	for i := range n {
+		clear(t.out(i))
+		if !a.setQuery(s, t, i) {
+			bad |= 1 << i
+		}
+	}
+	last := t.seats[n-1].Position
+	stride := (last + PageSize) &^ (PageSize - 1)
+	a.scores = grow(a.scores, n*stride)
+	a.score(s, t, stride)
+	for from := 0; from <= last; from += Chunk {
+		a.addChunk(s, t, stride, from)
+	}
+	for i := range n {
+		if bad>>i&1 == 0 {
+			s.divide(t.out(i), a.sums[i])
+		} else {
+			clear(t.out(i))
+		}
+	}
+	return bad
+}
+
+// setQuery takes in query i, as zeros if it is not finite: then it returns false.
+func (a *attention) setQuery(s *set, t *attendance, i int) bool {
+	x := t.query(i)
+	if t.cache.Format == F16 {
+		return s.maxAbs(x) < infBits
+	}
+	if s.quantiseQuery(&a.queries, i, x) {
+		return true
+	}
+	units := t.cache.HeadSize / CacheUnit
+	clear(a.queries.codes[i*len(x):][:len(x)])
+	clear(a.queries.scales[i*units:][:units])
+	clear(a.queries.starts[i*units:][:units])
+	return false
+}
+
+// score writes the scores of all positions that a query sees, and finds the largest.
+func (a *attention) score(s *set, t *attendance, stride int) {
+	c := t.cache
+	last := t.seats[len(t.seats)-1]
+	for from := 0; from <= last.Position; from += PageSize {
+		v := c.view(last.Pages[from/PageSize], t.layer, t.head)
+		tokens := min(PageSize, last.Position+1-from)
+		if c.Format == Int8 {
+			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.hidden, tokens)
+			continue
+		}
+		for i := range t.seats {
+			s.scoresHalf(a.scores[i*stride+from:][:tokens], t.query(i), c.scale, v.keys, c.hidden, tokens)
+		}
+	}
+	for i, seat := range t.seats {
+		scores := a.scores[i*stride:][:seat.Position+1]
+		if c.slopes != nil {
+			s.bias(scores, c.slopes[t.head], -seat.Position)
+		}
+		a.most[i] = s.largest(scores)
+	}
+}
+
+// addChunk makes weights of the scores of the chunk of positions from..from+255, and adds to each query's result the
+// values that they weigh.
+func (a *attention) addChunk(s *set, t *attendance, stride, from int) {
+	c, n := t.cache, len(t.seats)
+	last := t.seats[n-1]
+	to := min(from+Chunk, last.Position+1)
+	for i, seat := range t.seats {
+		row := a.scores[i*stride:][:to]
+		own := min(to, seat.Position+1)
+		if own > from {
+			a.sums[i] += s.softWeights(row[from:own], a.most[i])
+		}
+		clear(row[max(own, from):])
+	}
+	clear(a.total)
+	for at := from; at < to; at += PageSize {
+		v := c.view(last.Pages[at/PageSize], t.layer, t.head)
+		tokens := min(PageSize, to-at)
+		if c.Format == Int8 {
+			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.hidden, tokens)
+			continue
+		}
+		for i := range n {
+			s.valuesHalf(a.total[i*c.HeadSize:][:c.HeadSize], a.scores[i*stride+at:][:tokens], v.values, c.hidden, tokens)
+		}
+	}
+	for i := range n {
+		s.add(t.out(i), a.total[i*c.HeadSize:][:c.HeadSize])
+	}
 }
 
 // softWeights replaces the scores of a chunk by their weights and returns the sum of these, by lanes.
@@ -74,131 +201,115 @@ func softWeights(s []float32, most float32) float32 {
 	return sumLanes(&lanes)
 }
 
-// setQuery quantises the query, where keys are, in units of 32 with float32 scales.
-func (a *attention) setQuery(q query) bool {
-	if q.cache.Format == F16 {
-		return maxAbsBits(q.x) < infBits
+// bias adds ALiBi's slope * float32(first+j) to each score.
+func bias(s []float32, slope float32, first int) {
+	for j := range s {
+		s[j] += float32(slope * float32(first+j))
 	}
-	a.codes = grow(a.codes, len(q.x))
-	a.scales = grow(a.scales, len(q.x)/CacheUnit)
-	for b := range a.scales {
-		var codes [CacheUnit]int8
-		scale, ok := quantise(codes[:], q.x[b*CacheUnit:][:CacheUnit])
-		if !ok {
-			return false
-		}
-		a.scales[b] = scale
-		for i, c := range codes {
-			a.codes[b*CacheUnit+i] = int32(c)
-		}
-	}
-	return true
 }
 
-// score writes the scores of the positions 0..i and returns the largest.
-func (a *attention) score(q query) float32 {
-	c, i := q.cache, q.seat.Position
+// largest is the largest score.
+func largest(s []float32) float32 {
 	most := float32(math.Inf(-1))
-	for from := 0; from <= i; from += PageSize {
-		page := c.layer(q.seat.Pages[from/PageSize], q.layer)
-		scores := a.scores[from:min(from+PageSize, i+1)]
-		for token := range scores {
-			s := float32(a.keyDot(q, page, token) * c.scale)
-			if c.slopes != nil {
-				s += float32(c.slopes[q.head] * float32(from+token-i))
-			}
-			scores[token] = s
-			if s > most {
-				most = s
-			}
+	for _, v := range s {
+		if v > most {
+			most = v
 		}
 	}
 	return most
 }
 
-// keyDot is the query times a stored key: by units of 32 with their scales, or by lanes.
-func (a *attention) keyDot(q query, page []byte, token int) float32 {
-	c := q.cache
-	size := c.HeadSize
-	at := token*c.hidden + q.head*size
-	if c.Format == F16 {
-		a.wide = grow(a.wide, size)
-		widen16(a.wide, F16, page[2*at:][:2*size])
-		return dotLanes(a.wide, q.x)
+// scores writes to dst[i*stride+t] the products of query i and the key of token t: by units of 32, in order.
+func scores(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+	units := q.size / CacheUnit
+	for i := range q.n {
+		codes, own := q.codes[i*q.size:][:q.size], q.scales[i*units:][:units]
+		for t := range tokens {
+			key, keyScales := keys[t*width:][:q.size], scales[t*width/(CacheUnit/2):]
+			s := float32(0)
+			for b, qs := range own {
+				d := dotUnit((*[CacheUnit]byte)(key[b*CacheUnit:]), (*[CacheUnit]int8)(codes[b*CacheUnit:]))
+				ks := finite16to32(binary.LittleEndian.Uint16(keyScales[2*b:]))
+				s += float32(float32(d) * float32(qs*ks))
+			}
+			dst[i*stride+t] = float32(s * q.root)
+		}
 	}
-	codes, scales := page[at:][:size], page[c.keyScales+at/CacheUnit*2:]
-	s := float32(0)
-	for b, qs := range a.scales {
-		d := dotUnit((*[CacheUnit]byte)(codes[b*CacheUnit:]), (*[CacheUnit]int32)(a.codes[b*CacheUnit:]))
-		ks := finite16to32(binary.LittleEndian.Uint16(scales[2*b:]))
-		s += float32(float32(d) * float32(qs*ks))
-	}
-	return s
 }
 
 // dotUnit is the dot product of 32 stored codes and 32 codes of a query.
-func dotUnit(k *[CacheUnit]byte, q *[CacheUnit]int32) int32 {
+func dotUnit(k *[CacheUnit]byte, q *[CacheUnit]int8) int32 {
 	var even, odd int32
-	for i := 0; i < CacheUnit; i += 4 {
-		even += int32(int8(k[i]))*q[i] + int32(int8(k[i+1]))*q[i+1]
-		odd += int32(int8(k[i+2]))*q[i+2] + int32(int8(k[i+3]))*q[i+3]
+	for i := 0; i < CacheUnit; i += 2 {
+		even += int32(int8(k[i])) * int32(q[i])
+		odd += int32(int8(k[i+1])) * int32(q[i+1])
 	}
 	return even + odd
 }
 
-// addValues adds to the chunk's total the values of a page's first len(p) tokens, each times its weight, token by
-// token. Tokens of weight 0 add nothing.
-func (a *attention) addValues(q query, page []byte, p []float32) {
-	c := q.cache
-	live := a.live[:0]
-	for token, w := range p {
-		if w != 0 {
-			live = append(live, token)
-		}
+// scoresHalf writes to dst the products of a query and the float16 keys of tokens, by lanes, times root.
+func scoresHalf(dst, x []float32, root float32, keys []byte, width, tokens int) {
+	for t := range tokens {
+		dst[t] = float32(dotHalf(keys[2*t*width:][:2*len(x)], x) * root)
 	}
-	first := q.head * c.HeadSize
-	if c.Format == F16 {
-		for _, token := range live {
-			addHalf(a.total, page[c.values+2*(token*c.hidden+first):], p[token])
-		}
-		return
+}
+
+// dotHalf is the dot product of float16s and x, by lanes.
+func dotHalf(half []byte, x []float32) float32 {
+	var lanes [Lanes]float32
+	for i, v := range x {
+		lanes[i%Lanes] += float32(finite16to32(binary.LittleEndian.Uint16(half[2*i:])) * v)
 	}
-	for b := range c.HeadSize / CacheUnit {
-		at := first + b*CacheUnit
-		for n, token := range live {
-			scale := page[c.valScales+token*c.scaleBytes+at/CacheUnit*2:]
-			a.weight[n] = p[token] * finite16to32(binary.LittleEndian.Uint16(scale))
-		}
-		for g := 0; g < CacheUnit; g += 8 {
-			sums := (*[8]float32)(a.total[b*CacheUnit+g:])
-			addCodes(sums, page[c.values+at+g:], c.hidden, live, &a.weight)
+	return sumLanes(&lanes)
+}
+
+// values adds to total[i] the values of tokens, each times its weight p[i*stride+t], token by token. Tokens of weight 0
+// add nothing.
+func values(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+	size := len(total) / n
+	for i := range n {
+		for t := range tokens {
+			w := p[i*stride+t]
+			if w == 0 {
+				continue
+			}
+			for b := range size / CacheUnit {
+				scale := finite16to32(binary.LittleEndian.Uint16(scales[t*width/(CacheUnit/2)+2*b:]))
+				addCodes((*[CacheUnit]float32)(total[i*size+b*CacheUnit:]), codes[t*width+b*CacheUnit:], float32(w*scale))
+			}
 		}
 	}
 }
 
-// addCodes adds 8 neighbouring codes of the live tokens, weight[n] * float32(code of live[n]), to the sums, which it
-// keeps in registers.
-func addCodes(sums *[8]float32, codes []byte, stride int, live []int, weight *[PageSize]float32) {
-	s0, s1, s2, s3 := sums[0], sums[1], sums[2], sums[3]
-	s4, s5, s6, s7 := sums[4], sums[5], sums[6], sums[7]
-	for n, token := range live {
-		w, v := weight[n%PageSize], codes[token*stride:][:8]
-		s0 += float32(w * float32(int8(v[0])))
-		s1 += float32(w * float32(int8(v[1])))
-		s2 += float32(w * float32(int8(v[2])))
-		s3 += float32(w * float32(int8(v[3])))
-		s4 += float32(w * float32(int8(v[4])))
-		s5 += float32(w * float32(int8(v[5])))
-		s6 += float32(w * float32(int8(v[6])))
-		s7 += float32(w * float32(int8(v[7])))
+// addCodes adds w * float32(code) of 32 codes to the sums.
+func addCodes(sums *[CacheUnit]float32, codes []byte, w float32) {
+	for i, v := range codes[:CacheUnit] {
+		sums[i] += float32(w * float32(int8(v)))
 	}
-	*sums = [8]float32{s0, s1, s2, s3, s4, s5, s6, s7}
 }
 
-// addHalf adds w times each of the stored float16 values to the sums.
-func addHalf(sums []float32, values []byte, w float32) {
-	values = values[:2*len(sums)]
-	for i := range sums {
-		sums[i] += float32(w * finite16to32(binary.LittleEndian.Uint16(values[2*i:])))
+// valuesHalf adds to total p[t] * v for the float16 values of tokens, token by token.
+func valuesHalf(total, p []float32, codes []byte, width, tokens int) {
+	for t := range tokens {
+		if w := p[t]; w != 0 {
+			half := codes[2*t*width:][:2*len(total)]
+			for i := range total {
+				total[i] += float32(w * finite16to32(binary.LittleEndian.Uint16(half[2*i:])))
+			}
+		}
+	}
+}
+
+// add adds src to dst, of the same length.
+func add(dst, src []float32) {
+	for i, v := range src {
+		dst[i] += v
+	}
+}
+
+// divide divides each of dst.
+func divide(dst []float32, by float32) {
+	for i := range dst {
+		dst[i] /= by
 	}
 }

@@ -110,14 +110,12 @@ func (c *pagedCache) layer(page int32, layer int) []byte {
 
 // store writes a token's keys or values, at the offset of its codes and of its scales. Where a number is not finite,
 // or becomes infinite in float16, it stores zeros for the token and returns false.
-func (g *geometry) store(codes, scales []byte, x []float32) bool {
+func (g *geometry) store(s *set, codes, scales []byte, x []float32) bool {
 	ok := true
 	if g.Format == F16 {
 		ok = storeHalf(codes, x)
 	} else {
-		for b := range len(x) / CacheUnit {
-			ok = storeUnit(codes[b*CacheUnit:][:CacheUnit], scales[2*b:], x[b*CacheUnit:][:CacheUnit]) && ok
-		}
+		ok = s.storeUnits(codes, scales, x)
 	}
 	if !ok {
 		clear(codes)
@@ -133,6 +131,15 @@ func storeHalf(codes []byte, x []float32) bool {
 		h := Float16(v)
 		ok = ok && h&halfAbs < halfInf
 		binary.LittleEndian.PutUint16(codes[2*i:], h)
+	}
+	return ok
+}
+
+// storeUnits stores whole units of 32 numbers.
+func storeUnits(codes, scales []byte, x []float32) bool {
+	ok := true
+	for b := range len(x) / CacheUnit {
+		ok = storeUnit(codes[b*CacheUnit:][:CacheUnit], scales[2*b:], x[b*CacheUnit:][:CacheUnit]) && ok
 	}
 	return ok
 }
@@ -153,13 +160,13 @@ func storeUnit(codes, scale []byte, x []float32) bool {
 }
 
 // append stores the keys and values of a token: row is its Q, K and V side by side.
-func (c *pagedCache) append(page []byte, token int, row []float32) bool {
+func (c *pagedCache) append(s *set, page []byte, token int, row []float32) bool {
 	bytes := c.keyScales / PageSize // a token's codes
 	at := func(codes, scales int) ([]byte, []byte) {
 		return page[codes+token*bytes:][:bytes], page[scales+token*c.scaleBytes:][:c.scaleBytes]
 	}
 	codes, scales := at(0, c.keyScales)
-	ok := c.store(codes, scales, row[c.hidden:2*c.hidden])
+	ok := c.store(s, codes, scales, row[c.hidden:2*c.hidden])
 	codes, scales = at(c.values, c.valScales)
-	return c.store(codes, scales, row[2*c.hidden:]) && ok
+	return c.store(s, codes, scales, row[2*c.hidden:]) && ok
 }

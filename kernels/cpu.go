@@ -5,26 +5,40 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"slices"
 	"sync/atomic"
 )
 
-// CPU is the Device of this machine's processor, in plain Go: the definition that faster ones are held to. Its results
-// do not depend on the number of threads.
+// CPU is the Device of this machine's processor. Its results depend neither on the set of kernels that computes them
+// nor on the number of threads.
 type CPU struct {
+	set    *set
 	pool   *pool
-	nf4    *[256]int64
+	loops  loops
 	acts   activations
-	tasks  []task
 	work   []scratch // of each worker
 	faults []uint32  // of each row, set atomically
 	rotary map[rotaryKey]*rotary
 }
 
-// scratch is what one worker needs to itself.
+// scratch is what one worker needs to itself: two tiles of results, and attention's.
 type scratch struct {
-	tile   tile
-	wide   []float32
-	attend attention
+	tile, gate []float32
+	attend     attention
+}
+
+// loops are the loops that the pool runs, one for each operation: kept, as a call must not allocate.
+type loops struct {
+	embed    embedLoop
+	widen    widenLoop
+	norm     normLoop
+	round    roundLoop
+	read     readLoop
+	quantise quantiseLoop
+	check    checkLoop
+	product  productLoop
+	append   appendLoop
+	attend   attendLoop
 }
 
 type rotaryKey struct {
@@ -32,21 +46,35 @@ type rotaryKey struct {
 	headSize int
 }
 
-// NewCPU gives a device that computes on so many threads, the caller's included; 0 or less means all cores. Close it.
-func NewCPU(threads int) *CPU {
+// NewCPU gives a device that computes on so many threads, the caller's included, with the fastest kernels that the
+// processor has; 0 or less means all cores. Close it.
+func NewCPU(threads int) *CPU { return newCPU(sets()[0], threads) }
+
+// NewCPUWith is NewCPU with a set of kernels, or a family of sets, that Sets lists.
+func NewCPUWith(kernels string, threads int) (*CPU, error) {
+	s, err := findSet(kernels)
+	if err != nil {
+		return nil, err
+	}
+	return newCPU(s, threads), nil
+}
+
+func newCPU(s *set, threads int) *CPU {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	return &CPU{
-		pool:   newPool(threads),
-		nf4:    nf4Pairs(),
-		work:   make([]scratch, threads),
-		rotary: map[rotaryKey]*rotary{},
+	c := &CPU{set: s, pool: newPool(threads), work: make([]scratch, threads), rotary: map[rotaryKey]*rotary{}}
+	for w := range c.work {
+		c.work[w].tile, c.work[w].gate = make([]float32, s.tile*PanelRows), make([]float32, s.tile*PanelRows)
 	}
+	return c
 }
 
-// Name is "cpu/generic".
-func (c *CPU) Name() string { return "cpu/generic" }
+// Name is "cpu/" and the set of kernels.
+func (c *CPU) Name() string { return "cpu/" + c.set.name() }
+
+// Threads is how many threads compute.
+func (c *CPU) Threads() int { return len(c.work) }
 
 // Close stops the workers; no operation may follow. Caches are closed by themselves.
 func (c *CPU) Close() error {
@@ -91,7 +119,7 @@ func (c *CPU) rows(b Buffer, n int) *buffer {
 func sameWidth(op string, widths ...int) {
 	for _, w := range widths[1:] {
 		if w != widths[0] {
-			panic(fmt.Sprintf("kernels: %s of widths %v", op, widths))
+			panic(fmt.Sprintf("kernels: %s of widths %v", op, slices.Clone(widths))) // the clone keeps widths on the stack
 		}
 	}
 }

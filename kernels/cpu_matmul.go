@@ -2,44 +2,49 @@ package kernels
 
 import "fmt"
 
-// task is one matrix of a MatMul call: its units are 16 rows each, counted through all tasks from first.
-type task struct {
-	*matrix
-	dst   *buffer
-	first int
+// MatMul writes the products of the matrix with the first n rows of x to dst; a quantised matrix multiplies them
+// quantised. A block of x that is not finite counts as zeros there and is a fault of its row, as it is with 16-bit
+// weights.
+func (c *CPU) MatMul(dst, x Buffer, n int, w Weights, at Place) {
+	c.product(dst, x, n, at, productLoop{w: w.(*matrix)})
 }
 
-// MatMul multiplies the first n rows of x with each of the matrices; for the quantised ones x is quantised once. A
-// block of x that is not finite counts as zeros there and is a fault of its row, as it is with 16-bit weights.
-func (c *CPU) MatMul(x Buffer, n int, at Place, out ...Product) {
-	s := c.rows(x, n)
-	c.tasks = c.tasks[:0]
-	units, quantised, plain := 0, false, false
-	for _, p := range out {
-		t := task{matrix: p.Weights.(*matrix), dst: c.rows(p.Dst, n), first: units}
-		if t.K != s.width || t.Rows != t.dst.width {
-			panic(fmt.Sprintf("kernels: MatMul of a (%d, %d) matrix from width %d to width %d", t.Rows, t.K, s.width, t.dst.width))
+// AddMatMul adds the products to dst.
+func (c *CPU) AddMatMul(dst, x Buffer, n int, w Weights, at Place) {
+	c.product(dst, x, n, at, productLoop{w: w.(*matrix), add: true})
+}
+
+// GatedMatMul writes silu(gate x) * (up x) to dst.
+func (c *CPU) GatedMatMul(dst, x Buffer, n int, gate, up Weights, at Place) {
+	c.product(dst, x, n, at, productLoop{w: up.(*matrix), gate: gate.(*matrix)})
+}
+
+// product makes what a matrix needs of x and runs the loop.
+func (c *CPU) product(dst, x Buffer, n int, at Place, l productLoop) {
+	l.c, l.dst, l.x, l.n = c, c.rows(dst, n), c.rows(x, n), n
+	matrices := int64(1)
+	l.w.fit(l.dst, l.x)
+	if l.gate != nil {
+		l.gate.fit(l.dst, l.x)
+		matrices = 2
+		if l.gate.quantised() != l.w.quantised() {
+			panic(fmt.Sprintf("kernels: gate in %v beside %v", l.gate.Format, l.w.Format))
 		}
-		c.tasks = append(c.tasks, t)
-		units += (t.Rows + PanelRows - 1) / PanelRows
-		quantised = quantised || t.quantised()
-		plain = plain || !t.quantised()
 	}
-	if quantised {
-		c.quantiseRows(s, n, at)
+	if l.w.quantised() {
+		c.quantiseRows(l.x, n, at)
+	} else {
+		c.checkRows(l.x, n, at)
 	}
-	if plain {
-		c.checkRows(s, n, at)
+	c.loops.product = l
+	c.pool.run((l.w.Rows+PanelRows-1)/PanelRows, matrices*int64(n)*int64(l.w.K)*PanelRows, &c.loops.product)
+}
+
+// fit panics if a matrix does not go from x to dst.
+func (m *matrix) fit(dst, x *buffer) {
+	if m.K != x.width || m.Rows != dst.width {
+		panic(fmt.Sprintf("kernels: MatMul of a (%d, %d) matrix from width %d to width %d", m.Rows, m.K, x.width, dst.width))
 	}
-	c.pool.run(units, int64(n)*int64(s.width)*PanelRows, func(worker, from, to int) {
-		t := 0
-		for u := from; u < to; u++ {
-			for t+1 < len(c.tasks) && c.tasks[t+1].first <= u {
-				t++
-			}
-			c.tasks[t].multiply(c, &c.work[worker], s, n, u-c.tasks[t].first)
-		}
-	})
 }
 
 // quantised tells whether the matrix is stored in panels of codes.
@@ -47,61 +52,104 @@ func (m *matrix) quantised() bool { return m.Format == NF4 || m.Format == Int8 }
 
 // quantiseRows quantises n rows.
 func (c *CPU) quantiseRows(x *buffer, n int, at Place) {
-	c.acts.reset(n, x.width)
-	c.pool.run(n*c.acts.blocks, 4*Block, func(_, from, to int) {
-		for b := from; b < to; b++ {
-			if !c.acts.setBlock(b, x.data[b*Block:][:Block]) {
-				c.fault(b/c.acts.blocks, at)
-			}
+	c.acts.reset(n, x.width, c.set.tile)
+	c.loops.quantise = quantiseLoop{c: c, x: x, at: at}
+	c.pool.run(n, 4*int64(x.width), &c.loops.quantise)
+}
+
+type quantiseLoop struct {
+	c  *CPU
+	x  *buffer
+	at Place
+}
+
+func (l *quantiseLoop) do(_, from, to int) {
+	for i := from; i < to; i++ {
+		if !l.c.set.quantise(&l.c.acts, i, l.x.row(i)) {
+			l.c.fault(i, l.at)
 		}
-	})
+	}
 }
 
 // checkRows finds NaN and Inf in n rows.
 func (c *CPU) checkRows(x *buffer, n int, at Place) {
-	c.pool.run(n, int64(x.width), func(_, from, to int) {
-		for i := from; i < to; i++ {
-			if maxAbsBits(x.row(i)) >= infBits {
-				c.fault(i, at)
-			}
-		}
-	})
+	c.loops.check = checkLoop{c: c, x: x, at: at}
+	c.pool.run(n, int64(x.width), &c.loops.check)
 }
 
-// multiply makes the 16 results of unit u for each of n rows.
-func (t *task) multiply(c *CPU, w *scratch, x *buffer, n, u int) {
-	if !t.quantised() {
-		t.multiplyWide(w, x, n, u)
+type checkLoop struct {
+	c  *CPU
+	x  *buffer
+	at Place
+}
+
+func (l *checkLoop) do(_, from, to int) {
+	for i := from; i < to; i++ {
+		if l.c.set.maxAbs(l.x.row(i)) >= infBits {
+			l.c.fault(i, l.at)
+		}
+	}
+}
+
+// productLoop multiplies; its units are 16 rows of the matrix.
+type productLoop struct {
+	c       *CPU
+	dst, x  *buffer
+	n       int
+	w, gate *matrix // gate may be nil
+	add     bool
+}
+
+// do takes as many rows of x as fit in cache, multiplies all its panels with them, and goes on to the next. One row after
+// another would read the panels again and again, one panel after another the rows.
+func (l *productLoop) do(worker, from, to int) {
+	s, w := l.c.set, &l.c.work[worker]
+	bytes := l.w.K * s.tile
+	if !l.w.quantised() {
+		bytes *= 4
+	}
+	pass := max(passBytes/bytes, 1) * s.tile
+	for first := 0; first < l.n; first += pass {
+		last := min(first+pass, l.n)
+		for u := from; u < to; u++ {
+			for i := first; i < last; i += s.tile {
+				l.tile(w, u, i, min(s.tile, last-i))
+			}
+		}
+	}
+}
+
+// tile makes the results of unit u for n rows from row i on.
+func (l *productLoop) tile(w *scratch, u, i, n int) {
+	s := l.c.set
+	tile := w.tile[:n*PanelRows]
+	l.multiply(tile, l.w, u, i, n)
+	if l.gate != nil {
+		gate := w.gate[:n*PanelRows]
+		l.multiply(gate, l.gate, u, i, n)
+		s.swiGLU(tile, gate, tile)
+	}
+	rows := min(PanelRows, l.w.Rows-u*PanelRows)
+	for r := range n {
+		dst := l.dst.row(i + r)[u*PanelRows:][:rows]
+		if l.add {
+			s.add(dst, tile[r*PanelRows:][:rows])
+		} else {
+			copy(dst, tile[r*PanelRows:][:rows])
+		}
+	}
+}
+
+// multiply writes the products of 16 rows of a matrix with n rows of x to tile.
+func (l *productLoop) multiply(tile []float32, m *matrix, u, i, n int) {
+	s := l.c.set
+	if m.quantised() {
+		s.mul(tile, m.panel(u), l.c.acts.group(i/s.tile))
 		return
 	}
 	first := u * PanelRows
-	rows := min(PanelRows, t.Rows-first)
-	p := t.panel(u)
-	if n == 1 {
-		var sums [PanelRows]float32
-		pairs, scales := c.acts.row(0)
-		mulPanel(&sums, p, c.nf4, pairs, scales)
-		copy(t.dst.row(0)[first:], sums[:rows])
-		return
-	}
-	for from := 0; from < n; from += tileRows {
-		m := min(tileRows, n-from)
-		w.tile.mulPanelRows(p, c.nf4, &c.acts, from, m)
-		for i := range m {
-			copy(t.dst.row(from + i)[first:], w.tile.total[i][:rows])
-		}
-	}
-}
-
-// multiplyWide does the same for 16-bit weights: each row of them is made float32 once, then multiplied by lanes.
-func (t *task) multiplyWide(w *scratch, x *buffer, n, u int) {
-	w.wide = grow(w.wide, t.K)
-	for r := u * PanelRows; r < min((u+1)*PanelRows, t.Rows); r++ {
-		widen16(w.wide, t.Format, t.codes[2*r*t.K:][:2*t.K])
-		for i := range n {
-			t.dst.row(i)[r] = dotLanes(w.wide, x.row(i))
-		}
-	}
+	rows := min(PanelRows, m.Rows-first)
+	s.mulWide(tile, m.Format, m.codes[2*first*m.K:][:2*rows*m.K], rows, l.x.data[i*m.K:][:n*m.K], n)
 }
 
 // panel gives 16 rows of a quantised matrix.

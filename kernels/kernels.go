@@ -104,12 +104,6 @@ type Seat struct {
 	Pages    []int32
 }
 
-// Product is one matrix of a MatMul call and where its result goes.
-type Product struct {
-	Dst     Buffer
-	Weights Weights
-}
-
 // Device runs the operations of the contract on memory of its own. Its methods are called by one goroutine at a
 // time and take effect in that order; a device that works beside its caller finishes before Read, Round and
 // Faults return. n is the number of rows, from the start of each buffer.
@@ -117,7 +111,7 @@ type Product struct {
 // An operation that meets a NaN or an Inf (NUMERICS rule 8) records its place as the fault of that row, if the row
 // has none yet, and goes on: the other rows keep their bits.
 type Device interface {
-	// Name is what offers and `version` show, such as "cpu/generic".
+	// Name is what offers and `version` show, such as "cpu/avx2".
 	Name() string
 
 	Matrix(m Matrix) (Weights, error)
@@ -132,17 +126,16 @@ type Device interface {
 	Widen(dst Buffer, src Rows)
 	// RMSNorm writes the normed rows of x times the gain to dst (rule 4). dst may be x.
 	RMSNorm(dst, x Buffer, n int, gain Weights, eps float32, at Place)
-	// MatMul multiplies the first n rows of x with each of the matrices (rules 2 and 6); x is quantised once.
-	MatMul(x Buffer, n int, at Place, out ...Product)
+	// MatMul writes the products of a matrix with the first n rows of x to dst (rules 2 and 6). AddMatMul adds them to
+	// dst, and GatedMatMul writes silu(gate x) * (up x) (rule 5). x may not be dst.
+	MatMul(dst, x Buffer, n int, w Weights, at Place)
+	AddMatMul(dst, x Buffer, n int, w Weights, at Place)
+	GatedMatMul(dst, x Buffer, n int, gate, up Weights, at Place)
 	// Append rotates (where the cache has rotary positions) the queries and keys of qkv (rows of Q, K and V side by
 	// side) in place and stores keys and values of the layer at their seats (rule 7).
 	Append(c Cache, layer int, qkv Buffer, seats []Seat, at Place)
 	// Attend writes to dst what the queries of qkv read from positions 0..Position of their pages (rule 7).
 	Attend(dst Buffer, c Cache, layer int, qkv Buffer, seats []Seat, at Place)
-	// SwiGLU writes silu(gate) * up to dst (rule 5). dst may be gate.
-	SwiGLU(dst, gate, up Buffer, n int)
-	// Add adds y to x.
-	Add(x, y Buffer, n int)
 	// Round rounds the rows of x in place to float16 with one exponent per row (rule 5); where dst is not nil it
 	// also gives them in that form, in dst's own memory (dst.N = n, dst.Width as x).
 	Round(dst *Rows, x Buffer, n int, at Place)

@@ -1,5 +1,7 @@
 package kernels
 
+import "time"
+
 // Limits and thresholds of the contract, and those of this implementation.
 const (
 	// tinyBits is 2^-60 as float32 bits (exponent 127-60 = 67, 67<<23). What is smaller counts as zero where sums of
@@ -40,14 +42,24 @@ const (
 	// tableStep is how many positions a rotary table grows by: 256 x 64 take about 10 ms.
 	tableStep = 256
 
-	// tileRows is how many rows share one unpacking of a block of weights: at 32 it costs 3 % of the products, and their
-	// sums (32 x 16 x 2 float32, 4 KiB) lie beside the block (4 KiB) in the first-level cache.
-	tileRows = 32
+	// genericTile is how many rows share one unpacking of a block of weights in plain Go: at 32 it costs 3 % of the
+	// products, and their sums (32 x 16 x 2 float32, 4 KiB) lie beside the block (4 KiB) in the first-level cache.
+	genericTile = 32
 
-	// inlineCost is the work, in multiply-adds, below which waking a worker (some 10 us) costs more than it saves.
-	// chunkCost is the least work of a chunk: claiming one takes some 20 ns. chunksPerWorker bounds the wait for the
-	// last chunk to 1/8 of a call.
-	inlineCost      = 1 << 16
-	chunkCost       = 1 << 13
-	chunksPerWorker = 8
+	// inlineCost is the work, in multiply-adds, below which a call to other workers (1 us where they spin) costs more than
+	// it saves; chunkCost is the least work of a chunk: claiming one takes some 20 ns.
+	inlineCost = 1 << 16
+	chunkCost  = 1 << 15
+
+	// spinTime is how long a worker looks for the next loop: longer than what lies between two loops of a layer. joinTime
+	// is how long the caller looks for the end of the last chunk: longer than most chunks of one token take; after that the
+	// worker was probably put aside, and a parked caller gives it a processor. Between two looks at the clock there are
+	// spinLooks at the flag.
+	spinTime  = 200 * time.Microsecond
+	joinTime  = 50 * time.Microsecond
+	spinLooks = 64
+
+	// passBytes is how many bytes of activations are multiplied with a chunk of panels before the next of them: a share of
+	// the second-level cache (1 MiB and more on today's processors, 512 KiB on older ones).
+	passBytes = 384 << 10
 )

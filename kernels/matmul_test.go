@@ -76,13 +76,10 @@ func TestMatMul_EqualsItsDefinition(t *testing.T) {
 // multiply gives W x for each of the rows of x.
 func multiply(t testing.TB, c *CPU, m Matrix, x []float32) []float32 {
 	t.Helper()
-	w, err := c.Matrix(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	w := matrixOf(t, c, m)
 	n := len(x) / m.K
 	dst := fill(t, c, make([]float32, n*m.Rows), m.Rows)
-	c.MatMul(fill(t, c, x, m.K), n, 3, Product{Dst: dst, Weights: w})
+	c.MatMul(dst, fill(t, c, x, m.K), n, w, 3)
 	return append([]float32(nil), dst.(*buffer).data...)
 }
 
@@ -106,31 +103,41 @@ func TestMatMul_RowsAndThreadsDoNotChangeBits(t *testing.T) {
 	}
 }
 
-func TestMatMul_SeveralMatricesInOneCall(t *testing.T) {
+// matrixOf gives a matrix to the device.
+func matrixOf(t testing.TB, c *CPU, m Matrix) Weights {
+	t.Helper()
+	w, err := c.Matrix(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w.Bytes() != 0 {
+		t.Errorf("a matrix takes %d bytes beside its stored form", w.Bytes())
+	}
+	return w
+}
+
+func TestMatMul_AddedAndGatedAreItsResultsCombined(t *testing.T) {
 	rng := rand.New(rand.NewSource(9))
 	c := newTestCPU(t, 3)
-	const k, n = 192, 5
-	x := sample(rng, "normal", n*k)
-	src := fill(t, c, x, k)
-	var out []Product
-	var want [][]float32
-	for i, f := range []Format{NF4, Int8, BF16, NF4} {
-		m := pack(t, f, sample(rng, "normal", (10+17*i)*k), 10+17*i, k)
-		want = append(want, multiply(t, c, m, x))
-		w, err := c.Matrix(m)
-		if err != nil {
-			t.Fatal(err)
+	const rows, k = 41, 192
+	for _, f := range []Format{NF4, Int8, BF16, F16} {
+		gate, up := pack(t, f, sample(rng, "normal", rows*k), rows, k), pack(t, f, sample(rng, "normal", rows*k), rows, k)
+		for _, n := range []int{1, 5, 45} {
+			x, before := sample(rng, "normal", n*k), sample(rng, "normal", n*rows)
+			src, dst := fill(t, c, x, k), fill(t, c, before, rows)
+			g, u := multiply(t, c, gate, x), multiply(t, c, up, x)
+			c.AddMatMul(dst, src, n, matrixOf(t, c, up), 3)
+			want := append([]float32(nil), before...)
+			for i, v := range u {
+				want[i] += v
+			}
+			sameBits(t, fmt.Sprintf("%v, %d rows, added", f, n), dst.(*buffer).data, want)
+			c.GatedMatMul(dst, src, n, matrixOf(t, c, gate), matrixOf(t, c, up), 3)
+			swiGLU(want, g, u)
+			sameBits(t, fmt.Sprintf("%v, %d rows, gated", f, n), dst.(*buffer).data, want)
+			sameBits(t, "the input", src.(*buffer).data, x)
 		}
-		if w.Bytes() != 0 {
-			t.Errorf("a matrix takes %d bytes beside its stored form", w.Bytes())
-		}
-		out = append(out, Product{Dst: fill(t, c, make([]float32, n*m.Rows), m.Rows), Weights: w})
 	}
-	c.MatMul(src, n, 3, out...)
-	for i, p := range out {
-		sameBits(t, fmt.Sprint("product ", i), p.Dst.(*buffer).data, want[i])
-	}
-	sameBits(t, "the input", src.(*buffer).data, x)
 }
 
 func TestMatMul_FaultsOneRowAndLeavesTheOthers(t *testing.T) {

@@ -1,6 +1,9 @@
 package kernels
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"sync"
+)
 
 // nf4Levels are the levels of the 4-bit codebook times 127, rounded (NUMERICS "Weight formats"; the codebook is
 // bitsandbytes' NF4, Dettmers et al. 2023).
@@ -9,14 +12,14 @@ func nf4Levels() [16]int8 {
 }
 
 // nf4Pairs gives for each byte of a panel the pair of its weights: low nibble, and high nibble times 2^32.
-func nf4Pairs() *[256]int64 {
+var nf4Pairs = sync.OnceValue(func() *[256]int64 {
 	levels := nf4Levels()
 	var pairs [256]int64
 	for b := range pairs {
 		pairs[b] = int64(levels[b&15]) + int64(levels[b>>4])<<pairShift
 	}
 	return &pairs
-}
+})
 
 // Bytes of one block of one panel.
 const (
@@ -55,79 +58,71 @@ func (p panel) weightScales(w *[PanelRows]float32, b int) {
 	}
 }
 
-// mulPanel writes the 16 dot products of a panel with one row of activations: terms float32(d) * (w * a), added in
+// mulPanel writes the dot products of a panel's 16 rows with each row of a group: terms float32(d) * (w * a), added in
 // order within segments of 8 blocks, whose totals are added in order (NUMERICS rule 2). This is the definition of a
 // quantised product; the integer dot products are exact in any order.
-func mulPanel(dst *[PanelRows]float32, p panel, nf4 *[256]int64, pairs []int64, scales []float32) {
-	var d [PanelRows]int32
-	var w, segment [PanelRows]float32
-	*dst = [PanelRows]float32{}
-	for b, a := range scales {
-		block := (*[blockPairs]int64)(pairs[b*blockPairs:])
-		if p.format == NF4 {
-			dotNF4(&d, p.block(b), nf4, block)
-		} else {
-			dotInt8(&d, p.block(b), block)
-		}
+//
+//	dst (g.rows, 16)
+func mulPanel(dst []float32, p panel, g group) {
+	var weights [PanelRows][blockPairs]int64
+	var segments [genericTile][PanelRows]float32
+	var w [PanelRows]float32
+	var acts [blockPairs]int64
+	clear(dst)
+	nf4 := nf4Pairs()
+	for b := range g.blocks {
+		p.unpack(&weights, nf4, b)
 		p.weightScales(&w, b)
-		for r := range segment {
-			segment[r] += float32(float32(d[r]) * float32(w[r]*a))
-		}
-		if b%Segment == Segment-1 || b == len(scales)-1 {
-			for r := range dst {
-				dst[r] += segment[r]
+		for i := range g.rows {
+			a := g.scales[b*g.rows+i]
+			g.pairs(&acts, b, i)
+			segment := &segments[i]
+			for r := range segment {
+				segment[r] += float32(float32(dotPairs(&weights[r], &acts)) * float32(w[r]*a))
 			}
-			segment = [PanelRows]float32{}
 		}
+		if b%Segment != Segment-1 && b != g.blocks-1 {
+			continue
+		}
+		for i := range g.rows {
+			for r, s := range segments[i] {
+				dst[i*PanelRows+r] += s
+			}
+		}
+		clear(segments[:g.rows])
 	}
 }
 
-// dotNF4 writes the dot products of the 16 rows of a block with a block of activations.
-func dotNF4(d *[PanelRows]int32, codes []byte, nf4 *[256]int64, a *[blockPairs]int64) {
-	codes = codes[:nf4BlockBytes]
-	for r := range d {
-		acc := int64(0)
-		for i := 0; i < 8; i++ {
-			u := binary.LittleEndian.Uint32(codes[i*lineBytes+4*r:])
-			acc += nf4[u&255]*a[4*i] + nf4[u>>8&255]*a[4*i+1] + nf4[u>>16&255]*a[4*i+2] + nf4[u>>24]*a[4*i+3]
+// Plain Go multiplies pairs: two codes in one integer, so that one multiplication makes both products and their sum.
+//
+//	(w0 + w1*2^32) * (a1 + a0*2^32) = w0*a1 + (w0*a0 + w1*a1)*2^32   modulo 2^64
+//
+// The pairs of a block of 64 are (8i+j, 8i+4+j), j < 4: the two nibbles of a byte of a panel. The sums of a block stay
+// below 127*127*64 < 2^20, so pairSum gets the dot product back exactly.
+const (
+	pairShift  = 32
+	blockPairs = Block / 2
+)
+
+// pairSum is the dot product in a sum of products of pairs.
+func pairSum(acc int64) int32 { return int32((acc - int64(int32(acc))) >> pairShift) }
+
+// pairs writes block b of row i of a group as pairs.
+func (g group) pairs(dst *[blockPairs]int64, b, i int) {
+	for c := range Block / quarter {
+		q := (*[quarter]int8)(g.codes[((b*Block/quarter+c)*g.rows+i)*quarter:])
+		for j := range 4 {
+			dst[8*c+j] = int64(q[4+j]) + int64(q[j])<<pairShift
+			dst[8*c+4+j] = int64(q[12+j]) + int64(q[8+j])<<pairShift
 		}
-		d[r] = pairSum(acc)
 	}
-}
-
-// dotInt8 does the same for 8-bit codes.
-func dotInt8(d *[PanelRows]int32, codes []byte, a *[blockPairs]int64) {
-	codes = codes[:int8BlockBytes]
-	for r := range d {
-		acc := int64(0)
-		for i := 0; i < 8; i++ {
-			w := int8Pairs(codes[2*i*lineBytes+4*r:], codes[(2*i+1)*lineBytes+4*r:])
-			acc += w[0]*a[4*i] + w[1]*a[4*i+1] + w[2]*a[4*i+2] + w[3]*a[4*i+3]
-		}
-		d[r] = pairSum(acc)
-	}
-}
-
-// int8Pairs makes the 4 pairs of a row from its 4 bytes of two consecutive lines. The stored byte is the code plus 128:
-// one mask takes both of a pair, one subtraction takes both 128s off.
-func int8Pairs(lo, hi []byte) [4]int64 {
-	const mask, bias = 0xFF<<pairShift | 0xFF, 0x80<<pairShift | 0x80
-	x := int64(binary.LittleEndian.Uint32(lo)) | int64(binary.LittleEndian.Uint32(hi))<<pairShift
-	return [4]int64{x&mask - bias, x>>8&mask - bias, x>>16&mask - bias, x>>24&mask - bias}
-}
-
-// tile is the scratch of mulPanelRows: one block of a panel as pairs, and the sums of up to 32 rows.
-type tile struct {
-	weights [PanelRows][blockPairs]int64
-	segment [tileRows][PanelRows]float32
-	total   [tileRows][PanelRows]float32
 }
 
 // unpack writes block b of a panel as pairs.
-func (t *tile) unpack(p panel, nf4 *[256]int64, b int) {
+func (p panel) unpack(weights *[PanelRows][blockPairs]int64, nf4 *[256]int64, b int) {
 	codes := p.block(b)
-	for r := range t.weights {
-		row := &t.weights[r]
+	for r := range weights {
+		row := &weights[r]
 		for i := 0; i < 8; i++ {
 			if p.format == NF4 {
 				u := binary.LittleEndian.Uint32(codes[i*lineBytes+4*r:])
@@ -139,41 +134,12 @@ func (t *tile) unpack(p panel, nf4 *[256]int64, b int) {
 	}
 }
 
-// mulPanelRows leaves in total[0..n-1] what mulPanel gives for each of the rows from..from+n-1 of the activations,
-// n <= 32; a block of weights is unpacked once for all of them.
-func (t *tile) mulPanelRows(p panel, nf4 *[256]int64, acts *activations, from, n int) {
-	clear(t.segment[:n])
-	clear(t.total[:n])
-	var w [PanelRows]float32
-	for b := range acts.blocks {
-		t.unpack(p, nf4, b)
-		p.weightScales(&w, b)
-		for i := range n {
-			at := (from+i)*acts.blocks + b
-			a := acts.scales[at]
-			if a == 0 {
-				continue // its terms are +0
-			}
-			block := (*[blockPairs]int64)(acts.pairs[at*blockPairs:])
-			segment := &t.segment[i]
-			for r := range segment {
-				segment[r] += float32(float32(dotPairs(&t.weights[r], block)) * float32(w[r]*a))
-			}
-		}
-		if b%Segment == Segment-1 || b == acts.blocks-1 {
-			t.closeSegment(n)
-		}
-	}
-}
-
-// closeSegment adds the segments of n rows to their totals.
-func (t *tile) closeSegment(n int) {
-	for i := range n {
-		for r, s := range t.segment[i] {
-			t.total[i][r] += s
-		}
-	}
-	clear(t.segment[:n])
+// int8Pairs makes the 4 pairs of a row from its 4 bytes of two consecutive lines. The stored byte is the code plus 128:
+// one mask takes both of a pair, one subtraction takes both 128s off.
+func int8Pairs(lo, hi []byte) [4]int64 {
+	const mask, bias = 0xFF<<pairShift | 0xFF, 0x80<<pairShift | 0x80
+	x := int64(binary.LittleEndian.Uint32(lo)) | int64(binary.LittleEndian.Uint32(hi))<<pairShift
+	return [4]int64{x&mask - bias, x>>8&mask - bias, x>>16&mask - bias, x>>24&mask - bias}
 }
 
 // dotPairs is the dot product of a row of a block and a block of activations.
@@ -184,6 +150,20 @@ func dotPairs(w, a *[blockPairs]int64) int32 {
 		odd += w[i+2]*a[i+2] + w[i+3]*a[i+3]
 	}
 	return pairSum(even + odd)
+}
+
+// mulWide writes the products of up to 16 rows of 16-bit weights with n rows of x: float32 products, summed by lanes.
+//
+//	dst (n, 16), w (rows, k) as stored, x (n, k)
+func mulWide(dst []float32, f Format, w []byte, rows int, x []float32, n int) {
+	k := len(x) / n
+	wide := make([]float32, k)
+	for r := range rows {
+		widen16(wide, f, w[2*r*k:][:2*k])
+		for i := range n {
+			dst[i*PanelRows+r] = dotLanes(wide, x[i*k:][:k])
+		}
+	}
 }
 
 // widen16 writes stored 16-bit numbers (finite, little endian) as float32.

@@ -26,49 +26,83 @@ func quantise(q []int8, x []float32) (scale float32, ok bool) {
 	return float32(m * inv127), true
 }
 
-// Activations of quantised products are kept as pairs: two codes in one integer, so that one multiplication by a pair
-// of weights makes both products and their sum.
-//
-//	(w0 + w1*2^32) * (a1 + a0*2^32) = w0*a1 + (w0*a0 + w1*a1)*2^32   modulo 2^64
-//
-// The pairs of a block of 64 are (8i+j, 8i+4+j), j < 4: the two nibbles of a byte of a panel. The sums of a block stay
-// below 127*127*64 < 2^20, so pairSum gets the dot product back exactly.
-const (
-	pairShift  = 32
-	blockPairs = Block / 2
-)
+// codeSum is the sum of codes.
+func codeSum(q []int8) int32 {
+	sum := int32(0)
+	for _, c := range q {
+		sum += int32(c)
+	}
+	return sum
+}
 
-// pairSum is the dot product in a sum of products of pairs.
-func pairSum(acc int64) int32 { return int32((acc - int64(int32(acc))) >> pairShift) }
+// unsignedBias makes a weight's code a byte without sign, as VPDPBUSD wants it. A dot product of such bytes starts at
+// -unsignedBias times the sum of the other side's codes.
+const unsignedBias = 128
 
-// activations are rows of quantised numbers: of each block of 64 the scale and the 32 pairs.
+// activations are rows of quantised numbers for products with panels. Rows are kept in groups of tile; a last group may
+// be smaller. In a group of R rows, block after block, lie
+//
+//	codes  [block][quarter][R][16]  elements 16*quarter .. +15 of the block
+//	scales [block][R]
+//	starts [block][R]               -128 times the sum of the block's codes
+//
+// so that a loop over blocks reads all three from end to end, and no two rows are a power of two apart.
 type activations struct {
-	blocks int       // of a row
-	pairs  []int64   // [row][block][32]
-	scales []float32 // [row][block]
+	n, blocks, tile int
+	codes           []int8
+	scales          []float32
+	starts          []int32
 }
 
-// reset makes room for n rows of k numbers.
-func (a *activations) reset(n, k int) {
-	a.blocks = k / Block
-	a.pairs = grow(a.pairs, n*k/2)
+// quarter is how many codes of a row lie together.
+const quarter = 16
+
+// reset makes room for n rows of k numbers in groups of tile.
+func (a *activations) reset(n, k, tile int) {
+	a.n, a.blocks, a.tile = n, k/Block, tile
+	a.codes = grow(a.codes, n*k)
 	a.scales = grow(a.scales, n*a.blocks)
+	a.starts = grow(a.starts, n*a.blocks)
 }
 
-// row gives the pairs and scales of a row.
-func (a *activations) row(t int) (pairs []int64, scales []float32) {
-	return a.pairs[t*a.blocks*blockPairs:][:a.blocks*blockPairs], a.scales[t*a.blocks:][:a.blocks]
+// group is some rows of activations that are multiplied together.
+type group struct {
+	rows, blocks int
+	codes        []int8
+	scales       []float32
+	starts       []int32
 }
 
-// setBlock quantises 64 numbers as block b of all rows counted through. It returns false if one was not finite.
-func (a *activations) setBlock(b int, x []float32) bool {
+// groups is how many groups there are.
+func (a *activations) groups() int { return (a.n + a.tile - 1) / a.tile }
+
+// group gives group g.
+func (a *activations) group(g int) group {
+	first := g * a.tile
+	rows := min(a.tile, a.n-first)
+	at, n := first*a.blocks, rows*a.blocks
+	return group{
+		rows: rows, blocks: a.blocks,
+		codes: a.codes[at*Block:][:n*Block], scales: a.scales[at:][:n], starts: a.starts[at:][:n],
+	}
+}
+
+// row gives the group of row i and the row's index in it.
+func (a *activations) row(i int) (g group, r int) { return a.group(i / a.tile), i % a.tile }
+
+// quantiseRow writes x as row i of a. It returns false if a block is not finite; that block counts as zeros.
+func quantiseRow(a *activations, i int, x []float32) bool {
+	g, r := a.row(i)
+	ok := true
 	var q [Block]int8
-	scale, ok := quantise(q[:], x)
-	a.scales[b] = scale
-	pairs := a.pairs[b*blockPairs:][:blockPairs]
-	for i := range pairs {
-		first := i/4*8 + i%4
-		pairs[i] = int64(q[first+4]) + int64(q[first])<<pairShift
+	for b := range g.blocks {
+		scale, finite := quantise(q[:], x[b*Block:][:Block])
+		ok = ok && finite
+		for c := range Block / quarter {
+			copy(g.codes[((b*Block/quarter+c)*g.rows+r)*quarter:][:quarter], q[c*quarter:])
+		}
+		g.scales[b*g.rows+r] = scale
+		g.starts[b*g.rows+r] = -unsignedBias * codeSum(q[:])
 	}
 	return ok
 }

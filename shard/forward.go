@@ -184,17 +184,14 @@ func (s *Shard) layer(index, n int, out *kernels.Rows) {
 	at := func(t tensor) kernels.Place { return place(index, t) }
 
 	d.RMSNorm(w.normed, w.x, n, l.norm1, s.eps, at(inNorm1))
-	d.MatMul(w.normed, n, at(inWPack), kernels.Product{Dst: w.qkv, Weights: l.wPack})
+	d.MatMul(w.qkv, w.normed, n, l.wPack, at(inWPack))
 	d.Append(s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inCache))
 	d.Attend(w.attended, s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inAttention))
-	d.MatMul(w.attended, n, at(inOProj), kernels.Product{Dst: w.normed, Weights: l.oProj})
-	d.Add(w.x, w.normed, n)
+	d.AddMatMul(w.x, w.attended, n, l.oProj, at(inOProj))
 
 	d.RMSNorm(w.normed, w.x, n, l.norm2, s.eps, at(inNorm2))
-	d.MatMul(w.normed, n, at(inGateUp), kernels.Product{Dst: w.gate, Weights: l.gate}, kernels.Product{Dst: w.up, Weights: l.up})
-	d.SwiGLU(w.gate, w.gate, w.up, n)
-	d.MatMul(w.gate, n, at(inDown), kernels.Product{Dst: w.normed, Weights: l.down})
-	d.Add(w.x, w.normed, n)
+	d.GatedMatMul(w.gated, w.normed, n, l.gate, l.up, at(inGateUp))
+	d.AddMatMul(w.x, w.gated, n, l.down, at(inDown))
 	d.Round(out, w.x, n, at(inResidual))
 }
 
@@ -210,7 +207,7 @@ func (s *Shard) Logits(dst []float32, rows kernels.Rows, from, n int) error {
 		m := min(maxLogits, n-done)
 		d.Widen(w.x, part(rows, from+done, m))
 		d.RMSNorm(w.normed, w.x, m, s.norm, s.eps, placeNorm)
-		d.MatMul(w.normed, m, placeHead, kernels.Product{Dst: w.logits, Weights: s.head})
+		d.MatMul(w.logits, w.normed, m, s.head, placeHead)
 		d.Read(dst[done*vocab:(done+m)*vocab], w.logits, m, placeLogits)
 		w.faults = w.faults[:m]
 		d.Faults(w.faults)
@@ -225,7 +222,7 @@ func (s *Shard) Logits(dst []float32, rows kernels.Rows, from, n int) error {
 
 // scratch is the memory of a pass, made once.
 type scratch struct {
-	x, normed, qkv, attended, gate, up, logits kernels.Buffer
+	x, normed, qkv, attended, gated, logits kernels.Buffer
 
 	seats   []kernels.Seat
 	ids     []uint32
@@ -240,7 +237,7 @@ func newScratch(dev kernels.Device, m *store.Manifest, last bool) (*scratch, err
 		rows, width int
 	}{
 		{&w.x, maxBatch, m.Hidden}, {&w.normed, maxBatch, m.Hidden}, {&w.attended, maxBatch, m.Hidden},
-		{&w.qkv, maxBatch, 3 * m.Hidden}, {&w.gate, maxBatch, m.Intermediate}, {&w.up, maxBatch, m.Intermediate},
+		{&w.qkv, maxBatch, 3 * m.Hidden}, {&w.gated, maxBatch, m.Intermediate},
 		{&w.logits, maxLogits, m.Vocab},
 	}
 	if !last {
