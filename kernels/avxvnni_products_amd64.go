@@ -1,0 +1,4 @@
+package kernels
+
+// useAVXVNNIProducts puts its functions into s.
+func useAVXVNNIProducts(s *set) {}

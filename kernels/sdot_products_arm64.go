@@ -1,0 +1,4 @@
+package kernels
+
+// useSDOTProducts puts its functions into s.
+func useSDOTProducts(s *set) {}
