@@ -23,35 +23,77 @@ func rank(logit float32, id uint32) uint64 {
 	return uint64(high)<<32 | uint64(^id)
 }
 
-// topRanks gives the k greatest of n ranks, the greatest first. They are asked for once each, in order.
-//
-// It is a heap with the least of the kept on top: nearly all of a vocabulary's logits are below that and cost one
-// comparison.
-func topRanks(n, k int, at func(int) uint64) []uint64 {
-	k = min(k, n)
-	heap := make([]uint64, 0, k)
-	for i := range n {
-		r := at(i)
-		switch {
-		case len(heap) < k:
-			heap = append(heap, r)
-			if len(heap) == k {
-				for j := k/2 - 1; j >= 0; j-- {
-					sink(heap, j)
-				}
+// top keeps the greatest ranks that it is given: a heap with the least of them on top. Nearly all of a vocabulary's
+// logits are below that and cost one comparison.
+type top struct {
+	heap []uint64
+	k    int
+}
+
+func newTop(k int) *top { return &top{heap: make([]uint64, 0, k), k: k} }
+
+// add takes in a rank.
+func (t *top) add(r uint64) {
+	switch {
+	case len(t.heap) < t.k:
+		t.heap = append(t.heap, r)
+		if len(t.heap) == t.k {
+			for j := t.k/2 - 1; j >= 0; j-- {
+				sink(t.heap, j)
 			}
-		case r > heap[0]:
-			heap[0] = r
-			sink(heap, 0)
 		}
+	case r > t.heap[0]:
+		t.heap[0] = r
+		sink(t.heap, 0)
 	}
-	slices.SortFunc(heap, func(a, b uint64) int {
+}
+
+// bar is a logit below which nothing is kept any more. It is not a number as long as everything is.
+func (t *top) bar() float32 {
+	if len(t.heap) < t.k {
+		return float32(math.NaN())
+	}
+	return logitOf(t.heap[0])
+}
+
+// sorted gives the kept ranks, the greatest first.
+func (t *top) sorted() []uint64 {
+	slices.SortFunc(t.heap, func(a, b uint64) int {
 		if a > b {
 			return -1
 		}
 		return 1 // ranks are distinct: each holds its id
 	})
-	return heap
+	return t.heap
+}
+
+// logitOf is the logit in a rank.
+func logitOf(r uint64) float32 {
+	high := uint32(r >> 32)
+	switch {
+	case high == 0:
+		return float32(math.NaN())
+	case high>>31 == 1:
+		return math.Float32frombits(high &^ (1 << 31))
+	}
+	return math.Float32frombits(^high)
+}
+
+// notBelow is the first index from i on whose logit is not below the bar, or len(logits). A bar that is not a number is
+// above nothing; a logit that is not a number is below every other bar.
+func notBelow(logits []float32, i int, bar float32) int {
+	if bar != bar {
+		return min(i, len(logits))
+	}
+	for ; i+4 <= len(logits); i += 4 {
+		l := logits[i : i+4 : i+4]
+		if l[0] >= bar || l[1] >= bar || l[2] >= bar || l[3] >= bar {
+			break
+		}
+	}
+	for ; i < len(logits) && !(logits[i] >= bar); i++ {
+	}
+	return i
 }
 
 // sink restores the heap below i.

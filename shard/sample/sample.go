@@ -113,23 +113,30 @@ func cumulate(c []Candidate, p Params) []float64 {
 	return sums
 }
 
-// best gives the candidates before top-p, in order.
+// best gives the candidates before top-p, in order. Those that have occurred are looked at first, so that the long way
+// through the vocabulary is one comparison with a logit.
 func best(logits []float32, history []uint32, p Params) []Candidate {
+	if len(logits) == 0 {
+		return nil
+	}
 	occurred := slices.Clone(history)
 	slices.Sort(occurred)
-	ahead := occurred // walked beside the logits, which are looked at in the order of their ids
-	top := topRanks(len(logits), p.keep(), func(i int) uint64 {
-		id, l := uint32(i), logits[i]
-		for len(ahead) > 0 && ahead[0] < id {
-			ahead = ahead[1:]
+	occurred = slices.Compact(occurred)
+	end, _ := slices.BinarySearch(occurred, uint32(len(logits)))
+	occurred = occurred[:end] // an id that has no logit is nothing to penalise
+	top := newTop(min(p.keep(), len(logits)))
+	for _, id := range occurred {
+		top.add(rank(penalise(logits[id], p.Penalty), id))
+	}
+	for i := notBelow(logits, 0, top.bar()); i < len(logits); i = notBelow(logits, i+1, top.bar()) {
+		id := uint32(i)
+		if _, ok := slices.BinarySearch(occurred, id); !ok {
+			top.add(rank(logits[i], id))
 		}
-		if len(ahead) > 0 && ahead[0] == id {
-			l = penalise(l, p.Penalty)
-		}
-		return rank(l, id)
-	})
-	kept := make([]Candidate, len(top))
-	for i, r := range top {
+	}
+	ranks := top.sorted()
+	kept := make([]Candidate, len(ranks))
+	for i, r := range ranks {
 		id := ^uint32(r)
 		kept[i] = Candidate{ID: id, Raw: logits[id], Penalised: logits[id]}
 		if _, ok := slices.BinarySearch(occurred, id); ok {
