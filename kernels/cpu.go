@@ -183,6 +183,7 @@ func (c *CPU) Cache(s CacheShape) (Cache, error) {
 		c.rotary[key] = newRotary(s.Theta, s.HeadSize)
 	}
 	cache.rotary = c.rotary[key]
+	cache.rotary.extend(min(s.Positions, tableAhead))
 	return cache, nil
 }
 

@@ -39,8 +39,10 @@ const (
 	// that lies close to the middle of two float32s.
 	rootBits  = 256
 	tableBits = 160
-	// tableStep is how many positions a rotary table grows by: 256 x 64 take about 10 ms.
-	tableStep = 256
+	// tableAhead is for how many positions a rotary table is made ahead, so that no step waits for it: 4096 x 64, the
+	// context of the real models, take 0.1 s. tableStep is how many positions it grows by beyond: 256 x 64 take 10 ms.
+	tableAhead = 4096
+	tableStep  = 256
 
 	// genericTile is how many rows share one unpacking of a block of weights in plain Go: at 32 it costs 3 % of the
 	// products, and their sums (32 x 16 x 2 float32, 4 KiB) lie beside the block (4 KiB) in the first-level cache.

@@ -74,7 +74,8 @@ func (s *Shard) NewCache(span store.Span) *Cache {
 	if span.Start < s.span.Start || span.Start >= span.End || span.End > s.span.End {
 		panic(fmt.Sprintf("shard: cache for layers %v in a shard of %v", span, s.span))
 	}
-	return &Cache{shard: s, span: span}
+	most := (s.manifest.Context + kernels.PageSize - 1) / kernels.PageSize
+	return &Cache{shard: s, span: span, pages: make([]int32, 0, most)}
 }
 
 // Span is the layers whose keys and values the cache holds.

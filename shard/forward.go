@@ -24,22 +24,31 @@ func (st *Step) rows() int {
 }
 
 // Forward computes the steps through their spans, all rows of one span together. The steps must be of different
-// caches.
+// caches. It allocates nothing once its memory has grown to the size of the work.
 func (s *Shard) Forward(steps ...*Step) {
-	bySpan := make(map[store.Span][]*Step, 1)
-	var order []store.Span
+	w := s.work
+	w.todo = w.todo[:0]
 	for _, st := range steps {
-		if st.Err = s.prepare(st); st.Err != nil {
-			continue
+		if st.Err = s.prepare(st); st.Err == nil {
+			w.todo = append(w.todo, st)
 		}
-		if bySpan[st.Cache.span] == nil {
-			order = append(order, st.Cache.span)
+	}
+	for len(w.todo) > 0 {
+		span := w.todo[0].Cache.span
+		w.together = w.together[:0]
+		rest := w.todo[:0]
+		for _, st := range w.todo {
+			if st.Cache.span == span {
+				w.together = append(w.together, st)
+			} else {
+				rest = append(rest, st)
+			}
 		}
-		bySpan[st.Cache.span] = append(bySpan[st.Cache.span], st)
+		w.todo = rest
+		s.forwardSpan(span, w.together)
 	}
-	for _, span := range order {
-		s.forwardSpan(span, bySpan[span])
-	}
+	clear(w.together[:cap(w.together)]) // a step is not kept beyond the call
+	clear(w.todo[:cap(w.todo)])
 }
 
 // prepare refuses a step that can't be computed, before anything has changed, and makes room for its results.
@@ -94,31 +103,30 @@ type piece struct {
 
 // forwardSpan cuts the steps into passes of at most maxBatch rows. A step may take several, in order.
 func (s *Shard) forwardSpan(span store.Span, steps []*Step) {
-	start := make([]int, len(steps))
-	for i, st := range steps {
-		start[i] = st.Cache.len
-	}
-	var batch []piece
+	w := s.work
+	w.start, w.batch = w.start[:0], w.batch[:0]
 	rows := 0
 	for _, st := range steps {
+		w.start = append(w.start, st.Cache.len)
 		for from := 0; from < st.rows(); {
 			n := min(st.rows()-from, maxBatch-rows)
-			batch = append(batch, piece{st, from, n})
+			w.batch = append(w.batch, piece{st, from, n})
 			from, rows = from+n, rows+n
 			if rows == maxBatch {
-				s.pass(span, batch, rows)
-				batch, rows = batch[:0], 0
+				s.pass(span, w.batch, rows)
+				w.batch, rows = w.batch[:0], 0
 			}
 		}
 	}
 	if rows > 0 {
-		s.pass(span, batch, rows)
+		s.pass(span, w.batch, rows)
 	}
 	for i, st := range steps {
 		if st.Err != nil {
-			st.Cache.Truncate(start[i])
+			st.Cache.Truncate(w.start[i])
 		}
 	}
+	clear(w.batch)
 }
 
 // pass computes a batch through the span's layers and appends it to the caches.
@@ -223,6 +231,10 @@ func (s *Shard) Logits(dst []float32, rows kernels.Rows, from, n int) error {
 // scratch is the memory of a pass, made once.
 type scratch struct {
 	x, normed, qkv, attended, gated, logits kernels.Buffer
+
+	todo, together []*Step // of a call: not computed yet, and computed now
+	start          []int   // lengths of their caches before
+	batch          []piece
 
 	seats   []kernels.Seat
 	ids     []uint32
