@@ -63,9 +63,7 @@ func (n *Node) round(caches map[*session.Session]*shard.Cache) bool {
 			j.stream.outcomes <- j
 		}
 	}
-	for _, h := range heads {
-		h.done <- n.head(h)
-	}
+	n.answerHeads(heads)
 	if len(steps) > 0 {
 		n.forward(steps, caches)
 	}
@@ -167,17 +165,29 @@ func (n *Node) cacheOf(j *job, caches map[*session.Session]*shard.Cache) *shard.
 	return c
 }
 
-// head applies the head to some rows of a step's output. Rows that give no finite logits end the session.
-func (n *Node) head(h *headJob) error {
-	err := n.shard.Logits(h.dst, h.job.out, h.from, h.n)
-	if err == nil {
-		return nil
+// answerHeads applies the head to the rows that streams ask for, to all of them together. Rows that give no finite
+// logits end the session.
+func (n *Node) answerHeads(heads []*headJob) {
+	if len(heads) == 0 {
+		return
 	}
-	n.mu.Lock()
-	n.table.Close(h.job.session)
-	n.mu.Unlock()
-	n.log.Warn("a session ended: computing its logits failed", "peer", h.job.session.ID.Owner, "error", err)
-	return failureOf(err)
+	asks := make([]*shard.Ask, len(heads))
+	for i, h := range heads {
+		asks[i] = &shard.Ask{Rows: h.job.out, From: h.from, N: h.n, Dst: h.dst}
+	}
+	n.shard.Heads(asks...)
+	for i, h := range heads {
+		err := asks[i].Err
+		if err == nil {
+			h.done <- nil
+			continue
+		}
+		n.mu.Lock()
+		n.table.Close(h.job.session)
+		n.mu.Unlock()
+		n.log.Warn("a session ended: computing its logits failed", "peer", h.job.session.ID.Owner, "error", err)
+		h.done <- failureOf(err)
+	}
 }
 
 // failureOf gives what a client is told about an error of the shard.

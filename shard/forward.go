@@ -2,6 +2,7 @@ package shard
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -194,8 +195,8 @@ func (s *Shard) layer(index, n int, out *kernels.Rows) {
 	d.RMSNorm(w.normed, w.x, n, l.norm1, s.eps, at(inNorm1))
 	d.MatMul(w.qkv, w.normed, n, l.wPack, at(inWPack))
 	d.Append(s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inCache))
-	d.Attend(w.attended, s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inAttention))
-	d.AddMatMul(w.x, w.attended, n, l.oProj, at(inOProj))
+	d.Attend(w.normed, s.pages.arena, index-s.span.Start, w.qkv, w.seats, at(inAttention))
+	d.AddMatMul(w.x, w.normed, n, l.oProj, at(inOProj))
 
 	d.RMSNorm(w.normed, w.x, n, l.norm2, s.eps, at(inNorm2))
 	d.GatedMatMul(w.gated, w.normed, n, l.gate, l.up, at(inGateUp))
@@ -203,38 +204,99 @@ func (s *Shard) layer(index, n int, out *kernels.Rows) {
 	d.Round(out, w.x, n, at(inResidual))
 }
 
-// Logits applies the final norm and the head to rows from..from+n-1 of what the last layer gave: dst (n, vocab).
-// It fails, with *NotFiniteError, if any of these rows does.
+// Ask is rows whose logits are wanted: From..From+N-1 of what the last layer gave.
+type Ask struct {
+	Rows    kernels.Rows
+	From, N int
+	Dst     []float32 // (N, vocab), what is asked for
+	Err     error     // set by Heads: why it, and none beside it, failed
+}
+
+// Logits is Heads for one ask.
 func (s *Shard) Logits(dst []float32, rows kernels.Rows, from, n int) error {
-	vocab := s.manifest.Vocab
-	if !s.Last() || len(dst) != n*vocab || from < 0 || from+n > rows.N {
-		panic(fmt.Sprintf("shard: %d logits of rows %d..%d of %d in a shard of %v", len(dst), from, from+n, rows.N, s.span))
+	w := s.work
+	w.ask = Ask{Rows: rows, From: from, N: n, Dst: dst}
+	w.asks = append(w.asks[:0], &w.ask)
+	s.heads(w.asks)
+	err := w.ask.Err
+	w.ask = Ask{}
+	return err
+}
+
+// Heads applies the final norm and the head to all the rows asked for, reading the head once for some of them at a
+// time, whoever asks. An ask with a row that is not finite fails with *NotFiniteError.
+func (s *Shard) Heads(asks ...*Ask) {
+	for _, a := range asks {
+		a.Err = nil
 	}
-	w, d := s.work, s.dev
-	for done := 0; done < n; done += maxLogits {
-		m := min(maxLogits, n-done)
-		d.Widen(w.x, part(rows, from+done, m))
-		d.RMSNorm(w.normed, w.x, m, s.norm, s.eps, placeNorm)
-		d.MatMul(w.logits, w.normed, m, s.head, placeHead)
-		d.Read(dst[done*vocab:(done+m)*vocab], w.logits, m, placeLogits)
-		w.faults = w.faults[:m]
-		d.Faults(w.faults)
-		for r, at := range w.faults {
-			if at != 0 {
-				return &NotFiniteError{Position: -1, Row: from + done + r, Where: describe(at)}
-			}
+	s.heads(asks)
+}
+
+// headRow is row of ask, of which the logits are computed in some pass.
+type headRow struct {
+	ask *Ask
+	row int // counted from the ask's first
+}
+
+func (s *Shard) heads(asks []*Ask) {
+	w, vocab := s.work, s.manifest.Vocab
+	w.heads = w.heads[:0]
+	for _, a := range asks {
+		if !s.Last() || len(a.Dst) != a.N*vocab || a.From < 0 || a.From+a.N > a.Rows.N {
+			panic(fmt.Sprintf("shard: %d logits of rows %d..%d of %d in a shard of %v", len(a.Dst), a.From, a.From+a.N, a.Rows.N, s.span))
+		}
+		for i := range a.N {
+			w.heads = append(w.heads, headRow{a, i})
 		}
 	}
-	return nil
+	for from := 0; from < len(w.heads); from += maxLogits {
+		s.headPass(w.heads[from:min(from+maxLogits, len(w.heads))])
+	}
+	clear(w.heads)
+}
+
+// headPass computes the logits of a few rows.
+func (s *Shard) headPass(rows []headRow) {
+	w, d, n, vocab := s.work, s.dev, len(rows), s.manifest.Vocab
+	w.in = sized(w.in, n, s.manifest.Hidden)
+	for i, r := range rows {
+		src := part(r.ask.Rows, r.ask.From+r.row, 1)
+		w.in.Exp[i] = src.Exp[0]
+		copy(w.in.Half[2*i*src.Width:], src.Half)
+	}
+	d.Widen(w.x, w.in)
+	d.RMSNorm(w.normed, w.x, n, s.norm, s.eps, placeNorm)
+	d.MatMul(w.logits, w.normed, n, s.head, placeHead)
+	if first := rows[0]; first.ask == rows[n-1].ask { // then its rows lie side by side
+		d.Read(first.ask.Dst[first.row*vocab:(first.row+n)*vocab], w.logits, n, placeLogits)
+	} else {
+		w.read = slices.Grow(w.read[:0], n*vocab)[:n*vocab]
+		d.Read(w.read, w.logits, n, placeLogits)
+		for i, r := range rows {
+			copy(r.ask.Dst[r.row*vocab:(r.row+1)*vocab], w.read[i*vocab:])
+		}
+	}
+	w.faults = w.faults[:n]
+	d.Faults(w.faults)
+	for i, at := range w.faults {
+		if r := rows[i]; at != 0 && r.ask.Err == nil {
+			r.ask.Err = &NotFiniteError{Position: -1, Row: r.ask.From + r.row, Where: describe(at)}
+		}
+	}
 }
 
 // scratch is the memory of a pass, made once.
 type scratch struct {
-	x, normed, qkv, attended, gated, logits kernels.Buffer
+	x, normed, qkv, gated, logits kernels.Buffer // normed holds what attention gives, too
 
 	todo, together []*Step // of a call: not computed yet, and computed now
 	start          []int   // lengths of their caches before
 	batch          []piece
+
+	ask   Ask // of Logits
+	asks  []*Ask
+	heads []headRow
+	read  []float32
 
 	seats   []kernels.Seat
 	ids     []uint32
@@ -248,7 +310,7 @@ func newScratch(dev kernels.Device, m *store.Manifest, last bool) (*scratch, err
 		b           *kernels.Buffer
 		rows, width int
 	}{
-		{&w.x, maxBatch, m.Hidden}, {&w.normed, maxBatch, m.Hidden}, {&w.attended, maxBatch, m.Hidden},
+		{&w.x, maxBatch, m.Hidden}, {&w.normed, maxBatch, m.Hidden},
 		{&w.qkv, maxBatch, 3 * m.Hidden}, {&w.gated, maxBatch, m.Intermediate},
 		{&w.logits, maxLogits, m.Vocab},
 	}
