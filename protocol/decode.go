@@ -11,6 +11,7 @@ import (
 const (
 	candidateBytes = 12 // u32 id, float32 raw, float32 penalised
 	offerSizeBytes = 8  // u32 age, u32 length
+	nameBytes      = 32 // SHA-256
 )
 
 // A decoder checks a header, and returns the exact size of the body that belongs to it and what makes the message of
@@ -30,12 +31,17 @@ func decoders(typ string) decoder {
 		return decodePush
 	case typeResult:
 		return decodeResult
-	case typeHeartbeat:
-		return decodeHeartbeat
 	case typeClose:
 		return decodeClose
 	case typeFailure:
 		return decodeFailure
+	}
+	return directoryDecoders(typ)
+}
+
+// directoryDecoders is decoders for the messages of the directory and of parts.
+func directoryDecoders(typ string) decoder {
+	switch typ {
 	case typePut:
 		return decodePut
 	case typePutDone:
@@ -51,7 +57,7 @@ func decoders(typ string) decoder {
 	case typeData:
 		return decodeData
 	}
-	return nil
+	return repairDecoders(typ)
 }
 
 // fields is a header that is being checked.
@@ -151,13 +157,16 @@ func decodeOpen(f *fields) (int, func([]byte) any) {
 	m.Position = uint32(f.num("position", f.Position, 0, f.lim.Context))
 	m.Prev = f.peer("prev", f.Prev)
 	m.Sampling = f.sampling(m.Span.End == f.lim.Layers)
-	next := f.num("bytes of the next hop's offer", f.Next, 0, MaxOfferBytes)
+	m.From, m.Private = f.peer("from", f.From), f.Private
+	next := f.num("bytes of the next hop's offer", f.header.Next, 0, MaxOfferBytes)
 	ids := f.num("ids", f.IDs, 0, f.lim.Context)
-	return next + 4*ids, func(body []byte) any {
+	names := f.num("names", f.header.Names, 0, f.lim.pages())
+	return next + 4*ids + nameBytes*names, func(body []byte) any {
 		if next > 0 {
 			m.Next = body[:next:next]
 		}
 		m.IDs = f.ids(body[next:], ids)
+		m.Names = readNames(body[next+4*ids:], names)
 		return m
 	}
 }
@@ -206,9 +215,17 @@ func decodeOpened(f *fields) (int, func([]byte) any) {
 		Last: f.number("last number", f.Last, 0)})
 }
 
-// step checks what Step and Push share.
+// step checks what Step and Push share. Number 0 is for what is replayed, through some hop; nothing is wanted of it.
 func (f *fields) step(rows int) (number uint64, position uint32, want Want, newIDs int) {
-	number = f.number("number", f.Number, 1)
+	number = f.number("number", f.Number, 0)
+	switch {
+	case number == 0 && len(f.Through) == 0:
+		f.fail("number 0 through nobody")
+	case number != 0 && len(f.Through) > 0:
+		f.fail("number %d through a hop: only what is replayed goes through one", number)
+	case number == 0 && f.Want != uint64(WantNone):
+		f.fail("want %d of what is replayed: nothing is wanted of it", f.Want)
+	}
 	newIDs = f.num("new ids", f.NewIDs, 0, min(MaxStepRows, f.lim.Context))
 	position = uint32(f.num("position", f.Position, 0, max(f.lim.Context-max(rows, newIDs), 0)))
 	want = Want(f.num("want", f.Want, 0, int(WantRows)))
@@ -218,7 +235,7 @@ func (f *fields) step(rows int) (number uint64, position uint32, want Want, newI
 func decodeStep(f *fields) (int, func([]byte) any) {
 	f.session()
 	ids := f.num("ids", f.IDs, 1, min(MaxStepRows, f.lim.Context))
-	m := Step{Epoch: f.u32("epoch", f.Epoch)}
+	m := Step{Epoch: f.u32("epoch", f.Epoch), Through: f.peer("through", f.Through)}
 	var newIDs int
 	m.Number, m.Position, m.Want, newIDs = f.step(ids)
 	return 4 * (newIDs + ids), func(body []byte) any {
@@ -230,7 +247,8 @@ func decodeStep(f *fields) (int, func([]byte) any) {
 
 func decodePush(f *fields) (int, func([]byte) any) {
 	f.session()
-	m := Push{Epoch: f.u32("epoch", f.Epoch), N: f.num("rows", f.Rows, 1, min(MaxStepRows, f.lim.Context)),
+	m := Push{Owner: f.peer("owner", f.Owner), Through: f.peer("through", f.Through),
+		Epoch: f.u32("epoch", f.Epoch), N: f.num("rows", f.Rows, 1, min(MaxStepRows, f.lim.Context)),
 		Width: f.num("width", f.Width, f.lim.Hidden, f.lim.Hidden)}
 	f.fixed("session", m.Session[:], f.Session)
 	var newIDs int
@@ -312,12 +330,6 @@ func (f *fields) finite(b []byte) {
 			return
 		}
 	}
-}
-
-func decodeHeartbeat(f *fields) (int, func([]byte) any) {
-	f.session()
-	return empty(Heartbeat{Epoch: f.u32("epoch", f.Epoch), Number: f.number("number", f.Number, 0), Running: f.Running,
-		Rows: uint32(f.num("rows", f.Rows, 0, MaxStepRows))})
 }
 
 func decodeClose(f *fields) (int, func([]byte) any) {

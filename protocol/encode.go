@@ -16,6 +16,13 @@ const (
 	typeStep      = "step"
 	typePush      = "push"
 	typeResult    = "result"
+	typeNames     = "names"
+	typeReplay    = "replay"
+	typeReplayed  = "replayed"
+	typeParting   = "parting"
+	typeHandOver  = "handover"
+	typePage      = "page"
+	typePing      = "ping"
 	typeHeartbeat = "beat"
 	typeClose     = "close"
 	typeFailure   = "fail"
@@ -37,19 +44,45 @@ func encode(msg any) (header, [][]byte) {
 		return header{Type: typeOpened, Epoch: uint64(m.Epoch), Position: uint64(m.Position), Last: m.Last}, nil
 	case Step:
 		return header{Type: typeStep, Epoch: uint64(m.Epoch), Number: m.Number, Position: uint64(m.Position),
-			Want: uint64(m.Want), NewIDs: count(m.NewIDs), IDs: count(m.IDs)}, [][]byte{packIDs(m.NewIDs), packIDs(m.IDs)}
+				Want: uint64(m.Want), Through: []byte(m.Through), NewIDs: count(m.NewIDs), IDs: count(m.IDs)},
+			[][]byte{packIDs(m.NewIDs), packIDs(m.IDs)}
 	case Push:
 		return encodePush(m)
 	case Result:
 		return encodeResult(m)
-	case Heartbeat:
-		return header{Type: typeHeartbeat, Epoch: uint64(m.Epoch), Number: m.Number, Running: m.Running,
-			Rows: uint64(m.Rows)}, nil
 	case Close:
 		return header{Type: typeClose, Session: m.Session[:]}, nil
 	case Failure:
 		return header{Type: typeFailure, Epoch: uint64(m.Epoch), Number: m.Number, Code: uint64(m.Code),
 			Text: CleanText(m.Text, MaxTextBytes)}, nil
+	}
+	return encodeRepair(msg)
+}
+
+// encodeRepair is encode for what keeps a session alive: names, replays, hand-overs, signs of life.
+func encodeRepair(msg any) (header, [][]byte) {
+	switch m := msg.(type) {
+	case Names:
+		return header{Type: typeNames, Owner: []byte(m.Owner), Session: m.Session[:], Epoch: uint64(m.Epoch),
+			Names: count(m.Names)}, [][]byte{packNames(m.Names)}
+	case Replay:
+		return header{Type: typeReplay, Epoch: uint64(m.Epoch), Position: uint64(m.From), Until: uint64(m.Until),
+			Through: []byte(m.Through)}, nil
+	case Replayed:
+		return header{Type: typeReplayed, Epoch: uint64(m.Epoch), Position: uint64(m.Position)}, nil
+	case Parting:
+		return header{Type: typeParting, Within: uint64(m.WithinMS)}, nil
+	case HandOver:
+		return header{Type: typeHandOver, Epoch: uint64(m.Epoch), Next: count(m.To)}, [][]byte{m.To}
+	case Page:
+		return header{Type: typePage, Owner: []byte(m.Owner), Session: m.Session[:], Epoch: uint64(m.Epoch),
+			Index: uint64(m.Index), Rows: uint64(m.Tokens), Layer: int64(m.Layer), Final: m.Final, Last: m.Last,
+			Model: digest(m.Hash), Bytes: count(m.Bytes)}, [][]byte{m.Bytes}
+	case Ping:
+		return header{Type: typePing}, nil
+	case Heartbeat:
+		return header{Type: typeHeartbeat, Epoch: uint64(m.Epoch), Number: m.Number, Running: m.Running,
+			Progress: m.Progress}, nil
 	}
 	return encodeDirectory(msg)
 }
@@ -80,12 +113,12 @@ func encodeOpen(m Open) (header, [][]byte) {
 	h := header{Type: typeOpen, Session: m.Session[:], Epoch: uint64(m.Epoch), Model: digest(m.Model),
 		Start: uint64(m.Span.Start), End: uint64(m.Span.End), Expect: uint64(m.Expect), Position: uint64(m.Position),
 		Prev: []byte(m.Prev), Next: count(m.Next), Temp: s.Temperature, TopK: int64(s.TopK), TopP: s.TopP,
-		Pen: s.Penalty, Salt: m.Salt[:], IDs: count(m.IDs)}
-	return h, [][]byte{m.Next, packIDs(m.IDs)}
+		Pen: s.Penalty, Salt: m.Salt[:], From: []byte(m.From), Private: m.Private, IDs: count(m.IDs), Names: count(m.Names)}
+	return h, [][]byte{m.Next, packIDs(m.IDs), packNames(m.Names)}
 }
 
 func encodePush(m Push) (header, [][]byte) {
-	h := header{Type: typePush, Session: m.Session[:], Epoch: uint64(m.Epoch), Number: m.Number,
+	h := header{Type: typePush, Owner: []byte(m.Owner), Through: []byte(m.Through), Session: m.Session[:], Epoch: uint64(m.Epoch), Number: m.Number,
 		Position: uint64(m.Position), Want: uint64(m.Want), NewIDs: count(m.NewIDs), Rows: uint64(m.N),
 		Width: uint64(m.Width)}
 	pad := make([]byte, m.N%2)
@@ -152,6 +185,15 @@ func packIDs(ids []uint32) []byte {
 	b := make([]byte, 0, 4*len(ids))
 	for _, id := range ids {
 		b = binary.LittleEndian.AppendUint32(b, id)
+	}
+	return b
+}
+
+// packNames writes the names of pages one after another.
+func packNames(names []Digest) []byte {
+	b := make([]byte, 0, nameBytes*len(names))
+	for _, n := range names {
+		b = append(b, n[:]...)
 	}
 	return b
 }

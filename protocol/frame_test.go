@@ -52,6 +52,8 @@ func goodMessages(t testing.TB) []any {
 			Next: bytes.Repeat([]byte{7}, MaxOfferBytes), Salt: salt, IDs: someIDs(2048),
 			Sampling: Sampling{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}},
 		Open{Session: key, Salt: salt, Span: Span{3, 4}, Sampling: Sampling{TopK: -1, Penalty: 1}},
+		Open{Session: key, Salt: salt, Span: Span{0, 4}, From: p, Private: true, Sampling: Sampling{Penalty: 1},
+			Next: []byte{1}, IDs: someIDs(3), Names: []Digest{{1}, {2}}},
 		Opened{}, Opened{Epoch: 3, Position: 2048, Last: math.MaxInt64},
 		Step{Number: 1, IDs: someIDs(1)},
 		Step{Epoch: 1, Number: 9, Position: 2048 - 512, Want: WantRows, NewIDs: someIDs(512), IDs: someIDs(512)},
@@ -62,7 +64,15 @@ func goodMessages(t testing.TB) []any {
 		Result{Epoch: 2, Number: 3, Position: 2047, Want: WantCandidates, Final: true, Candidates: []Candidate{
 			{ID: 999, Raw: -1, Penalised: 2}, {ID: 1, Raw: 3, Penalised: 1}, {ID: 5, Raw: 3, Penalised: 1}}},
 		Result{Number: 3, Want: WantRows, N: 8, Vocab: 1000, Logits: make([]byte, 32000)},
-		Heartbeat{}, Heartbeat{Epoch: 1, Number: 2, Running: true, Rows: 512},
+		Step{Epoch: 2, Position: 64, Through: p, NewIDs: someIDs(1), IDs: someIDs(5)},
+		Push{Owner: p, Session: key, Position: 64, Through: p, N: 1, Width: 64, Exp: exp1, Half: half1},
+		Names{Owner: p, Session: key}, Names{Owner: p, Session: key, Epoch: 3, Names: make([]Digest, 32)},
+		Replay{Epoch: 1, Until: 1, Through: p}, Replay{Epoch: 9, From: 2047, Until: 2048, Through: p},
+		Replayed{}, Replayed{Epoch: 4, Position: 2048}, Parting{}, Parting{WithinMS: 600_000},
+		HandOver{Epoch: 3, To: []byte{1}},
+		Page{Owner: p, Session: key, Tokens: 1, Layer: -1, Hash: Digest{1}, Bytes: []byte{1}},
+		Page{Owner: p, Session: key, Epoch: 1, Index: 31, Tokens: 64, Layer: 3, Final: true, Last: 77, Hash: Digest{1}, Bytes: make([]byte, 64*4*64)},
+		Ping{}, Heartbeat{}, Heartbeat{Epoch: 1, Number: 2, Running: true, Progress: 1 << 40},
 		Close{Session: key},
 		Failure{Code: CodeBusy}, Failure{Epoch: 1, Number: 2, Code: 200, Text: "the queue is full"},
 		Put{Offer: []byte{1}}, PutDone{}, List{}, List{Model: Digest{1}, Limit: 512},
@@ -87,8 +97,8 @@ func TestMessages_SurviveTheRoundTrip(t *testing.T) {
 		}
 		types[reflect.TypeOf(m).Name()] = true
 	}
-	if len(types) != 15 {
-		t.Errorf("%d message types are tried, want all 15", len(types))
+	if len(types) != 22 {
+		t.Errorf("%d message types are tried, want all 22", len(types))
 	}
 	for _, want := range all {
 		got, err := ReadMessage(&stream, testLimits)
@@ -161,7 +171,19 @@ func TestReadMessage_RefusesWhatBreaksTheProtocol(t *testing.T) {
 		{"513 ids", header{Type: "step", Number: 1, IDs: 513}, make([]byte, 4*513), "ids is 513"},
 		{"513 new ids", header{Type: "step", Number: 1, IDs: 1, NewIDs: 513}, make([]byte, 4*514), "new ids is 513"},
 		{"an id beyond the vocabulary", header{Type: "step", Number: 1, IDs: 1}, le(1000), "outside the vocabulary"},
-		{"step number 0", header{Type: "step", IDs: 1}, le(1), "number is 0"},
+		{"step number 0", header{Type: "step", IDs: 1}, le(1), "number 0 through nobody"},
+		{"a replay with a number", header{Type: "step", Number: 1, Through: []byte(mustPeer(t, testPeer)), IDs: 1}, le(1), "number 1 through"},
+		{"a replay that wants a result", header{Type: "step", Through: []byte(mustPeer(t, testPeer)), Want: 1, IDs: 1}, le(1), "nothing is wanted"},
+		{"through what is no peer", header{Type: "step", Through: []byte("nobody"), IDs: 1}, le(1), "through is not a peer id"},
+		{"names beyond the context", open(func(h *header) { h.Names = 33 }), make([]byte, 32*33), "names is 33"},
+		{"names of nobody", header{Type: "names", Session: key}, nil, "no owner"},
+		{"a replay of nothing", header{Type: "replay", Position: 5, Until: 5, Through: []byte(mustPeer(t, testPeer))}, nil, "from is 5"},
+		{"a replay through nobody", header{Type: "replay", Until: 5}, nil, "through nobody"},
+		{"a hand-over to nobody", header{Type: "handover"}, nil, "offer is 0"},
+		{"a page of 65 tokens", header{Type: "page", Owner: []byte(mustPeer(t, testPeer)), Session: key, Rows: 65, Bytes: 1}, []byte{1}, "tokens is 65"},
+		{"a page of layer 4", header{Type: "page", Owner: []byte(mustPeer(t, testPeer)), Session: key, Rows: 1, Layer: 4, Bytes: 1}, []byte{1}, "layer 4"},
+		{"a page too large", header{Type: "page", Owner: []byte(mustPeer(t, testPeer)), Session: key, Rows: 1, Bytes: 64*64*4 + 1}, make([]byte, 64*64*4+1), "bytes is"},
+		{"page 32", header{Type: "page", Owner: []byte(mustPeer(t, testPeer)), Session: key, Index: 32, Rows: 1, Bytes: 1}, []byte{1}, "index is 32"},
 		{"a negative number", map[string]any{"t": "step", "n": -1, "ids": 1}, le(1), "number is"},
 		{"a position beyond the context", header{Type: "step", Number: 1, Position: 2048, IDs: 1}, le(1), "position is 2048"},
 		{"new ids beyond the context", header{Type: "step", Number: 1, Position: 2047, IDs: 1, NewIDs: 2}, le(1, 1, 1), "position"},
@@ -259,7 +281,7 @@ func TestReadMessage_WithoutAModelTakesNoSession(t *testing.T) {
 		}
 		_, err := ReadMessage(&b, Limits{})
 		switch m.(type) {
-		case Open, Opened, Step, Push, Result, Heartbeat:
+		case Open, Opened, Step, Push, Result, Heartbeat, Names, Replay, Replayed, Parting, HandOver, Page:
 			if err == nil {
 				t.Errorf("%T was taken", m)
 			}

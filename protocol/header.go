@@ -35,17 +35,29 @@ type header struct {
 	Offset uint64 `msgpack:"o,omitempty"`   // into a blob
 	Total  uint64 `msgpack:"tot,omitempty"` // bytes of a blob
 
-	Model  []byte  `msgpack:"m,omitempty"` // or any other SHA-256
-	Start  uint64  `msgpack:"a,omitempty"`
-	End    uint64  `msgpack:"z,omitempty"`
-	Expect uint64  `msgpack:"x,omitempty"`
-	Last   uint64  `msgpack:"la,omitempty"`
-	Prev   []byte  `msgpack:"pv,omitempty"`
-	Salt   []byte  `msgpack:"sa,omitempty"`
-	Temp   float32 `msgpack:"T,omitempty"`
-	TopK   int64   `msgpack:"K,omitempty"`
-	TopP   float64 `msgpack:"P,omitempty"`
-	Pen    float32 `msgpack:"R,omitempty"`
+	Model  []byte `msgpack:"m,omitempty"` // or any other SHA-256
+	Start  uint64 `msgpack:"a,omitempty"`
+	End    uint64 `msgpack:"z,omitempty"`
+	Expect uint64 `msgpack:"x,omitempty"`
+	Last   uint64 `msgpack:"la,omitempty"`
+	Prev   []byte `msgpack:"pv,omitempty"`
+	Salt   []byte `msgpack:"sa,omitempty"`
+
+	Owner    []byte `msgpack:"ow,omitempty"` // peers
+	From     []byte `msgpack:"fr,omitempty"`
+	Through  []byte `msgpack:"th,omitempty"`
+	Private  bool   `msgpack:"pr,omitempty"`
+	Names    uint64 `msgpack:"nm,omitempty"` // how many names of pages the body holds
+	Until    uint64 `msgpack:"u,omitempty"`
+	Index    uint64 `msgpack:"ix,omitempty"`
+	Layer    int64  `msgpack:"ly,omitempty"`
+	Within   uint64 `msgpack:"ms,omitempty"`
+	Progress uint64 `msgpack:"pg,omitempty"`
+
+	Temp float32 `msgpack:"T,omitempty"`
+	TopK int64   `msgpack:"K,omitempty"`
+	TopP float64 `msgpack:"P,omitempty"`
+	Pen  float32 `msgpack:"R,omitempty"`
 
 	Code uint64 `msgpack:"c,omitempty"`
 	Text string `msgpack:"tx,omitempty"`

@@ -16,6 +16,9 @@ const (
 	// chunk of a long prompt on its way meanwhile.
 	MaxStepsInFlight = 2
 
+	// PageTokens is the tokens of a page of cache, which begin at multiples of it.
+	PageTokens = 64
+
 	// MaxResultRows is the rows of raw logits in a frame: 8 x 125,696 x 4 bytes = 4.0 MB.
 	MaxResultRows = 8
 
@@ -73,6 +76,7 @@ const (
 	MaxNickBytes   = 64
 	maxPeerBytes   = 64      // an Ed25519 peer id has 38 bytes, an RSA one 34
 	maxLifeMS      = 60_000  // offers live 24 s
+	maxDrainMS     = 600_000 // nobody takes longer to leave
 	MaxRate        = 1 << 30 // tokens/s through a layer
 	MaxNetRate     = 1 << 40 // bytes/s
 	maxQueue       = 1 << 20
@@ -102,8 +106,14 @@ func (l Limits) maxBody() int {
 	if !l.Valid() {
 		return most
 	}
-	open := MaxOfferBytes + 4*l.Context
+	open := MaxOfferBytes + 4*l.Context + nameBytes*l.pages()
 	push := 4*MaxStepRows + MaxStepRows + 2*MaxStepRows*l.Hidden
 	result := MaxResultRows * 4 * l.Vocab
-	return max(most, open, push, result, 12*MaxCandidates)
+	return max(most, open, push, result, l.maxPage(), 12*MaxCandidates)
 }
+
+// pages is how many pages a sequence has at most.
+func (l Limits) pages() int { return (l.Context + PageTokens - 1) / PageTokens }
+
+// maxPage is the bytes of one layer of a page at most: keys and values as float16, 64 x 2 x 2 x 5,120 = 1.3 MB at 13B.
+func (l Limits) maxPage() int { return PageTokens * 4 * l.Hidden }

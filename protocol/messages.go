@@ -10,6 +10,7 @@ import (
 // The libp2p protocol ids that we speak.
 const (
 	SessionID   = "/baichuan/session/1"
+	PushID      = "/baichuan/push/1"
 	DirectoryID = "/baichuan/directory/1"
 	PartsID     = "/baichuan/parts/1"
 )
@@ -72,39 +73,96 @@ type Open struct {
 	Position uint32  // forget the cache from here on; what is shorter stays shorter
 	Prev     peer.ID // "" at the first hop
 	Next     []byte  // the next hop's sealed offer; empty at the last
+	From     peer.ID // who hands over the session's cache; "": nobody
 	Sampling Sampling
 	Salt     [16]byte
+	Private  bool     // pages are freed with the session and found by no other
 	IDs      []uint32 // last hop: ids of positions 0.., for the penalty
+	Names    []Digest // first hop: names of the prompt's full pages, for a cache that is there already
 }
 
 // Opened answers Open.
 type Opened struct {
 	Epoch    uint32
-	Position uint32 // tokens in this hop's cache
+	Position uint32 // tokens in this hop's cache, those of pages found by name included
 	Last     uint64 // number of the last step executed
 }
 
-// Step sends ids to the first hop: tokens Position..Position+len(IDs)-1.
+// Step sends ids to the first hop: tokens Position..Position+len(IDs)-1. With Number 0 they are replayed: they fill the
+// caches up to the hop Through, which answers Replayed.
 type Step struct {
 	Epoch    uint32
 	Number   uint64 // counts steps from 1
 	Position uint32
 	Want     Want
+	Through  peer.ID
 	NewIDs   []uint32 // ids of Position.. that the last hop has not been told yet, or none
 	IDs      []uint32 // travels in the body
 }
 
-// Push carries hidden rows from one hop to the next. In this version it goes through the client.
+// Push carries hidden rows from one hop to the next: on a push stream straight from hop to hop, or by way of the client.
+// With Number 0 they are replayed, as in Step.
 type Push struct {
+	Owner    peer.ID // of the session; "" on a stream of the owner's own
 	Session  Key
 	Epoch    uint32
 	Number   uint64
 	Position uint32
 	Want     Want
+	Through  peer.ID
 	NewIDs   []uint32
 	N, Width int
 	Exp      []byte // N exponents; travels in the body, zero-padded to an even count
 	Half     []byte // 2*N*Width bytes
+}
+
+// Names tells the next hop by which names it may find pages: those of the rows that the sender has for them.
+type Names struct {
+	Owner   peer.ID
+	Session Key
+	Epoch   uint32
+	Names   []Digest
+}
+
+// Replay asks a hop to push outputs of positions From..Until-1, which it has kept, again: to a hop that has come new
+// behind it and whoever follows, up to Through.
+type Replay struct {
+	Epoch       uint32
+	From, Until uint32
+	Through     peer.ID
+}
+
+// Replayed says that what was replayed or handed over has arrived: the hop's cache holds Position tokens.
+type Replayed struct {
+	Epoch    uint32
+	Position uint32
+}
+
+// Parting tells the owner of a session that the hop is leaving and will serve it for so long at most.
+type Parting struct {
+	WithinMS uint32
+}
+
+// HandOver asks a draining hop to send the session's cache to the peer whose sealed offer is To: it has been opened
+// there in the same epoch, with From.
+type HandOver struct {
+	Epoch uint32
+	To    []byte
+}
+
+// Page is a part of a cache that is handed over: one layer of one page, or with Layer -1 the page's output rows. Pages
+// come in order, a page's layers before its rows. The last page may hold fewer tokens than the others.
+type Page struct {
+	Owner   peer.ID
+	Session Key
+	Epoch   uint32
+	Index   uint32 // of the page in the sequence
+	Tokens  uint32
+	Layer   int32
+	Final   bool   // nothing follows
+	Last    uint64 // with Final: number of the last step executed
+	Hash    Digest // of Bytes
+	Bytes   []byte
 }
 
 // Result is what the last hop sends to the client. A WantRows step is answered by several, of at most 8 rows each;
@@ -120,12 +178,16 @@ type Result struct {
 	Logits     []byte // N*Vocab float32, little endian
 }
 
-// Heartbeat says that a step is queued or running, each second at least.
+// Ping asks a hop for a Heartbeat. A client sends one twice a second while a step is out.
+type Ping struct{}
+
+// Heartbeat answers Ping: what the hop has of the session's oldest step that it knows and has not passed on. Number 0
+// says that it has none.
 type Heartbeat struct {
-	Epoch   uint32
-	Number  uint64
-	Running bool
-	Rows    uint32 // computed so far
+	Epoch    uint32
+	Number   uint64
+	Running  bool   // else it waits
+	Progress uint64 // of the hop's computing: it grows as long as anything is computed
 }
 
 // Close ends a session; it has no answer.
