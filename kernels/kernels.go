@@ -74,12 +74,22 @@ type Weights interface {
 	Bytes() int64
 }
 
-// Cache is the keys and values of some layers on a device, in pages of 64 tokens.
+// Cache is the keys and values of some layers on a device, in pages of 64 tokens. Copy, ReadPage and WritePage take
+// effect in the order of the device's operations and are called by whoever calls these.
 type Cache interface {
 	// Pages is how many pages there are.
 	Pages() int
 	// PageBytes is the memory of one page over all its layers.
 	PageBytes() int64
+	// Copy makes page dst what page src is, in all layers, as far as its first tokens go.
+	Copy(dst, src int32, tokens int)
+	// ReadPage writes the first tokens of one layer of a page to dst, whose length LayerBytes gives: keys' codes, keys'
+	// scales, values' codes, values' scales, each token by token.
+	ReadPage(dst []byte, page int32, layer, tokens int)
+	// WritePage is the reverse. Bytes that no storing gives are refused before anything has changed.
+	WritePage(page int32, layer, tokens int, src []byte) error
+	// LayerBytes is the size of so many tokens in one layer.
+	LayerBytes(tokens int) int
 	// Close gives the memory back. Nothing may use the cache after that.
 	Close() error
 }

@@ -152,8 +152,23 @@ func (s *Shard) pass(span store.Span, batch []piece, n int) {
 				p.step.Err = &NotFiniteError{Position: w.seats[r].Position, Where: describe(at)}
 			}
 		}
+		s.keep(p, row)
 		row += p.n
-		p.step.Cache.len += p.n
+	}
+}
+
+// keep appends a piece, which begins at a row of the pass, to its cache. What failed is counted alone: it will be cut off.
+func (s *Shard) keep(p piece, row int) {
+	w, c, bytes := s.work, p.step.Cache, 2*s.manifest.Hidden
+	for r := row; r < row+p.n; r++ {
+		switch {
+		case p.step.Err != nil:
+			c.len++
+		case c.span.Start == 0:
+			c.keep(w.ids[r], 0, nil, w.out.Exp[r], w.out.Half[r*bytes:][:bytes])
+		default:
+			c.keep(0, w.in.Exp[r], w.in.Half[r*bytes:][:bytes], w.out.Exp[r], w.out.Half[r*bytes:][:bytes])
+		}
 	}
 }
 

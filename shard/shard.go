@@ -12,6 +12,7 @@ import (
 	"fmt"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/shard/pagename"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -27,6 +28,7 @@ type Config struct {
 // Shard is a span ready to compute. Make one with Load.
 type Shard struct {
 	manifest *store.Manifest
+	id       store.ID
 	span     store.Span
 	dev      kernels.Device
 	eps      float32
@@ -37,6 +39,7 @@ type Shard struct {
 
 	parts []*store.Mapped // what the weights read from
 	pages *pages
+	namer *pagename.Namer
 	work  *scratch
 }
 
@@ -47,7 +50,7 @@ type layer struct {
 }
 
 // Need is what a span costs before a byte is read: the bytes of its weights, ends included, and the bytes of cache
-// that one token takes.
+// that one token takes, its keys, values and kept output.
 func Need(m *store.Manifest, span store.Span) (weights, perToken int64) {
 	for _, i := range partsOf(m, span) {
 		weights += m.Parts[i].Size
@@ -56,7 +59,8 @@ func Need(m *store.Manifest, span store.Span) (weights, perToken int64) {
 	if m.KV == kernels.Int8.String() {
 		keys = int64(m.Hidden + 2*m.Hidden/kernels.CacheUnit)
 	}
-	return weights, 2 * keys * int64(span.End-span.Start)
+	record := int64(recordBytes(m.Hidden) / kernels.PageSize)
+	return weights, 2*keys*int64(span.End-span.Start) + record
 }
 
 // partsOf lists the indexes of the parts that a span reads: its layers, and the ends that ride with them.
@@ -80,7 +84,7 @@ func Load(ctx context.Context, m *store.Model, span store.Span, dev kernels.Devi
 	if span.Start < 0 || span.Start >= span.End || span.End > mf.Layers {
 		return nil, fmt.Errorf("load layers %v of %s: the model has layers 0:%d", span, m.Name, mf.Layers)
 	}
-	s := &Shard{manifest: mf, span: span, dev: dev, eps: mf.EpsValue()}
+	s := &Shard{manifest: mf, id: m.ID, span: span, dev: dev, eps: mf.EpsValue(), namer: pagename.New()}
 	if err := s.load(ctx, m, cfg); err != nil {
 		return nil, errors.Join(fmt.Errorf("load layers %v of %s: %w", span, m.Name, err), s.Close())
 	}
@@ -177,6 +181,9 @@ func (s *Shard) First() bool { return s.span.Start == 0 }
 // Last says whether the shard ends with the model's last layer, and so has the head.
 func (s *Shard) Last() bool { return s.span.End == s.manifest.Layers }
 
+// Model is the model's id.
+func (s *Shard) Model() store.ID { return s.id }
+
 // Manifest is the model's; it must not be changed.
 func (s *Shard) Manifest() *store.Manifest { return s.manifest }
 
@@ -187,7 +194,7 @@ func (s *Shard) Device() kernels.Device { return s.dev }
 func (s *Shard) Close() error {
 	var errs []error
 	if s.pages != nil {
-		errs = append(errs, s.pages.arena.Close())
+		errs = append(errs, s.pages.close())
 		s.pages = nil
 	}
 	for _, p := range s.parts {

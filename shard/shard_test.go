@@ -453,8 +453,8 @@ func TestNeed_IsWhatTheFilesHold(t *testing.T) {
 	if got := layers - m.Manifest.Parts[0].Size + third - m.Manifest.Parts[5].Size; got != want {
 		t.Errorf("layers 0:2 and 3:4 need %d bytes without the ends, want %d", got, want)
 	}
-	if perToken != 2*(256+2*8) {
-		t.Errorf("a token of one layer needs %d bytes, want 1.0625 per element of key and value", perToken)
+	if perToken != 2*(256+2*8)+(2*256+1+2*32) {
+		t.Errorf("a token of one layer needs %d bytes, want 1.0625 per element of key and value, its output and two names", perToken)
 	}
 }
 
