@@ -172,7 +172,9 @@ func (m *memory) release() {
 
 // The guard itself has to work, or the tests that rely on it prove nothing.
 func TestMemory_NoticesWhatIsTouchedBesideASlice(t *testing.T) {
-	at := func(x []byte, offset int) *byte { return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(x)), offset)) }
+	at := func(x []byte, offset int) *byte {
+		return (*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(x)), offset))
+	}
 	for _, where := range placements() {
 		m := newMemory(t, where)
 		var x []byte

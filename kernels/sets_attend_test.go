@@ -166,7 +166,9 @@ func weightsOf(rng *rand.Rand, kind string, n int) []float32 {
 	return p
 }
 
-func weightKinds() []string { return []string{"any", "few", "one", "small", "denormal", "holes", "zero"} }
+func weightKinds() []string {
+	return []string{"any", "few", "one", "small", "denormal", "holes", "zero"}
+}
 
 func headSizes() []int { return []int{32, 64, 96, 128, 160} }
 

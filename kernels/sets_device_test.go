@@ -169,7 +169,7 @@ func TestAttend_EverySetGivesTheBitsOfTheGenericOne(t *testing.T) {
 	for _, f := range []Format{Int8, F16} {
 		for _, theta := range []float64{0, 10000} {
 			for _, size := range []int{32, 64, 96, 128} {
-				shape := CacheShape{Format: f, Layers: 2, Heads: 3, HeadSize: size, Pages: 24, Positions: 700, Theta: theta}
+				shape := CacheShape{Format: f, Layers: 2, Heads: 2, HeadSize: size, Pages: 24, Positions: 700, Theta: theta}
 				width := 3 * shape.Heads * size
 				var sequences []*sequence
 				for i, n := range []int{longest[len(longest)-1], 1 + rng.Intn(130), 1 + rng.Intn(300)} {

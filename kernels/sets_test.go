@@ -132,7 +132,9 @@ func halves(rng *rand.Rand, kind string, n int) []byte {
 	return b
 }
 
-func scaleKinds() []string { return []string{"usual", "any", "denormal", "largest", "some zero", "zero"} }
+func scaleKinds() []string {
+	return []string{"usual", "any", "denormal", "largest", "some zero", "zero"}
+}
 
 // codes gives n codes within -127..127 of a kind.
 func codes(rng *rand.Rand, kind string, n int) []int8 {
