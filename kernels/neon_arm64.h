@@ -66,6 +66,8 @@
 #define SADDLP4S(d, n)      WORD $(0x4E602800 | (n)<<5 | (d))                                        // SADDLP Vd.4S, Vn.8H
 #define SADALP8H(d, n)      WORD $(0x4E206800 | (n)<<5 | (d))                                        // SADALP Vd.8H, Vn.16B
 #define SADALP4S(d, n)      WORD $(0x4E606800 | (n)<<5 | (d))                                        // SADALP Vd.4S, Vn.8H
+#define ADDP4S(d, n, m)     WORD $(0x4EA0BC00 | (m)<<16 | (n)<<5 | (d))                              // ADDP Vd.4S, Vn.4S, Vm.4S
+#define SADDLV8H(d, n)      WORD $(0x4E703800 | (n)<<5 | (d))                                        // SADDLV Sd, Vn.8H
 #define MUL8H(d, n, m)      WORD $(0x4E609C00 | (m)<<16 | (n)<<5 | (d))                              // MUL Vd.8H, Vn.8H, Vm.8H
 #define MUL4S(d, n, m)      WORD $(0x4EA09C00 | (m)<<16 | (n)<<5 | (d))                              // MUL Vd.4S, Vn.4S, Vm.4S
 #define MLA8H(d, n, m)      WORD $(0x4E609400 | (m)<<16 | (n)<<5 | (d))                              // MLA Vd.8H, Vn.8H, Vm.8H
@@ -74,14 +76,16 @@
 #define SDOTE4S(d, n, m, i) WORD $(0x4F80E000 | (m)<<16 | ((i)&1)<<21 | ((i)>>1)<<11 | (n)<<5 | (d)) // SDOT Vd.4S, Vn.16B, Vm.4B[i]
 
 // Integers otherwise.
-#define UMAXV4S(d, n)   WORD $(0x6EB0A800 | (n)<<5 | (d))                // UMAXV Sd, Vn.4S
-#define CMGT4S(d, n, m) WORD $(0x4EA03400 | (m)<<16 | (n)<<5 | (d))      // CMGT Vd.4S, Vn.4S, Vm.4S
-#define CMGE4S(d, n, m) WORD $(0x4EA03C00 | (m)<<16 | (n)<<5 | (d))      // CMGE Vd.4S, Vn.4S, Vm.4S
-#define CMHI4S(d, n, m) WORD $(0x6EA03400 | (m)<<16 | (n)<<5 | (d))      // CMHI Vd.4S, Vn.4S, Vm.4S
-#define CMHS4S(d, n, m) WORD $(0x6EA03C00 | (m)<<16 | (n)<<5 | (d))      // CMHS Vd.4S, Vn.4S, Vm.4S
-#define ABS4S(d, n)     WORD $(0x4EA0B800 | (n)<<5 | (d))                // ABS Vd.4S, Vn.4S
-#define NEG4S(d, n)     WORD $(0x6EA0B800 | (n)<<5 | (d))                // NEG Vd.4S, Vn.4S
-#define BIC16B(d, n, m) WORD $(0x4E601C00 | (m)<<16 | (n)<<5 | (d))      // BIC Vd.16B, Vn.16B, Vm.16B
-#define NOT16B(d, n)    WORD $(0x6E205800 | (n)<<5 | (d))                // NOT Vd.16B, Vn.16B
-#define SSHR4S(d, n, i) WORD $(0x4F200400 | (32-(i))<<16 | (n)<<5 | (d)) // SSHR Vd.4S, Vn.4S, #i
-#define SSHL4S(d, n, m) WORD $(0x4EA04400 | (m)<<16 | (n)<<5 | (d))      // SSHL Vd.4S, Vn.4S, Vm.4S
+#define ZERO16B(d)         WORD $(0x6F00E400 | (d))                              // MOVI Vd.2d, #0
+#define UMAXV4S(d, n)      WORD $(0x6EB0A800 | (n)<<5 | (d))                     // UMAXV Sd, Vn.4S
+#define CMGT4S(d, n, m)    WORD $(0x4EA03400 | (m)<<16 | (n)<<5 | (d))           // CMGT Vd.4S, Vn.4S, Vm.4S
+#define CMGE4S(d, n, m)    WORD $(0x4EA03C00 | (m)<<16 | (n)<<5 | (d))           // CMGE Vd.4S, Vn.4S, Vm.4S
+#define CMHI4S(d, n, m)    WORD $(0x6EA03400 | (m)<<16 | (n)<<5 | (d))           // CMHI Vd.4S, Vn.4S, Vm.4S
+#define CMHS4S(d, n, m)    WORD $(0x6EA03C00 | (m)<<16 | (n)<<5 | (d))           // CMHS Vd.4S, Vn.4S, Vm.4S
+#define ABS4S(d, n)        WORD $(0x4EA0B800 | (n)<<5 | (d))                     // ABS Vd.4S, Vn.4S
+#define NEG4S(d, n)        WORD $(0x6EA0B800 | (n)<<5 | (d))                     // NEG Vd.4S, Vn.4S
+#define BIC16B(d, n, m)    WORD $(0x4E601C00 | (m)<<16 | (n)<<5 | (d))           // BIC Vd.16B, Vn.16B, Vm.16B
+#define NOT16B(d, n)       WORD $(0x6E205800 | (n)<<5 | (d))                     // NOT Vd.16B, Vn.16B
+#define EXT16B(d, n, m, i) WORD $(0x6E000000 | (m)<<16 | (i)<<11 | (n)<<5 | (d)) // EXT Vd.16B, Vn.16B, Vm.16B, #i
+#define SSHR4S(d, n, i)    WORD $(0x4F200400 | (32-(i))<<16 | (n)<<5 | (d))      // SSHR Vd.4S, Vn.4S, #i
+#define SSHL4S(d, n, m)    WORD $(0x4EA04400 | (m)<<16 | (n)<<5 | (d))           // SSHL Vd.4S, Vn.4S, Vm.4S
