@@ -10,7 +10,7 @@
 // BELOW4S is FCMGT the other way round: where Vm < Vn, false for a NaN.
 #define BELOW4S(d, n, m) FCMGT4S(d, m, n)
 
-// FILL puts a float32, given as bits, into each element of a register. It uses R27.
+// FILL puts 32 bits into each element of a register. It uses R27.
 #define FILL(bits, v) \
 	MOVD $bits, R27 \
 	VDUP R27, v.S4
