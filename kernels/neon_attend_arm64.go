@@ -1,7 +1,5 @@
 package kernels
 
-import "math"
-
 // useNEONAttention puts its functions into s.
 func useNEONAttention(s *set) {
 	s.queries = neonQueries
@@ -28,13 +26,12 @@ func neonStoreUnits(codes, scales *byte, x *float32, units int) uint32
 //go:noescape
 func neonQueryUnits(codes *int8, scales *float32, starts *int32, x *float32, units int) uint32
 
-// neonScores writes scores for tokens >= 1 by fours: beyond those of the last token lies, for each query, what makes four
-// of them.
+// neonScores writes the scores of tokens >= 1. It writes them by fours, also beyond that of the last token.
 //
 //go:noescape
 func neonScores(dst *float32, stride int, codes *int8, qs *float32, n, units int, root float32, keys, scales *byte, width, tokens int)
 
-// neonValues adds the values of tokens >= 1. It reads weights by fours, also beyond those of the last token.
+// neonValues adds the values of tokens >= 1. It reads weights by fours, also beyond that of the last token.
 //
 //go:noescape
 func neonValues(total *float32, n, units int, p *float32, stride int, codes, scales *byte, width, tokens int)
@@ -49,18 +46,6 @@ func neonScoresHalf(dst, x *float32, size int, root float32, keys *byte, width, 
 //
 //go:noescape
 func neonValuesHalf(total *float32, size int, p *float32, codes *byte, width, tokens int)
-
-// neonBias, neonLargest and neonSoftWeights work on n numbers, a positive multiple of 16. neonSoftWeights adds the weights
-// to the lanes and returns their sum.
-
-//go:noescape
-func neonBias(s *float32, n int, slope float32, first int)
-
-//go:noescape
-func neonLargest(s *float32, n int) float32
-
-//go:noescape
-func neonSoftWeights(s *float32, n int, most float32, lanes *[Lanes]float32) float32
 
 func storeUnitsNEON(codes, scales []byte, x []float32) bool {
 	units := len(x) / CacheUnit
@@ -151,45 +136,4 @@ func valuesHalfNEON(total, p []float32, codes []byte, width, tokens int) {
 		codes = codes[2*whole*width:]
 		neonValuesHalf(&total[0], len(total), &last[0], &codes[0], width, rest)
 	}
-}
-
-func biasNEON(s []float32, slope float32, first int) {
-	whole := len(s) / neonStep * neonStep
-	if whole > 0 {
-		neonBias(&s[0], whole, slope, first)
-	}
-	bias(s[whole:], slope, first+whole)
-}
-
-func largestNEON(s []float32) float32 {
-	whole := len(s) / neonStep * neonStep
-	most := largest(s[whole:])
-	if whole > 0 {
-		most = max(most, neonLargest(&s[0], whole)) // neither is a NaN
-	}
-	if most == 0 {
-		return largest(s) // the first zero decides about the sign
-	}
-	return most
-}
-
-func softWeightsNEON(s []float32, most float32) float32 {
-	if notFinite(most) {
-		return softWeights(s, most)
-	}
-	var lanes [Lanes]float32
-	var sum float32
-	whole := len(s) / neonStep * neonStep
-	if whole > 0 {
-		sum = neonSoftWeights(&s[0], whole, most, &lanes)
-	}
-	if whole < len(s) {
-		var rest [neonStep]float32
-		for j := copy(rest[:], s[whole:]); j < len(rest); j++ {
-			rest[j] = float32(math.Inf(-1)) // whose weight is 0
-		}
-		sum = neonSoftWeights(&rest[0], len(rest), most, &lanes)
-		copy(s[whole:], rest[:])
-	}
-	return sum
 }
