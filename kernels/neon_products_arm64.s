@@ -110,21 +110,21 @@ TEXT ·mulPanelNEON(SB), NOSPLIT, $512-57
 // It quantises blocks of 64 numbers as one row of a group of rows: the next quarter of its codes is 16*rows bytes further
 // on, the next scale and start are 4*rows. A block stays in registers, V0..V15.
 TEXT ·quantiseBlocksNEON(SB), NOSPLIT, $0-49
-	MOVD codes+0(FP), R0
-	MOVD scales+8(FP), R1
-	MOVD starts+16(FP), R2
-	MOVD x+24(FP), R3
-	MOVD blocks+32(FP), R4
-	MOVD rows+40(FP), R5
-	LSL  $4, R5, R6         // from quarter to quarter
-	LSL  $2, R5, R7         // from block to block of scales and starts
-	MOVD $1, R8             // all blocks are finite
-	MOVD $0x21800000, R9    // 2^-60
-	MOVD $0x7F800000, R10   // infinity
-	MOVD $0x42FE0000, R11
-	FMOVS R11, F30          // 127
-	MOVD $0x3C010204, R11
-	FMOVS R11, F31          // the contract's c, 1/127
+	MOVD  codes+0(FP), R0
+	MOVD  scales+8(FP), R1
+	MOVD  starts+16(FP), R2
+	MOVD  x+24(FP), R3
+	MOVD  blocks+32(FP), R4
+	MOVD  rows+40(FP), R5
+	LSL   $4, R5, R6       // from quarter to quarter
+	LSL   $2, R5, R7       // from block to block of scales and starts
+	MOVD  $1, R8           // all blocks are finite
+	MOVD  $0x21800000, R9  // 2^-60
+	MOVD  $0x7F800000, R10 // infinity
+	MOVD  $0x42FE0000, R11
+	FMOVS R11, F30         // 127
+	MOVD  $0x3C010204, R11
+	FMOVS R11, F31         // the contract's c, 1/127
 
 block:
 	VLD1.P 64(R3), [V0.S4, V1.S4, V2.S4, V3.S4]
