@@ -158,7 +158,7 @@ func leftOver() string {
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string
 	for g := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(g, "/node.(*Node)") || strings.Contains(g, "/node.(*stream)") {
+		if strings.Contains(g, "/node.(*") {
 			left = append(left, g)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -18,10 +17,10 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 	}
 	step := func(epoch uint32, number uint64, position int, ids ...uint32) []uint32 {
 		in := Input{Epoch: epoch, Number: number, Position: position, N: len(ids), NewIDs: ids, Want: protocol.WantCandidates}
-		if _, err := s.Begin(now, in); err != nil {
+		if _, _, err := s.Begin(now, in); err != nil {
 			t.Fatal(err)
 		}
-		s.Finish(now, in, kernels.Rows{})
+		s.Finish(now, in)
 		return s.History(position + len(ids))
 	}
 	held := step(1, 1, 0, 1, 2, 3, 4)
@@ -31,24 +30,5 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 	rolled := step(2, 2, 2, 8, 9)
 	if !slices.Equal(held, []uint32{1, 2, 3, 4}) || !slices.Equal(rolled, []uint32{1, 2, 8, 9}) {
 		t.Errorf("ids that were handed out are %v now, the new ones %v", held, rolled)
-	}
-}
-
-func TestFinish_KeepsTheRowsToBeGivenAgain(t *testing.T) {
-	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
-	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 0, End: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := Input{Epoch: 1, Number: 1, N: 1, Hash: [32]byte{1}}
-	if out, err := s.Begin(now, in); out != nil || err != nil {
-		t.Fatalf("the first time gives %v, %v", out, err)
-	}
-	rows := kernels.Rows{N: 1, Width: 1, Exp: []uint8{0}, Half: []byte{5, 6}}
-	s.Finish(now, in, rows)
-	out, err := s.Begin(now, in)
-	if err != nil || out == nil || !slices.Equal(out.Rows.Half, rows.Half) {
-		t.Errorf("the second time gives %v, %v", out, err)
 	}
 }
