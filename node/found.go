@@ -43,15 +43,16 @@ func (h *hop) trim(all caches, keep int) {
 	}
 }
 
-// adopt fills the cache of a session with pages that are found by name.
-func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) {
+// adopt fills the cache of a session with pages that are found by name, and names their outputs. The last of them may be
+// of use in part.
+func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) []protocol.Digest {
 	n := h.node
 	n.mu.Lock()
 	may := h.books.MayFind() && h.books.Epoch() == o.leg.epoch
 	span := h.books.Span()
 	n.mu.Unlock()
 	if !may {
-		return
+		return nil
 	}
 	if c := all[h.books]; c != nil { // it may be one that was begun for pages of another kind
 		c.Close()
@@ -64,12 +65,14 @@ func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) {
 		in[i] = pagename.Name(names[i])
 	}
 	found := min(c.Adopt(in), int(o.open.Position))
+	own := digests(c.OutputNames())
 	n.mu.Lock()
 	if !h.books.Closed() {
 		found = h.books.Found(time.Now(), found)
 	}
 	n.mu.Unlock()
 	c.Truncate(found)
+	return own
 }
 
 // ownNames gives the names of the session's outputs.
@@ -81,11 +84,14 @@ func (h *hop) ownNames(all caches) []protocol.Digest {
 	h.node.mu.Lock()
 	pages := h.books.Length() / kernels.PageSize
 	h.node.mu.Unlock()
-	var names []protocol.Digest
-	for _, name := range c.OutputNames() {
-		if len(names) < pages {
-			names = append(names, protocol.Digest(name))
-		}
+	names := digests(c.OutputNames())
+	return names[:min(len(names), pages)]
+}
+
+func digests(names []pagename.Name) []protocol.Digest {
+	all := make([]protocol.Digest, len(names))
+	for i, name := range names {
+		all[i] = protocol.Digest(name)
 	}
-	return names
+	return all
 }

@@ -252,9 +252,10 @@ func (h *hop) find(o *opening) []protocol.Digest {
 			h.trim(all, keep)
 		}
 		if may {
-			h.adopt(all, o, names)
+			own = h.adopt(all, o, names)
+		} else {
+			own = h.ownNames(all)
 		}
-		own = h.ownNames(all)
 	})
 	if !done {
 		return nil

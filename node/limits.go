@@ -47,7 +47,7 @@ const (
 	// replayRows is the rows of a frame that is replayed: 2.6 MB at the 13B's hidden size.
 	replayRows = 256
 	// maxReopen is how often a push stream is opened anew for the same step, before its rows go by way of the client.
-	maxReopen = 1
+	maxReopen = 3
 	// maxAsked is the replays and hand-overs of a session that wait: a repair needs one, and another if it fails.
 	maxAsked = 4
 	// dialTimeout is what reaching the next hop may take: 4 round trips on the worst links, and a wait for a dial.

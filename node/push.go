@@ -183,7 +183,7 @@ func (w *way) push(s sent, rows kernels.Rows) error {
 	return nil
 }
 
-// repair opens the stream anew, once, and sends again what may have been lost; by way of the owner if it breaks again.
+// repair opens the stream anew and sends again what may have been lost; by way of the owner if it breaks time and again.
 func (w *way) repair() {
 	for w.leg.ctx.Err() == nil {
 		w.hangUp()
