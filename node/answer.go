@@ -14,7 +14,7 @@ import (
 func (h *hop) answer(j *job) {
 	defer func() {
 		j.frames.release(j.reserved)
-		j.out, j.ids, j.rows = kernels.Rows{}, nil, kernels.Rows{}
+		j.out, j.logits, j.ids, j.rows = kernels.Rows{}, nil, nil, kernels.Rows{}
 		h.forget(j)
 	}()
 	switch {
@@ -54,6 +54,10 @@ func (h *hop) result(j *job) {
 		h.tellLast(j, r)
 		return
 	}
+	if j.logits != nil { // it has its memory
+		h.candidates(j, r)
+		return
+	}
 	j.frames.release(j.reserved)
 	j.reserved = 0
 	memory := resultBytes(h.node.limits, r.Want, j.in.N)
@@ -82,7 +86,10 @@ func resultBytes(l protocol.Limits, want protocol.Want, rows int) int {
 // candidates tells what sampling keeps of the last row.
 func (h *hop) candidates(j *job, r protocol.Result) {
 	last := j.in.N - 1
-	logits := h.logits(j, last, 1)
+	logits := j.logits
+	if logits == nil {
+		logits = h.logits(j, last, 1)
+	}
 	if logits == nil {
 		return
 	}

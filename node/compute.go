@@ -206,6 +206,7 @@ func (n *Node) forward(batch []piece, all caches) {
 			n.metrics.step(time.Since(p.arrived))
 		}
 	}
+	n.candidateLogits(batch)
 	n.mu.Lock()
 	n.busy = false
 	for _, p := range batch {
@@ -213,6 +214,36 @@ func (n *Node) forward(batch []piece, all caches) {
 	}
 	n.broadcast()
 	n.mu.Unlock()
+}
+
+// candidateLogits applies the head to what the pass has made of the last rows of steps that want candidates: at once, so
+// that no answer waits for another pass. Where there is no memory for it, the hop asks later.
+func (n *Node) candidateLogits(batch []piece) {
+	var asks []*shard.Ask
+	var jobs []*job
+	for _, p := range batch {
+		if p.failure != nil || p.done < p.in.N || !p.final || p.in.Want != protocol.WantCandidates {
+			continue
+		}
+		memory := resultBytes(n.limits, p.in.Want, 1)
+		if !p.frames.reserve(memory) {
+			continue
+		}
+		p.reserved += memory
+		p.logits = make([]float32, n.limits.Vocab)
+		asks = append(asks, &shard.Ask{Rows: p.out, From: p.in.N - 1, N: 1, Dst: p.logits})
+		jobs = append(jobs, p.job)
+	}
+	if len(asks) == 0 {
+		return
+	}
+	n.shard.Heads(asks...)
+	for i, j := range jobs {
+		if err := asks[i].Err; err != nil {
+			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
+			j.fail(failureOf(err))
+		}
+	}
 }
 
 // passed records what a pass has done for a step. A step that failed ends its session, and no other. Called with the mutex

@@ -186,10 +186,7 @@ func (h *hop) askedDone() {
 // looked for.
 func (h *hop) opened(o *opening) {
 	if o.leg == nil {
-		h.node.mu.Lock()
-		opened := h.books.Opened()
-		h.node.mu.Unlock()
-		_ = o.stream.send(opened)
+		h.openedBefore(o)
 		return
 	}
 	if h.way != nil {
@@ -210,6 +207,20 @@ func (h *hop) opened(o *opening) {
 	_ = o.stream.send(opened)
 	h.node.tellParting(h)
 	h.way = h.newWay(o.leg, o.open.Prev, names)
+}
+
+// openedBefore answers an open that has changed nothing.
+func (h *hop) openedBefore(o *opening) {
+	h.node.mu.Lock()
+	l := h.leg
+	h.node.mu.Unlock()
+	if !h.settled(l) {
+		return
+	}
+	h.node.mu.Lock()
+	opened := h.books.Opened()
+	h.node.mu.Unlock()
+	_ = o.stream.send(opened)
 }
 
 // settled waits until nothing of an older epoch runs.

@@ -32,6 +32,7 @@ type job struct {
 	span     protocol.Span
 	out      kernels.Rows // what the span made of it
 	final    bool         // the span ends with the model's last layer: the head comes next
+	logits   []float32    // of the last row, if candidates are wanted and it was computed just now
 	sampling protocol.Sampling
 	history  []uint32 // ids below Position+N, for the penalty
 	failure  *protocol.Failure
