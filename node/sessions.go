@@ -1,6 +1,7 @@
 package node
 
 import (
+	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/node/session"
@@ -110,7 +111,8 @@ func (n *Node) refuseQueued(h *hop, which func(*job) bool, why string) {
 	}
 }
 
-// enqueue queues a step of a session, or says why not: busy if enough of them are under way.
+// enqueue queues a step of a session, or says why not: busy if enough of them are under way. One that is under way already
+// has come again: it is answered once.
 func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -118,6 +120,9 @@ func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
 	switch {
 	case h.books.Closed():
 		f = refusal(protocol.CodeLostSession, "the session has ended here: open it anew")
+	case h.underWay(j.in):
+		j.frames.release(j.reserved)
+		return nil
 	case len(h.inflight) >= stepsInFlight:
 		f = refusal(protocol.CodeBusy, "%d steps of this session are under way, which is the limit", stepsInFlight)
 	default:
@@ -128,6 +133,13 @@ func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
 		return nil
 	}
 	return &f
+}
+
+// underWay says whether an equal step has no answer yet. Called with the mutex held.
+func (h *hop) underWay(in session.Input) bool {
+	return slices.ContainsFunc(h.inflight, func(j *job) bool {
+		return j.in.Epoch == in.Epoch && j.in.Number == in.Number && j.in.Position == in.Position && j.in.Hash == in.Hash
+	})
 }
 
 // hand delivers a step that is refused before it was queued.

@@ -184,8 +184,8 @@ func (st *stream) request(epoch uint32, m any) error {
 	return nil
 }
 
-// submit queues a step that the owner has sent. A third step at once is refused; what is replayed waits here, and the owner
-// is told meanwhile that the node lives.
+// submit queues a step that the owner has sent. A third step at once is refused; rows that the owner passes on and what is
+// replayed wait here, and the owner is told meanwhile that the node lives.
 func (st *stream) submit(j *job) error {
 	j.stream = st
 	if st.hop == nil {
@@ -202,7 +202,7 @@ func (st *stream) submit(j *job) error {
 		switch {
 		case err == nil:
 			return nil
-		case err.Code != protocol.CodeBusy || j.in.Number != 0:
+		case err.Code != protocol.CodeBusy || j.ids != nil && j.in.Number != 0:
 			st.release(j.reserved)
 			return st.refuse(j.in.Epoch, j.in.Number, err.Code, "%s", err.Text)
 		}

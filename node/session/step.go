@@ -1,6 +1,7 @@
 package session
 
 import (
+	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -115,17 +116,15 @@ func (s *Session) grow(now time.Time, tokens int) error {
 	return nil
 }
 
-// learn takes over the ids that a step tells the last hop, and refuses a step whose candidates lack some. What is
-// replayed tells nothing new where ids are known already.
+// learn takes over the ids that a step tells the last hop, and refuses a step whose candidates lack some. A step that
+// comes again tells nothing new, and what is known of later ones stays.
 func (s *Session) learn(in Input) error {
 	if !s.final() {
 		return nil
 	}
 	known := len(s.history)
-	if in.Number == 0 && known >= in.Position+len(in.NewIDs) {
-		return nil
-	}
-	if len(in.NewIDs) > 0 {
+	told := known >= in.Position+len(in.NewIDs) && slices.Equal(s.history[in.Position:][:len(in.NewIDs)], in.NewIDs)
+	if len(in.NewIDs) > 0 && !told {
 		if known < in.Position {
 			return fail(protocol.CodeBadRequest, "the new ids begin at position %d, %d are known", in.Position, known)
 		}
@@ -134,7 +133,7 @@ func (s *Session) learn(in Input) error {
 	if in.Want == protocol.WantCandidates && known < in.Position+in.N {
 		return fail(protocol.CodeBadRequest, "candidates after token %d need all ids before: %d are known", in.Position+in.N-1, known)
 	}
-	if len(in.NewIDs) > 0 {
+	if len(in.NewIDs) > 0 && !told {
 		s.forget(in.Position)
 		s.history = append(s.history, in.NewIDs...)
 	}
