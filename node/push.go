@@ -236,7 +236,8 @@ func idsOf(s sent, at, n int) []uint32 {
 }
 
 // outputs gives what the session's span made of tokens from..from+n-1, if it is still there in this epoch.
-func (h *hop) outputs(l *leg, from, n int) (rows kernels.Rows, ok bool) {
+func (h *hop) outputs(l *leg, from, n int) (kernels.Rows, bool) {
+	var rows kernels.Rows
 	var held bool
 	done := h.node.do(l.ctx, func(all caches) {
 		h.node.mu.Lock()
@@ -246,7 +247,7 @@ func (h *hop) outputs(l *leg, from, n int) (rows kernels.Rows, ok bool) {
 			rows, held = c.Outputs(kernels.Rows{}, from, n), true
 		}
 	})
-	if !done {
+	if !done { // rows may be written to still
 		return kernels.Rows{}, false
 	}
 	return rows, held
