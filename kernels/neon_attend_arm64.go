@@ -15,17 +15,6 @@ const (
 	neonTokens = 4
 )
 
-// neonStoreUnits stores a positive number of units of 32 and returns the largest scale, as float16 bits. What it stores
-// for a unit that is not finite is anything.
-//
-//go:noescape
-func neonStoreUnits(codes, scales *byte, x *float32, units int) uint32
-
-// neonQueryUnits quantises a positive number of units of 32 and returns the largest magnitude as bits.
-//
-//go:noescape
-func neonQueryUnits(codes *int8, scales *float32, starts *int32, x *float32, units int) uint32
-
 // neonScores writes the scores of tokens >= 1. It writes them by fours, also beyond that of the last token.
 //
 //go:noescape
@@ -46,25 +35,6 @@ func neonScoresHalf(dst, x *float32, size int, root float32, keys *byte, width, 
 //
 //go:noescape
 func neonValuesHalf(total *float32, size int, p *float32, codes *byte, width, tokens int)
-
-func storeUnitsNEON(codes, scales []byte, x []float32) bool {
-	units := len(x) / CacheUnit
-	if units == 0 {
-		return true
-	}
-	codes, scales = codes[:units*CacheUnit], scales[:2*units]
-	return neonStoreUnits(&codes[0], &scales[0], &x[0], units) < halfInf
-}
-
-func quantiseQueryNEON(q *queries, i int, x []float32) bool {
-	units := q.size / CacheUnit
-	if units == 0 {
-		return true
-	}
-	x = x[:units*CacheUnit]
-	codes, scales, starts := q.codes[i*q.size:][:len(x)], q.scales[i*units:][:units], q.starts[i*units:][:units]
-	return neonQueryUnits(&codes[0], &scales[0], &starts[0], &x[0], units) < infBits
-}
 
 func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
 	units := q.size / CacheUnit
