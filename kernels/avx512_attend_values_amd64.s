@@ -1,6 +1,7 @@
 #include "textflag.h"
 
-// Sums of the values of a cache times their weights, token by token.
+// Sums of the values of a cache times their weights, token by token. The loops ask for the next head's values of the same
+// token, as those of the scores do for keys.
 
 // SKIP goes to a label where a token's weight (or each of the weights or'ed together in a register) is 0.
 #define SKIP(r, label) \
@@ -48,6 +49,8 @@ TEXT ·values512x1(SB), NOSPLIT, $16-48
 loop:
 	MOVL      (DX), AX
 	SKIP(AX, next)
+	PREFETCHT1 128(SI)
+	PREFETCHT1 192(SI)
 	VCVTPH2PS (R9), X30
 	WEIGHTS((DX), 0)
 	VALUE(0, Z16)
@@ -124,6 +127,8 @@ loop:
 	MOVL      (DX), AX
 	ORL       (DX)(R11*1), AX
 	SKIP(AX, next)
+	PREFETCHT1 128(SI)
+	PREFETCHT1 192(SI)
 	VCVTPH2PS (R9), X30
 	WEIGHTS((DX), 0)
 	WEIGHTS((DX)(R11*1), 16)
@@ -225,6 +230,7 @@ loop:
 	ORL       (DX)(R11*2), AX
 	ORL       (DX)(R12*1), AX
 	SKIP(AX, next)
+	PREFETCHT1 128(SI)
 	VMOVD     (R9), X30
 	VCVTPH2PS X30, X30
 	WEIGHTS((DX), 0)
@@ -358,6 +364,10 @@ TEXT ·valuesHalf512(SB), NOSPLIT, $0-40
 loop:
 	MOVL         (DX), AX
 	SKIP(AX, next)
+	PREFETCHT1 256(SI)
+	PREFETCHT1 320(SI)
+	PREFETCHT1 384(SI)
+	PREFETCHT1 448(SI)
 	VPBROADCASTD AX, Z30
 	HALF_TERM(0, Z16, Z0)
 	HALF_TERM(32, Z17, Z1)
