@@ -5,7 +5,9 @@ DATA levelsAVX2<>+0(SB)/8, $0x00F4E9DCCEBDA881
 DATA levelsAVX2<>+8(SB)/8, $0x7F5C47382B1F140A
 DATA levelsAVX2<>+16(SB)/8, $0x00F4E9DCCEBDA881
 DATA levelsAVX2<>+24(SB)/8, $0x7F5C47382B1F140A
-GLOBL levelsAVX2<>(SB), RODATA|NOPTR, $32
+DATA levelsAVX2<>+32(SB)/8, $0x8074695C4E3D2801 // plus 128, without sign
+DATA levelsAVX2<>+40(SB)/8, $0xFFDCC7B8AB9F948A
+GLOBL levelsAVX2<>(SB), RODATA|NOPTR, $48
 
 DATA constsAVX2<>+0(SB)/4, $0x0F0F0F0F  // a nibble of each byte
 DATA constsAVX2<>+4(SB)/4, $0x00010001  // ones, as 16-bit numbers
@@ -13,15 +15,18 @@ DATA constsAVX2<>+8(SB)/4, $0x80808080  // the sign of each byte
 DATA constsAVX2<>+12(SB)/4, $0x3C010204 // 1/127
 DATA constsAVX2<>+16(SB)/4, $0x7FFFFFFF // all but the sign of a float32
 DATA constsAVX2<>+20(SB)/4, $0x42FE0000 // 127
-GLOBL constsAVX2<>(SB), RODATA|NOPTR, $24
+DATA constsAVX2<>+24(SB)/4, $0x00FF00FF // the low byte of each word
+GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 
 #define LEVELS levelsAVX2<>(SB)
+#define BYTELEVELS levelsAVX2<>+32(SB)
 #define NIBBLES constsAVX2<>+0(SB)
 #define ONES constsAVX2<>+4(SB)
 #define SIGNS constsAVX2<>+8(SB)
 #define INV127 constsAVX2<>+12(SB)
 #define MAGNITUDE constsAVX2<>+16(SB)
 #define C127 constsAVX2<>+20(SB)
+#define LOWBYTES constsAVX2<>+24(SB)
 
 // A product of bytes takes the magnitude of the activation as the unsigned side and the weight with the activation's
 // sign as the signed one. A pair's sum is at most 2*127*127 = 32258: VPMADDUBSW does not saturate.
@@ -215,279 +220,124 @@ next:
 	RET
 
 // ---- several rows ----
-
-// Offsets in avx2Work, whose weights come first.
-#define MAGNITUDES 1024
-#define SCALES 2560
-#define SEGMENTS 2624
-
-// UNPACK writes line i of a block of nf4 as two groups of signed codes: at = 64i, to = 128i.
-#define UNPACK(at, to) \
-	VMOVDQU at(SI), Y0           \
-	VMOVDQU (at+32)(SI), Y1      \
-	VPAND   Y14, Y0, Y2          \
-	VPAND   Y14, Y1, Y3          \
-	VPSRLW  $4, Y0, Y0           \
-	VPSRLW  $4, Y1, Y1           \
-	VPAND   Y14, Y0, Y0          \
-	VPAND   Y14, Y1, Y1          \
-	VPSHUFB Y2, Y13, Y2          \
-	VPSHUFB Y3, Y13, Y3          \
-	VPSHUFB Y0, Y13, Y0          \
-	VPSHUFB Y1, Y13, Y1          \
-	VMOVDQU Y2, to(R11)          \
-	VMOVDQU Y3, (to+32)(R11)     \
-	VMOVDQU Y0, (to+64)(R11)     \
-	VMOVDQU Y1, (to+96)(R11)
-
-// SIGN writes two groups of int8 as signed codes: at = 128i.
-#define SIGN(at) \
-	VPXOR   at(SI), Y14, Y0      \
-	VPXOR   (at+32)(SI), Y14, Y1 \
-	VPXOR   (at+64)(SI), Y14, Y2 \
-	VPXOR   (at+96)(SI), Y14, Y3 \
-	VMOVDQU Y0, at(R11)          \
-	VMOVDQU Y1, (at+32)(R11)     \
-	VMOVDQU Y2, (at+64)(R11)     \
-	VMOVDQU Y3, (at+96)(R11)
-
-// GROUP loads a group of weights: 4 columns of the 16 rows.
-#define GROUP(at) \
-	VMOVDQU at(R12), Y8      \
-	VMOVDQU (at+32)(R12), Y9
-
-// ADDROW adds the products of a group with 4 activations of a row, at bytes from the first row's, to the row's sums.
-#define ADDROW(at, sum0, sum1) \
-	VPBROADCASTD at(AX), Y10         \
-	VPBROADCASTD at(R13), Y11        \
-	VPSIGNB      Y10, Y8, Y12        \
-	VPSIGNB      Y10, Y9, Y10        \
-	VPMADDUBSW   Y12, Y11, Y12       \
-	VPMADDUBSW   Y10, Y11, Y10       \
-	VPMADDWD     Y15, Y12, Y12       \
-	VPMADDWD     Y15, Y10, Y10       \
-	VPADDD       Y12, sum0, sum0     \
-	VPADDD       Y10, sum1, sum1
-
-#define GROUP1(at, k) \
-	GROUP(at)           \
-	ADDROW(k, Y0, Y1)
-
-#define GROUP2(at, k) \
-	GROUP1(at, k)         \
-	ADDROW(k+16, Y2, Y3)
-
-#define GROUP3(at, k) \
-	GROUP2(at, k)         \
-	ADDROW(k+32, Y4, Y5)
-
-#define GROUP4(at, k) \
-	GROUP3(at, k)         \
-	ADDROW(k+48, Y6, Y7)
-
-#define CLEAR(sum0, sum1) \
-	VPXOR sum0, sum0, sum0 \
-	VPXOR sum1, sum1, sum1
-
-// ROWTERM adds the terms of a row (at = 4 times its index among those at hand) to its segment.
-#define ROWTERM(at, sum0, sum1) \
-	VBROADCASTSS at(R9), Y10                        \
-	VMULPS       SCALES(R11), Y10, Y11              \
-	VMULPS       (SCALES+32)(R11), Y10, Y12         \
-	VCVTDQ2PS    sum0, sum0                         \
-	VCVTDQ2PS    sum1, sum1                         \
-	VMULPS       Y11, sum0, sum0                    \
-	VMULPS       Y12, sum1, sum1                    \
-	VADDPS       (16*at)(R10), sum0, sum0           \
-	VADDPS       (16*at+32)(R10), sum1, sum1        \
-	VMOVUPS      sum0, (16*at)(R10)                 \
-	VMOVUPS      sum1, (16*at+32)(R10)
-
-// QUARTERS goes through the block's 16 groups with some rows: 4 columns at a time, of which 16 make a quarter. A quarter of
-// the activations is R15 bytes from the next.
-#define QUARTERS(NAME, GROUPN) \
-	MOVQ R8, AX            \
-	MOVQ DI, R13           \
-	MOVQ R11, R12          \
-	MOVQ $4, R14           \
-NAME:                          \
-	GROUPN(0, 0)           \
-	GROUPN(64, 4)          \
-	GROUPN(128, 8)         \
-	GROUPN(192, 12)        \
-	ADDQ R15, AX           \
-	ADDQ R15, R13          \
-	ADDQ $256, R12         \
-	DECQ R14               \
-	JNZ  NAME
-
-// func addRowsAVX2(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, blocks, rows int, work *avx2Work)
 //
-// Adds the products of a panel with several rows to dst. Blocks are the outer loop: a block's weights are unpacked and
-// the magnitudes of all rows' codes taken; then 4 rows at a time, and what is left over, go through the block, and
-// their terms are added to the segments in work, which are zero at first.
+// With several rows, pairs of 16-bit numbers are multiplied: VPSIGNB, VPMADDUBSW and VPMADDWD would be three operations
+// on the two units that multiply, for 32 products; VPMADDWD and VPADDD are two for 16, and only one of them multiplies.
+// The 4 bytes of a row in a group become two pairs: columns 0 and 2, and columns 1 and 3.
+
+#define QUARTERBYTES 512
+
+// SPLIT writes the pairs of 8 rows of a group. Y15 masks the low byte of each word.
+#define SPLIT(bytes, temp, at) \
+	VPAND   Y15, bytes, temp              \
+	VPSRLW  $8, bytes, bytes              \
+	VMOVDQU temp, (WEIGHTS+at)(R11)       \
+	VMOVDQU bytes, (WEIGHTS+at+64)(R11)
+
+// NF4UNPACK unpacks 64 bytes of nf4, two groups. Y13 holds levels, Y14 the nibble mask.
+#define NF4UNPACK(at) \
+	VMOVDQU at(SI), Y0        \
+	VMOVDQU (at+32)(SI), Y1   \
+	VPAND   Y14, Y0, Y2       \
+	VPAND   Y14, Y1, Y3       \
+	VPSRLW  $4, Y0, Y0        \
+	VPSRLW  $4, Y1, Y1        \
+	VPAND   Y14, Y0, Y0       \
+	VPAND   Y14, Y1, Y1       \
+	VPSHUFB Y2, Y13, Y2       \
+	VPSHUFB Y3, Y13, Y3       \
+	VPSHUFB Y0, Y13, Y0       \
+	VPSHUFB Y1, Y13, Y1       \
+	SPLIT(Y2, Y4, 4*at)       \
+	SPLIT(Y3, Y5, 4*at+32)    \
+	SPLIT(Y0, Y6, 4*at+128)   \
+	SPLIT(Y1, Y7, 4*at+160)
+
+// INT8UNPACK unpacks 64 bytes of int8, one group.
+#define INT8UNPACK(at) \
+	VMOVDQU at(SI), Y0      \
+	VMOVDQU (at+32)(SI), Y1 \
+	SPLIT(Y0, Y4, 2*at)     \
+	SPLIT(Y1, Y5, 2*at+32)
+
+#define UNPACKNF4 \
+	VBROADCASTI128 BYTELEVELS, Y13 \
+	VPBROADCASTD   NIBBLES, Y14    \
+	VPBROADCASTD   LOWBYTES, Y15   \
+	NF4UNPACK(0)                   \
+	NF4UNPACK(64)                  \
+	NF4UNPACK(128)                 \
+	NF4UNPACK(192)                 \
+	NF4UNPACK(256)                 \
+	NF4UNPACK(320)                 \
+	NF4UNPACK(384)                 \
+	NF4UNPACK(448)                 \
+	LEAQ           WEIGHTS(R11), AX
+
+#define UNPACKINT8 \
+	VPBROADCASTD LOWBYTES, Y15 \
+	INT8UNPACK(0)              \
+	INT8UNPACK(64)             \
+	INT8UNPACK(128)            \
+	INT8UNPACK(192)            \
+	INT8UNPACK(256)            \
+	INT8UNPACK(320)            \
+	INT8UNPACK(384)            \
+	INT8UNPACK(448)            \
+	INT8UNPACK(512)            \
+	INT8UNPACK(576)            \
+	INT8UNPACK(640)            \
+	INT8UNPACK(704)            \
+	INT8UNPACK(768)            \
+	INT8UNPACK(832)            \
+	INT8UNPACK(896)            \
+	INT8UNPACK(960)            \
+	LEAQ         WEIGHTS(R11), AX
+
+// PREPARE makes pairs of all rows' activations in the same way, but with their signs.
+#define PREPARE \
+	LEAQ    EVENS(R11), DI                   \
+	XORQ    R14, R14                         \
+prepare:                                         \
+	VMOVDQU (R8)(R14*4), Y0                  \
+	VMOVDQU 32(R8)(R14*4), Y1                \
+	VPSLLW  $8, Y0, Y2                       \
+	VPSLLW  $8, Y1, Y3                       \
+	VPSRAW  $8, Y0, Y0                       \
+	VPSRAW  $8, Y1, Y1                       \
+	VPSRAW  $8, Y2, Y2                       \
+	VPSRAW  $8, Y3, Y3                       \
+	VMOVDQU Y2, (DI)(R14*4)                  \
+	VMOVDQU Y3, 32(DI)(R14*4)                \
+	VMOVDQU Y0, (ODDS-EVENS)(DI)(R14*4)      \
+	VMOVDQU Y1, (ODDS-EVENS+32)(DI)(R14*4)   \
+	ADDQ    $16, R14                         \
+	CMPQ    R14, R15                         \
+	JNE     prepare
+
+#define LOADPAIRS(at) \
+	VMOVDQU at(R12), Y12      \
+	VMOVDQU (at+32)(R12), Y13
+
+// ADDROW adds the products of 16 pairs of weights with one pair of a row to the row's sums.
+#define ADDROW(k, sum0, n0, sum1, n1) \
+	VPBROADCASTD k(R13), Y14     \
+	VPMADDWD     Y12, Y14, Y15   \
+	VPMADDWD     Y13, Y14, Y14   \
+	VPADDD       Y15, sum0, sum0 \
+	VPADDD       Y14, sum1, sum1
+
+#define GROUP(ROWS, at, k) \
+	LOADPAIRS(2*at)     \
+	ROWS(k)             \
+	LOADPAIRS(2*at+64)  \
+	ROWS(k+ODDS-EVENS)
+
+// func addRowsAVX2(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, starts *int32, blocks, rows int, work *tileWork)
 //
-//	SI codes, DX scales, R8 activations, R9 their scales, CX blocks left, BX blocks left in the segment, R11 work,
-//	R15 bytes of a quarter of all rows
-//	of the rows at hand: R8 activations, DI magnitudes, R9 scales, R10 segments, (SP) how many are left
-//	in QUARTERS: AX activations, R13 magnitudes, R12 weights, R14 quarters left
-//	Y0-Y7 sums, Y8 Y9 weights, Y10-Y12 temporary, Y13 levels, Y14 nibble mask or signs, Y15 ones
-TEXT ·addRowsAVX2(SB), NOSPLIT, $8-72
-	MOVQ         codes+8(FP), SI
-	MOVQ         scales+24(FP), DX
-	MOVQ         acts+32(FP), R8
-	MOVQ         actScales+40(FP), R9
-	MOVQ         blocks+48(FP), CX
-	MOVQ         rows+56(FP), R15
-	MOVQ         work+64(FP), R11
-	SHLQ         $4, R15
-	MOVQ         $8, BX
-	VMOVDQU      LEVELS, Y13
-	VPBROADCASTD NIBBLES, Y14
-	VPBROADCASTD ONES, Y15
-	CMPQ         blockBytes+16(FP), $512
-	JEQ          block
-	VPBROADCASTD SIGNS, Y14
-
-block:
-	VCVTPH2PS    (DX), Y0
-	VCVTPH2PS    16(DX), Y1
-	CMPQ         blockBytes+16(FP), $512
-	JNE          int8
-	VBROADCASTSS INV127, Y2
-	VMULPS       Y2, Y0, Y0
-	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y0, SCALES(R11)
-	VMOVUPS      Y1, (SCALES+32)(R11)
-	UNPACK(0, 0)
-	UNPACK(64, 128)
-	UNPACK(128, 256)
-	UNPACK(192, 384)
-	UNPACK(256, 512)
-	UNPACK(320, 640)
-	UNPACK(384, 768)
-	UNPACK(448, 896)
-	JMP          magnitudes
-
-int8:
-	VMOVUPS Y0, SCALES(R11)
-	VMOVUPS Y1, (SCALES+32)(R11)
-	SIGN(0)
-	SIGN(128)
-	SIGN(256)
-	SIGN(384)
-	SIGN(512)
-	SIGN(640)
-	SIGN(768)
-	SIGN(896)
-
-magnitudes:
-	LEAQ MAGNITUDES(R11), DI
-	XORQ AX, AX
-
-magnitude:
-	VPABSB  (R8)(AX*4), Y0
-	VPABSB  32(R8)(AX*4), Y1
-	VMOVDQU Y0, (DI)(AX*4)
-	VMOVDQU Y1, 32(DI)(AX*4)
-	ADDQ    $16, AX
-	CMPQ    AX, R15
-	JNE     magnitude
-
-	LEAQ SEGMENTS(R11), R10
-	MOVQ rows+56(FP), AX
-	MOVQ AX, left-8(SP)
-	CMPQ AX, $4
-	JLT  rest
-
-rows4:
-	CLEAR(Y0, Y1)
-	CLEAR(Y2, Y3)
-	CLEAR(Y4, Y5)
-	CLEAR(Y6, Y7)
-	QUARTERS(quarter4, GROUP4)
-	ROWTERM(0, Y0, Y1)
-	ROWTERM(4, Y2, Y3)
-	ROWTERM(8, Y4, Y5)
-	ROWTERM(12, Y6, Y7)
-	ADDQ $64, R8
-	ADDQ $64, DI
-	ADDQ $16, R9
-	ADDQ $256, R10
-	SUBQ $4, left-8(SP)
-	CMPQ left-8(SP), $4
-	JGE  rows4
-
-rest:
-	CMPQ left-8(SP), $2
-	JEQ  rows2
-	JGT  rows3
-	CMPQ left-8(SP), $0
-	JEQ  end
-
-	CLEAR(Y0, Y1)
-	QUARTERS(quarter1, GROUP1)
-	ROWTERM(0, Y0, Y1)
-	ADDQ $16, R8
-	ADDQ $4, R9
-	JMP  end
-
-rows2:
-	CLEAR(Y0, Y1)
-	CLEAR(Y2, Y3)
-	QUARTERS(quarter2, GROUP2)
-	ROWTERM(0, Y0, Y1)
-	ROWTERM(4, Y2, Y3)
-	ADDQ $32, R8
-	ADDQ $8, R9
-	JMP  end
-
-rows3:
-	CLEAR(Y0, Y1)
-	CLEAR(Y2, Y3)
-	CLEAR(Y4, Y5)
-	QUARTERS(quarter3, GROUP3)
-	ROWTERM(0, Y0, Y1)
-	ROWTERM(4, Y2, Y3)
-	ROWTERM(8, Y4, Y5)
-	ADDQ $48, R8
-	ADDQ $12, R9
-
-end:
-	// R8 has gone through one quarter of the rows.
-	LEAQ (R8)(R15*2), R8
-	ADDQ R15, R8
-	ADDQ blockBytes+16(FP), SI
-	ADDQ $32, DX
-	DECQ CX
-	JZ   total
-	DECQ BX
-	JNZ  block
-
-total:
-	// The end of a segment: 64 bytes of sums for each row.
-	MOVQ   dst+0(FP), DI
-	LEAQ   SEGMENTS(R11), R10
-	XORQ   AX, AX
-	VXORPS Y0, Y0, Y0
-
-add:
-	VMOVUPS (DI)(AX*4), Y1
-	VMOVUPS 32(DI)(AX*4), Y2
-	VADDPS  (R10)(AX*4), Y1, Y1
-	VADDPS  32(R10)(AX*4), Y2, Y2
-	VMOVUPS Y1, (DI)(AX*4)
-	VMOVUPS Y2, 32(DI)(AX*4)
-	VMOVUPS Y0, (R10)(AX*4)
-	VMOVUPS Y0, 32(R10)(AX*4)
-	ADDQ    $16, AX
-	CMPQ    AX, R15
-	JNE     add
-	MOVQ    $8, BX
-	TESTQ   CX, CX
-	JNZ     block
-	VZEROUPPER
-	RET
+// Adds the products of a panel with up to 24 rows to dst.
+TEXT ·addRowsAVX2(SB), NOSPLIT, $16-80
+#include "tile_amd64.h"
 
 // ---- quantising ----
 
