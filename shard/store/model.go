@@ -253,6 +253,7 @@ func mapFile(f fs.File, size int64) (*Mapped, error) {
 		if err != nil {
 			return nil, err
 		}
+		adviseRead(mapping)
 		return &Mapped{data: mapping, unmap: mapping.Unmap}, nil
 	}
 	memory, err := mmap.MapRegion(nil, int(size), mmap.RDWR, mmap.ANON, 0)
