@@ -19,7 +19,16 @@ type KernelsConfig struct {
 	Prompt                             int   // rows of a prompt's piece that attend together
 	Stream                             int64 // bytes that are gone through in turn
 	Rounds                             int   // that medians are taken of, if there is the time
+	Groups                             []string
 }
+
+// The groups of operations.
+const (
+	Products  = "products"  // of a layer's matrices
+	Head      = "head"      // the product with the head
+	Attention = "attention" // storing keys and values, and reading them
+	Rows      = "rows"      // what is done to each row of activations
+)
 
 // DefaultKernels is the config of the 7B's shapes.
 func DefaultKernels() KernelsConfig {
@@ -28,6 +37,7 @@ func DefaultKernels() KernelsConfig {
 		Formats: []kernels.Format{kernels.NF4, kernels.Int8, kernels.F16, kernels.BF16},
 		Rows:    []int{1, 2, 4, 8, 16, 64, 128, 512}, HeadRows: []int{1, 2, 4, 8},
 		Contexts: []int{128, 1024, 2048, 4096}, Prompt: 128, Stream: streamBytes, Rounds: kernelRounds,
+		Groups: []string{Products, Head, Attention, Rows},
 	}
 }
 
@@ -84,13 +94,16 @@ type bench struct {
 // long is left out.
 func Kernels(ctx context.Context, dev kernels.Device, p *probe.Probe, cfg KernelsConfig, each func(KernelFigure)) error {
 	b := &bench{dev: dev, cfg: cfg, noise: newNoise(), meter: meter{probe: p}, each: each}
-	var groups []func(context.Context) error
-	for _, f := range cfg.Formats {
-		groups = append(groups, func(ctx context.Context) error { return b.products(ctx, f) })
+	groups := map[string]func(context.Context) error{
+		Products: b.allProducts, Head: b.head, Attention: b.attention, Rows: b.rows,
 	}
-	for _, g := range append(groups, b.head, b.attention, b.rows) {
-		if err := g(ctx); err != nil {
-			return err
+	for _, name := range cfg.Groups {
+		group, ok := groups[name]
+		if !ok {
+			return fmt.Errorf("measure %q: there are %s, %s, %s and %s", name, Products, Head, Attention, Rows)
+		}
+		if err := group(ctx); err != nil {
+			return fmt.Errorf("measure %s: %w", name, err)
 		}
 	}
 	return nil
@@ -152,7 +165,7 @@ func (b *bench) faults(op operation) error {
 	b.dev.Faults(at)
 	for _, place := range at {
 		if place != 0 {
-			return fmt.Errorf("measure %s: a value is not finite", op.kernel)
+			return fmt.Errorf("%s: a value is not finite", op.kernel)
 		}
 	}
 	return nil

@@ -107,6 +107,7 @@ func tinyKernels() KernelsConfig {
 	return KernelsConfig{
 		Hidden: 128, Intermediate: 192, Heads: 2, Vocab: 320, Formats: []kernels.Format{kernels.NF4, kernels.F16},
 		Rows: []int{1, 3}, HeadRows: []int{1}, Contexts: []int{64, 200}, Prompt: 16, Stream: 1 << 20, Rounds: 2,
+		Groups: DefaultKernels().Groups,
 	}
 }
 
@@ -133,6 +134,16 @@ func TestKernels_GivesEachOperationAFigure(t *testing.T) {
 	}
 	if count["int8 head"] != 1 {
 		t.Errorf("%d figures of the head", count["int8 head"])
+	}
+}
+
+func TestKernels_RefuseAGroupThatIsNone(t *testing.T) {
+	dev := kernels.NewCPU(1)
+	defer dev.Close()
+	cfg := tinyKernels()
+	cfg.Groups = []string{"chorus"}
+	if err := Kernels(t.Context(), dev, newProbe(), cfg, nil); err == nil || !strings.Contains(err.Error(), "chorus") {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -138,3 +138,12 @@ func partWork(part store.Part, n int) Work {
 	}
 	return w
 }
+
+// WeightBytes is what a token reads of some layers' matrices, and of the head where it rides with them.
+func WeightBytes(m *store.Manifest, span store.Span) int64 {
+	w := layersWork(m, span, 1)
+	if span.End == m.Layers {
+		w = w.plus(headWork(m, 1))
+	}
+	return w.Bytes
+}

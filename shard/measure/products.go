@@ -11,6 +11,16 @@ import (
 // layer is the matrices of a layer on a device.
 type layer struct{ wPack, oProj, gate, up, down kernels.Weights }
 
+// allProducts measures those of each format.
+func (b *bench) allProducts(ctx context.Context) error {
+	for _, f := range b.cfg.Formats {
+		if err := b.products(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // products measures the four products of a layer in a format.
 func (b *bench) products(ctx context.Context, f kernels.Format) error {
 	layers, err := b.layers(f)
