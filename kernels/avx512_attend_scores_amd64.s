@@ -295,7 +295,7 @@ unit:
 // The products of x, of 16's multiple of elements, and float16 keys, by lanes, times root. Four tokens at a time, so that
 // their sums do not wait for each other; the last ones alone.
 //
-//	Z0, Z6, Z7, Z8 sums of tokens   SI  keys   R8, R9  bytes of a token, and 3 times   BX  x
+//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R11  the next head's   R8, R9  bytes of a token, and 3 times   BX  x
 TEXT ·scoresHalf512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ keys+32(FP), SI
@@ -310,12 +310,17 @@ four:
 	MOVQ   x+8(FP), BX
 	MOVQ   size+16(FP), DX
 	MOVQ   SI, R10
+	LEAQ   (SI)(DX*2), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 
 lanesOfFour:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R8*1)
+	PREFETCHT1 (R11)(R8*2)
+	PREFETCHT1 (R11)(R9*1)
 	VMOVUPS   (BX), Z1
 	VCVTPH2PS (R10), Z2
 	VCVTPH2PS (R10)(R8*1), Z3
@@ -331,6 +336,7 @@ lanesOfFour:
 	VADDPS    Z5, Z8, Z8
 	ADDQ      $64, BX
 	ADDQ      $32, R10
+	ADDQ      $32, R11
 	SUBQ      $16, DX
 	JNZ       lanesOfFour
 
