@@ -32,6 +32,17 @@ INDEX(2, 64)
 INDEX(3, 96)
 GLOBL index<>(SB), RODATA|NOPTR, $128
 
+// NEXT_SCALES asks for the scales of the next head of eight tokens.
+#define NEXT_SCALES \
+	PREFETCHT1 8(R14); \
+	PREFETCHT1 8(R14)(R15*1); \
+	PREFETCHT1 8(R14)(R15*2); \
+	PREFETCHT1 8(R14)(AX*1); \
+	PREFETCHT1 8(DX); \
+	PREFETCHT1 8(DX)(R15*1); \
+	PREFETCHT1 8(DX)(R15*2); \
+	PREFETCHT1 8(DX)(AX*1)
+
 // KEYS loads 64 codes at an offset of four tokens, from a register on, and takes their sign off (xor 0x80).
 #define KEYS(off, at, a, b, c, d) \
 	VPXORD off(at), Z31, a; \
@@ -162,6 +173,7 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z24
 	VPBROADCASTQ (DX)(R15*2), K6, Z24
 	VPBROADCASTQ (DX)(AX*1), K7, Z24
+	NEXT_SCALES
 	LEAQ         (R14)(R15*8), R14
 	LEAQ         (DX)(R15*8), DX
 	VMOVQ        (R14), X25
@@ -172,6 +184,7 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z25
 	VPBROADCASTQ (DX)(R15*2), K6, Z25
 	VPBROADCASTQ (DX)(AX*1), K7, Z25
+	NEXT_SCALES
 
 	MOVQ   R8, SI
 	IMULQ  R13, SI
