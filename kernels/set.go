@@ -47,6 +47,8 @@ type set struct {
 	// size of a head, and so has total.
 	scoresHalf func(dst []float32, x []float32, root float32, keys []byte, width, tokens int)
 	valuesHalf func(total, p []float32, codes []byte, width, tokens int)
+	// prefetch asks for memory that will be read soon.
+	prefetch func(b []byte)
 	// bias adds slope * float32(first+j) to each s[j] (ALiBi, rule 4). largest is the largest of s, which is not empty.
 	// softWeights replaces scores by weights and gives their sum by lanes (rule 7).
 	bias        func(s []float32, slope float32, first int)
@@ -70,7 +72,7 @@ func generic() *set {
 		rmsNorm: rmsNorm, roundRow: roundRow, widenRow: widenRow, swiGLU: swiGLU, rotate: rotate, maxAbs: maxAbsBits,
 		add: add, divide: divide,
 		storeUnits: storeUnits, quantiseQuery: quantiseQuery, scores: scores, values: values,
-		scoresHalf: scoresHalf, valuesHalf: valuesHalf, bias: bias, largest: largest, softWeights: softWeights,
+		scoresHalf: scoresHalf, valuesHalf: valuesHalf, prefetch: func([]byte) {}, bias: bias, largest: largest, softWeights: softWeights,
 	}
 }
 
