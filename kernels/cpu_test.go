@@ -3,54 +3,8 @@ package kernels
 import (
 	"math"
 	"math/rand"
-	"sync/atomic"
 	"testing"
 )
-
-// loopFunc is a loop of one function.
-type loopFunc func(worker, from, to int)
-
-func (f loopFunc) do(worker, from, to int) { f(worker, from, to) }
-
-func TestPool_DoesEveryUnitOnce(t *testing.T) {
-	for workers := 1; workers <= 8; workers++ {
-		p := newPool(workers)
-		for _, units := range []int{0, 1, 2, 7, 64, 1000} {
-			for range 20 {
-				counts := make([]atomic.Int32, units)
-				p.run(units, inlineCost, loopFunc(func(worker, from, to int) {
-					if worker < 0 || worker >= workers {
-						t.Errorf("worker %d of %d", worker, workers)
-					}
-					for u := from; u < to; u++ {
-						counts[u].Add(1)
-					}
-				}))
-				for u := range counts {
-					if n := counts[u].Load(); n != 1 {
-						t.Fatalf("%d workers, %d units: unit %d was done %d times", workers, units, u, n)
-					}
-				}
-			}
-		}
-		p.close()
-	}
-}
-
-func TestPool_LittleWorkStaysWithTheCaller(t *testing.T) {
-	p := newPool(4)
-	defer p.close()
-	calls := 0
-	p.run(100, 1, loopFunc(func(worker, from, to int) {
-		calls++
-		if worker != 0 || from != 0 || to != 100 {
-			t.Errorf("worker %d does %d..%d", worker, from, to)
-		}
-	}))
-	if calls != 1 {
-		t.Errorf("%d calls, want 1", calls)
-	}
-}
 
 func TestCPU_ReadFindsWhatIsNotFinite(t *testing.T) {
 	c := newTestCPU(t, 2)

@@ -11,6 +11,10 @@ import (
 // system puts aside delays one chunk and not a share, and chunks shrink towards the end of the loop. Between loops that
 // follow each other closely the workers spin; else they are parked and take no time. One goroutine at a time calls run,
 // which allocates nothing.
+//
+// Where a goroutine writes one word and then looks at another, while a second goroutine does so the other way round, at
+// least one must see the other's write. The writer swaps there instead of storing: emulators of arm64 on x86 let a load
+// overtake a store before it, which neither Go's memory model nor the processor does, and a lost wake-up stops everything.
 type pool struct {
 	spin    time.Duration // how long a worker looks for the next loop before it parks
 	jobs    []job         // one more than there are workers: a late worker may still hold each but one
@@ -119,7 +123,7 @@ func (p *pool) join(j *job) {
 		return
 	}
 	for j.left.Load() != 0 {
-		p.waiting.Store(true)
+		p.waiting.Swap(true)
 		if j.left.Load() == 0 {
 			p.waiting.Store(false)
 			return
@@ -155,7 +159,7 @@ func (p *pool) serve(w int) {
 	for !p.closed.Load() {
 		seen := p.runs.Load()
 		j := p.current.Load()
-		me.held.Store(j)
+		me.held.Swap(j)
 		if p.current.Load() == j { // else it may be in use for something else already
 			p.work(j, w)
 		}
@@ -170,7 +174,7 @@ func (p *pool) await(me *worker, seen uint64) {
 	if p.spinUntil(news, p.spin) {
 		return
 	}
-	me.parked.Store(true)
+	me.parked.Swap(true)
 	if news() && me.parked.CompareAndSwap(true, false) {
 		return
 	}
@@ -197,7 +201,7 @@ func (p *pool) spinUntil(is func() bool, limit time.Duration) bool {
 
 // close stops the workers and waits for them. No run may follow.
 func (p *pool) close() {
-	p.closed.Store(true)
+	p.closed.Swap(true)
 	p.wake()
 	p.stopped.Wait()
 }
