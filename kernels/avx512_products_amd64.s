@@ -82,7 +82,8 @@ GLOBL inv127<>(SB), RODATA|NOPTR, $4
 
 // ahead is how far before their use weights are brought into the second-level cache. A core waits for at most 24 lines of
 // its first-level cache at once, which is too few for the latency of memory; and the processor's own prefetching ends with
-// each page and is slow where there is much to compute between two lines.
+// each page and is slow where there is much to compute between two lines. Asking beyond the end of the weights is harmless:
+// it never faults and reads nothing into the program.
 #define ahead 8192
 
 // NF4PAIR unpacks line i of a block. The bits of a neighbour that the shift of words brings in go with the high nibbles'
