@@ -49,7 +49,7 @@ func (r *refCache) rotated(row []float32, position int) []float32 {
 		for i := 0; i < half; i++ {
 			c, s := r.cosine[position*half+i], r.sinine[position*half+i]
 			a, b := row[h*size+i], row[h*size+i+half]
-			ac, bs, bc, as := a*c, b*s, b*c, a*s
+			ac, bs, bc, as := float32(a*c), float32(b*s), float32(b*c), float32(a*s)
 			out[h*size+i], out[h*size+i+half] = ac-bs, bc+as
 		}
 	}
@@ -90,7 +90,7 @@ func (r *refCache) score(q []float32, units []refUnit, h, i, j int) float32 {
 		}
 		s = refLanes(terms)
 	}
-	s = s * float32(1/math.Sqrt(float64(size)))
+	s = float32(s * float32(1/math.Sqrt(float64(size))))
 	if r.shape.Theta == 0 {
 		s = s + float32(r.slopes[h]*float32(j-i))
 	}

@@ -81,6 +81,7 @@ func newPagedCache(s CacheShape) (*pagedCache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map %d bytes of cache: %w", size, err)
 	}
+	adviseHuge(arena)
 	c.arena = arena
 	return c, nil
 }

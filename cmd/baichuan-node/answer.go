@@ -11,7 +11,6 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/client/local"
-	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -109,7 +108,10 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 	if a.model, err = client.ModelOf(stored); err != nil {
 		return nil, err
 	}
-	device := kernels.NewCPU(threads)
+	device, err := newDevice(threads)
+	if err != nil {
+		return nil, err
+	}
 	a.closes(device.Close)
 	whole := store.Span{Start: 0, End: stored.Manifest.Layers}
 	loaded, err := shard.Load(ctx, stored, whole, device, shard.Config{Progress: progress})

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
 )
 
 // wantFailure runs a command that must fail with the code and one line that holds all of the words.
@@ -31,6 +33,24 @@ func wantFailure(t *testing.T, code int, words []string, args ...string) {
 	}
 }
 
+func TestCommands_UnknownKernelsAreRefused(t *testing.T) {
+	newHome(t)
+	t.Setenv("BAICHUAN_KERNELS", "sse")
+	for _, args := range [][]string{{"version"}, {"generate", "baichuan2-mini-chat", "--local", "-p", "x"}, {"serve", "baichuan2-mini-chat"}} {
+		wantFailure(t, 2, []string{"BAICHUAN_KERNELS", "sse", "generic"}, args...)
+	}
+}
+
+func TestVersion_ShowsTheKernelsThatWereChosen(t *testing.T) {
+	newHome(t)
+	for _, name := range kernels.Sets() {
+		t.Setenv("BAICHUAN_KERNELS", name)
+		if code, out, _ := cli(t, "version"); code != 0 || !strings.Contains(out, "kernels cpu/"+name+" ") {
+			t.Errorf("%s: code %d, %q", name, code, out)
+		}
+	}
+}
+
 func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 	newHome(t)
 	for _, c := range []struct {
@@ -49,6 +69,8 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"serve m --device cuda:0", []string{"--device", "cuda:0"}},
 		{"serve m --kv-tokens -1", []string{"--kv-tokens"}},
 		{"serve m --kv-tokens many", []string{"--kv-tokens", "many"}},
+		{"serve m --memory lots", []string{"--memory", "lots", "8GiB"}},
+		{"serve baichuan2-mini-chat --memory 90MiB", []string{"--memory", "90 MiB", "layers 0:1"}},
 		{"serve m --listen nowhere", []string{"--listen", "nowhere"}},
 		{"generate m --local -p x --seed=-1", []string{`"-1"`, `"--seed"`, "invalid syntax; see"}},
 		{"generate m --local --tokens ,", []string{"--tokens", "1,2,3"}},

@@ -13,6 +13,10 @@ const (
 	// as it is used.
 	defaultContexts = 4
 
+	// restBytes is what a node takes beside its weights and cache: scratch (30 MB for the 7B, 40 MB for the 13B), the
+	// network's buffers, Go's own memory.
+	restBytes = 100 << 20
+
 	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
 	maxCopies = 8
 )

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -33,6 +34,7 @@ type serveFlags struct {
 	identity   string
 	nick       string
 	kvTokens   int
+	memory     byteSize
 	metrics    string
 	readyFile  string
 	untilStdin bool
@@ -50,13 +52,14 @@ func newServeCommand(a *app) *cobra.Command {
 	}
 	f.swarm.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), or auto: all of them")
+	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), or auto: all, or as many as --memory allows")
 	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
 	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
 	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
 	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
 	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
-	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context)")
+	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context, or what --memory leaves)")
+	flags.Var(&f.memory, "memory", "the most memory to take, such as 8GiB: weights, cache and the rest (default: no bound)")
 	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9100")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when requests are accepted")
 	flags.BoolVar(&f.untilStdin, "until-stdin-closes", false, "leave when standard input ends")
@@ -88,12 +91,19 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err != nil {
 		return err
 	}
+	hold, err := fit(model.Manifest, span, f.layers == "auto", f.kvTokens, f.memory)
+	if err != nil {
+		return err
+	}
+	if f.memory > 0 {
+		debug.SetMemoryLimit(hold.rest) // the garbage collector's part of it; the others are mapped
+	}
 	cfg := node.DefaultConfig(model)
 	cfg.Nick, cfg.Log = f.nick, a.log
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
-	return f.serve(ctx, cmd, cfg, span)
+	return f.serve(ctx, cmd, cfg, hold)
 }
 
 // checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
@@ -139,8 +149,8 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 }
 
 // serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
-func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, span store.Span) (err error) {
-	model := cfg.Model
+func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, hold budget) (err error) {
+	model, span := cfg.Model, hold.span
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
 	peers, err := f.swarm.peers()
@@ -162,9 +172,12 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 			return err
 		}
 	}
-	device := kernels.NewCPU(f.threads)
+	device, err := newDevice(f.threads)
+	if err != nil {
+		return err
+	}
 	opened.closes(device.Close)
-	loaded, err := f.load(ctx, cmd, model, span, device)
+	loaded, err := load(ctx, cmd, model, hold, device)
 	if err != nil {
 		return err
 	}
@@ -199,14 +212,10 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	return errors.Join(err, failed)
 }
 
-func (f *serveFlags) load(ctx context.Context, cmd *cobra.Command, model *store.Model, span store.Span, device kernels.Device) (*shard.Shard, error) {
-	tokens := f.kvTokens
-	if tokens == 0 {
-		tokens = defaultContexts * model.Manifest.Context
-	}
+func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budget, device kernels.Device) (*shard.Shard, error) {
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()
-	return shard.Load(ctx, model, span, device, shard.Config{CacheTokens: tokens, Progress: bar.update})
+	return shard.Load(ctx, model, hold.span, device, shard.Config{CacheTokens: hold.tokens, Progress: bar.update})
 }
 
 // ready tells whoever waits that requests are accepted.

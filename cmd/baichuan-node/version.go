@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -17,10 +18,13 @@ func newVersionCommand() *cobra.Command {
 		Args:  wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			version, commit := buildVersion()
-			device := kernels.NewCPU(1)
+			device, err := newDevice(1)
+			if err != nil {
+				return err
+			}
 			defer device.Close()
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "baichuan-node %s\ncommit %s\n%s %s/%s\nkernels %s\n",
-				version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, device.Name())
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "baichuan-node %s\ncommit %s\n%s %s/%s\nkernels %s (this machine has %s)\n",
+				version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH, device.Name(), strings.Join(kernels.Sets(), ", "))
 			return err
 		},
 	}

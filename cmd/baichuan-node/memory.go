@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// byteSize is a flag's number of bytes: 8GiB, 500MB, or bytes alone.
+type byteSize int64
+
+// sizeUnits are the units that a size may have.
+func sizeUnits() map[string]float64 {
+	return map[string]float64{
+		"": 1, "b": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12,
+		"kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "tib": 1 << 40,
+	}
+}
+
+// Set is part of pflag.Value.
+func (b *byteSize) Set(text string) error {
+	digits := strings.TrimRight(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+	n, err := strconv.ParseFloat(digits, 64)
+	unit, ok := sizeUnits()[strings.ToLower(strings.TrimSpace(text[len(digits):]))]
+	if err != nil || !ok || !(n > 0) || n*unit >= math.MaxInt64 {
+		return fmt.Errorf("%q is not a size: want one like 8GiB or 500MB", text)
+	}
+	*b = byteSize(n * unit)
+	return nil
+}
+
+// Type is part of pflag.Value.
+func (b *byteSize) Type() string { return "size" }
+
+// String gives the size as it is printed everywhere.
+func (b byteSize) String() string {
+	if b == 0 {
+		return "" // no default to show in the help
+	}
+	return humanBytes(int64(b))
+}
+
+// budget is what a node may hold: layers, and tokens of cache.
+type budget struct {
+	span   store.Span
+	tokens int
+	rest   int64 // what is left for everything else, at least restBytes
+}
+
+// fit finds what a node may hold within memory: the span, or with auto as many of its layers as fit; and the tokens of
+// cache, as many as are wanted, or without a wish from one context of the model to defaultContexts of them.
+func fit(m *store.Manifest, span store.Span, auto bool, tokens int, memory byteSize) (budget, error) {
+	least, most := tokens, tokens
+	if tokens == 0 {
+		least, most = m.Context, defaultContexts*m.Context
+	}
+	if memory == 0 {
+		return budget{span: span, tokens: most}, nil
+	}
+	asked := span
+	for ; span.End > span.Start; span.End-- {
+		weights, perToken := shard.Need(m, span)
+		left := int64(memory) - weights - restBytes
+		if left < int64(least)*perToken {
+			continue
+		}
+		if span != asked && !auto {
+			return budget{}, usagef("%s: serve --layers %v, or give it more", tooLarge(m, asked, least, memory), span)
+		}
+		tokens = int(min(int64(most), left/perToken))
+		return budget{span: span, tokens: tokens, rest: left + restBytes - int64(tokens)*perToken}, nil
+	}
+	one := store.Span{Start: asked.Start, End: asked.Start + 1}
+	return budget{}, usagef("%s: no layer fits, give it more or a smaller --kv-tokens", tooLarge(m, one, least, memory))
+}
+
+// tooLarge says what a span would take.
+func tooLarge(m *store.Manifest, span store.Span, tokens int, memory byteSize) string {
+	weights, perToken := shard.Need(m, span)
+	cache := int64(tokens) * perToken
+	return fmt.Sprintf("--memory %v: layers %v need %v (weights %v, cache of %d tokens %v, %v for the rest)", memory, span,
+		byteSize(weights+cache+restBytes), byteSize(weights), tokens, byteSize(cache), byteSize(restBytes))
+}
