@@ -179,7 +179,7 @@ func TestAttend_EqualsItsDefinition(t *testing.T) {
 	everySet(t, func(t *testing.T, s *set) {
 		for _, f := range []Format{Int8, F16} {
 			for _, theta := range []float64{0, 10000} {
-				for _, kind := range []string{"normal", "wide", "denormal", "zero"} {
+				for _, kind := range few([]string{"normal", "wide", "denormal", "zero"}, 1) {
 					t.Run(fmt.Sprintf("%v theta %v %s", f, theta, kind), func(t *testing.T) {
 						rng := rand.New(rand.NewSource(18))
 						c := newTestCPU(t, s, 2)
