@@ -32,6 +32,17 @@ INDEX(2, 64)
 INDEX(3, 96)
 GLOBL index<>(SB), RODATA|NOPTR, $128
 
+// NEXT_SCALES asks for the scales of the next head of eight tokens.
+#define NEXT_SCALES \
+	PREFETCHT1 8(R14); \
+	PREFETCHT1 8(R14)(R15*1); \
+	PREFETCHT1 8(R14)(R15*2); \
+	PREFETCHT1 8(R14)(AX*1); \
+	PREFETCHT1 8(DX); \
+	PREFETCHT1 8(DX)(R15*1); \
+	PREFETCHT1 8(DX)(R15*2); \
+	PREFETCHT1 8(DX)(AX*1)
+
 // KEYS loads 64 codes at an offset of four tokens, from a register on, and takes their sign off (xor 0x80).
 #define KEYS(off, at, a, b, c, d) \
 	VPXORD off(at), Z31, a; \
@@ -162,6 +173,7 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z24
 	VPBROADCASTQ (DX)(R15*2), K6, Z24
 	VPBROADCASTQ (DX)(AX*1), K7, Z24
+	NEXT_SCALES
 	LEAQ         (R14)(R15*8), R14
 	LEAQ         (DX)(R15*8), DX
 	VMOVQ        (R14), X25
@@ -172,6 +184,7 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z25
 	VPBROADCASTQ (DX)(R15*2), K6, Z25
 	VPBROADCASTQ (DX)(AX*1), K7, Z25
+	NEXT_SCALES
 
 	MOVQ   R8, SI
 	IMULQ  R13, SI
@@ -295,7 +308,7 @@ unit:
 // The products of x, of 16's multiple of elements, and float16 keys, by lanes, times root. Four tokens at a time, so that
 // their sums do not wait for each other; the last ones alone.
 //
-//	Z0, Z6, Z7, Z8 sums of tokens   SI  keys   R8, R9  bytes of a token, and 3 times   BX  x
+//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R11  the next head's   R8, R9  bytes of a token, and 3 times   BX  x
 TEXT ·scoresHalf512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ keys+32(FP), SI
@@ -310,12 +323,17 @@ four:
 	MOVQ   x+8(FP), BX
 	MOVQ   size+16(FP), DX
 	MOVQ   SI, R10
+	LEAQ   (SI)(DX*2), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 
 lanesOfFour:
+	PREFETCHT1 (R11)
+	PREFETCHT1 (R11)(R8*1)
+	PREFETCHT1 (R11)(R8*2)
+	PREFETCHT1 (R11)(R9*1)
 	VMOVUPS   (BX), Z1
 	VCVTPH2PS (R10), Z2
 	VCVTPH2PS (R10)(R8*1), Z3
@@ -331,6 +349,7 @@ lanesOfFour:
 	VADDPS    Z5, Z8, Z8
 	ADDQ      $64, BX
 	ADDQ      $32, R10
+	ADDQ      $32, R11
 	SUBQ      $16, DX
 	JNZ       lanesOfFour
 
