@@ -121,6 +121,15 @@ func (tr *trial) halfCache(what string, x, p []float32, codes []byte, width int)
 	tr.same(what+": values", total, want)
 }
 
+// bias tries scores.
+func (tr *trial) bias(what string, s []float32, slope float32, first int) {
+	tr.t.Helper()
+	want, got := slices.Clone(s), output(tr.mem, s)
+	tr.mem.call(what, func() { tr.set.bias(got, slope, first) })
+	bias(want, slope, first)
+	tr.same(what, got, want)
+}
+
 // softWeights tries largest and softWeights on scores.
 func (tr *trial) softWeights(what string, s []float32) {
 	tr.t.Helper()
@@ -263,12 +272,7 @@ func TestSets_Bias(t *testing.T) {
 			for _, kind := range []string{"normal", "wide", "bits", "zero", "minus zero"} {
 				slope := oneOf(tr.rng, append(Slopes(40), 0, 0x1p-126, 3)...)
 				first := oneOf(tr.rng, 1-n, -tr.rng.Intn(4096), -n/2, 0, -maxSide, maxSide-n)
-				s := wild(tr.rng, kind, n)
-				want, got := slices.Clone(s), output(tr.mem, s)
-				what := fmt.Sprintf("%s, %d from %d on by %v", kind, n, first, slope)
-				tr.mem.call(what, func() { tr.set.bias(got, slope, first) })
-				bias(want, slope, first)
-				tr.same(what, got, want)
+				tr.bias(fmt.Sprintf("%s, %d from %d on by %v", kind, n, first, slope), wild(tr.rng, kind, n), slope, first)
 			}
 		}
 	})
