@@ -275,7 +275,7 @@ unit:
 // The products of x, of 16's multiple of elements, and float16 keys, by lanes, times root. Four tokens at a time, so that
 // their sums do not wait for each other; the last ones alone.
 //
-//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R11  the next head's   R8, R9  bytes of a token, and 3 times   BX  x
+//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R8, R9  bytes of a token, and 3 times   BX  x
 TEXT ·scoresHalf512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ keys+32(FP), SI
@@ -290,7 +290,6 @@ four:
 	MOVQ   x+8(FP), BX
 	MOVQ   size+16(FP), DX
 	MOVQ   SI, R10
-	LEAQ   (SI)(DX*2), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
@@ -312,7 +311,6 @@ lanesOfFour:
 	VADDPS    Z5, Z8, Z8
 	ADDQ      $64, BX
 	ADDQ      $32, R10
-	ADDQ      $32, R11
 	SUBQ      $16, DX
 	JNZ       lanesOfFour
 
