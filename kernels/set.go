@@ -79,8 +79,7 @@ func generic() *set {
 // sets lists what this machine can run, the fastest first.
 func sets() []*set { return append(nativeSets(), generic()) }
 
-// Sets names the sets of kernels that this machine can run, the fastest first. A family (avx2) stands for the first of
-// its variants.
+// Sets names the sets of kernels that this machine can run, the fastest first.
 func Sets() []string {
 	var names []string
 	for _, s := range sets() {
@@ -89,10 +88,10 @@ func Sets() []string {
 	return names
 }
 
-// findSet gives the set of a name or family; "" is the fastest.
+// findSet gives the set of a name; "" is the fastest.
 func findSet(name string) (*set, error) {
 	for _, s := range sets() {
-		if name == "" || name == s.family || name == s.name() {
+		if name == "" || name == s.name() {
 			return s, nil
 		}
 	}
