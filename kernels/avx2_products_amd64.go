@@ -3,7 +3,7 @@ package kernels
 // useAVX2Products puts its functions into s.
 func useAVX2Products(s *set) {
 	s.tile = avx2Tile
-	s.quantise, s.mul, s.mulWide = quantiseAVX2, mulAVX2, mulWideAVX2
+	s.quantise, s.mul, s.mulWide = quantiseAVX2, eachPanel(mulAVX2), mulWideAVX2
 }
 
 // avx2Tile is how many rows share one unpacking of a block of weights, which costs some 5 % of the products at 24. A tile of

@@ -26,7 +26,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $24
 // AHEAD is how far ahead weights are prefetched. The processor's own prefetching ends with a page, and with so much to do
 // for a line few loads are under way at once: without it one row reads memory at four fifths of the speed. (Beyond the
 // end of memory a prefetch does nothing.)
-#define AHEAD 4096
+#define AHEAD 6144
 
 // A product of bytes takes the magnitude of the activation as the unsigned side and the weight with the activation's
 // sign as the signed one. A pair's sum is at most 2*127*127 = 32258: VPMADDUBSW does not saturate. (No weight is -128, which
@@ -48,7 +48,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $24
 
 // NF4LINE takes line i of a block: at = 64i, k = 8i.
 #define NF4LINE(at, k) \
-	PREFETCHT0   (at+AHEAD)(SI)  \
+	PREFETCHT1   (at+AHEAD)(SI)  \
 	VMOVDQU      at(SI), Y2      \
 	VMOVDQU      (at+32)(SI), Y3 \
 	VPBROADCASTD k(R8), Y4       \
@@ -70,7 +70,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $24
 
 // INT8LINE takes line i of a block: at = 64i, k = 4i. Y14 holds signs.
 #define INT8LINE(at, k) \
-	PREFETCHT0   (at+AHEAD)(SI)       \
+	PREFETCHT1   (at+AHEAD)(SI)       \
 	VPBROADCASTD k(R8), Y4            \
 	VPBROADCASTD k(SP), Y5            \
 	VPXOR        at(SI), Y14, Y6      \

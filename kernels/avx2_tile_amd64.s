@@ -20,7 +20,7 @@ GLOBL constsTile<>(SB), RODATA|NOPTR, $56
 #define INV127 constsTile<>+52(SB)
 
 // AHEAD is how far ahead weights are prefetched (avx2_products_amd64.s says why).
-#define AHEAD 4096
+#define AHEAD 6144
 
 #define QUARTERBYTES 512
 

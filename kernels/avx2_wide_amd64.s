@@ -51,7 +51,7 @@
 	VZEROUPPER
 
 // AHEAD is how far ahead weights are prefetched (avx2_products_amd64.s says why).
-#define AHEAD 4096
+#define AHEAD 6144
 
 // WEIGHTROW4 adds 16 products of a row of weights with x in Y8 and Y9.
 #define WEIGHTROW4(WIDEN, w, sum0, sum1) \

@@ -17,7 +17,7 @@ GLOBL constsVNNI<>(SB), RODATA|NOPTR, $8
 #define INV127 constsVNNI<>+4(SB)
 
 // AHEAD is how far ahead weights are prefetched (avx2_products_amd64.s says why).
-#define AHEAD 4096
+#define AHEAD 6144
 
 // ---- one row ----
 

@@ -1,7 +1,7 @@
 package kernels
 
 // useAVXVNNIProducts puts its functions into s.
-func useAVXVNNIProducts(s *set) { s.mul = mulVNNI }
+func useAVXVNNIProducts(s *set) { s.mul = eachPanel(mulVNNI) }
 
 // mulVNNI is mulPanel, for groups of up to avx2Tile rows.
 func mulVNNI(dst []float32, p panel, g group) {

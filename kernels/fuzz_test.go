@@ -103,15 +103,15 @@ func FuzzQuantise(f *testing.F) {
 
 func FuzzMul(f *testing.F) {
 	fuzz(f, func(tr *trial, s *source) {
-		n, blocks := 1+s.below(tr.set.tile), 1+s.below(18)
-		p := panel{format: NF4, codes: s.bytes(blocks * nf4BlockBytes)}
+		n, blocks, run := 1+s.below(tr.set.tile), 1+s.below(18), 1+s.below(3)
+		p := panels{format: NF4, n: run, codes: s.bytes(run * blocks * nf4BlockBytes)}
 		if s.below(2) == 0 {
-			p = panel{format: Int8, codes: s.codes(blocks * int8BlockBytes)}
+			p = panels{format: Int8, n: run, codes: s.codes(run * blocks * int8BlockBytes)}
 			for i := range p.codes {
 				p.codes[i] ^= 0x80
 			}
 		}
-		p.scales = s.halves(F16, blocks*PanelRows, halfAbs)
+		p.scales = s.halves(F16, run*blocks*PanelRows, halfAbs)
 		tr.mul(tr.set.name(), p, s.floats(n*blocks*Block), n)
 	})
 }

@@ -14,8 +14,8 @@ type set struct {
 
 	// quantise writes x (K) as row i of a (rule 6). False: a block is not finite; it counts as zeros.
 	quantise func(a *activations, i int, x []float32) bool
-	// mul writes to dst (g.rows, 16) the products of a panel with a group (rule 2).
-	mul func(dst []float32, p panel, g group)
+	// mul writes to dst (p.n, g.rows, 16) the products of panels with a group (rule 2).
+	mul func(dst []float32, p panels, g group)
 	// mulWide writes to dst (n, 16) the products of up to 16 rows of 16-bit weights, w (rows, k) as stored, with n rows of
 	// x (n, k), by lanes. What of dst has no row is left alone. 1 <= n <= tile; k is any number.
 	mulWide func(dst []float32, f Format, w []byte, rows int, x []float32, n int)
@@ -68,7 +68,7 @@ func (s *set) name() string {
 func generic() *set {
 	return &set{
 		family: "generic", tile: genericTile, queries: 1,
-		quantise: quantiseRow, mul: mulPanel, mulWide: mulWide,
+		quantise: quantiseRow, mul: eachPanel(mulPanel), mulWide: mulWide,
 		rmsNorm: rmsNorm, roundRow: roundRow, widenRow: widenRow, swiGLU: swiGLU, rotate: rotate, maxAbs: maxAbsBits,
 		add: add, divide: divide,
 		storeUnits: storeUnits, quantiseQuery: quantiseQuery, scores: scores, values: values,
