@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// The products of a panel of 16 rows of weights with 1 to 12 rows of activations: mulPanel in AVX-512 with VNNI.
+// The products of consecutive panels of 16 rows of weights with 1 to 12 rows of activations: mulPanel in AVX-512 with VNNI.
 //
 // An output row is a 32-bit lane. VPDPBUSD takes 64 weights as bytes without sign (the code plus 128; 4 of each of the
 // 16 rows, that is half a line of nf4 or a line of int8) and 4 activations, broadcast to all lanes, and adds the 4
@@ -15,6 +15,7 @@
 //	R9  their starts                 Z30       nf4: 1/127
 //	CX  blocks after this segment    Z0-Z23    the sums, see EACH1
 //	BX  blocks left in the segment
+//	R10 panels left
 
 // levels is the code book of nf4 plus 128 each, as bytes.
 DATA levels<>+0(SB)/8, $0x8074695C4E3D2801
@@ -82,9 +83,10 @@ GLOBL inv127<>(SB), RODATA|NOPTR, $4
 
 // ahead is how far before their use weights are brought into the second-level cache. A core waits for at most 24 lines of
 // its first-level cache at once, which is too few for the latency of memory; and the processor's own prefetching ends with
-// each page and is slow where there is much to compute between two lines. Asking beyond the end of the weights is harmless:
+// each page and is slow where there is much to compute between two lines. (One row of nf4 on
+// one thread of Zen 4, beside a bare loop that reads: 0.83 with 4 KiB, 0.93 with 6 KiB, 0.87 with 8 KiB.) Asking beyond the end of the weights is harmless:
 // it never faults and reads nothing into the program.
-#define ahead 8192
+#define ahead 6144
 
 // NF4PAIR unpacks line i of a block. The bits of a neighbour that the shift of words brings in go with the high nibbles'
 // mask.
@@ -197,7 +199,7 @@ block: \
 
 // func mulNF4AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 //
-// The products of an nf4 panel with 1 to 12 rows and one block or more, as set out at the top.
+// The products of nf4 panels, one or more, with 1 to 12 rows and one block or more, as set out at the top.
 TEXT ·mulNF4AVX512(SB), NOSPLIT, $0-72
 	VBROADCASTI32X4 levels<>(SB), Z28
 	VPBROADCASTD    nibbles<>(SB), Z29
@@ -240,7 +242,7 @@ rows11:
 
 // func mulInt8AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 //
-// The same for an int8 panel.
+// The same for int8 panels.
 TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-72
 	ARGUMENTS
 	INT8(12, EACH12, panel12, segment12, block12)
