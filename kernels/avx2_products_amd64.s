@@ -28,6 +28,11 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 #define C127 constsAVX2<>+20(SB)
 #define LOWBYTES constsAVX2<>+24(SB)
 
+// ahead is how far before their use weights are brought into the second-level cache. There is so much to compute between
+// two lines that the processor itself asks for few of them at once; beside a bare loop that reads, one row of nf4 reached
+// 0.5 of its speed without asking ahead and 0.6 to 0.9 with it. Asking beyond the end of the weights is harmless.
+#define ahead 6144
+
 // A product of bytes takes the magnitude of the activation as the unsigned side and the weight with the activation's
 // sign as the signed one. A pair's sum is at most 2*127*127 = 32258: VPMADDUBSW does not saturate.
 
@@ -47,6 +52,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 
 // NF4LINE takes line i of a block: at = 64i, k = 8i.
 #define NF4LINE(at, k) \
+	PREFETCHT1   (at+ahead)(SI)  \
 	VMOVDQU      at(SI), Y2      \
 	VMOVDQU      (at+32)(SI), Y3 \
 	VPBROADCASTD k(R8), Y4       \
@@ -68,6 +74,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 
 // INT8LINE takes line i of a block: at = 64i, k = 4i. Y14 holds signs.
 #define INT8LINE(at, k) \
+	PREFETCHT1   (at+ahead)(SI)       \
 	VPBROADCASTD k(R8), Y4            \
 	VPBROADCASTD k(SP), Y5            \
 	VPXOR        at(SI), Y14, Y6      \
@@ -236,6 +243,7 @@ next:
 
 // NF4UNPACK unpacks 64 bytes of nf4, two groups. Y13 holds levels, Y14 the nibble mask.
 #define NF4UNPACK(at) \
+	PREFETCHT1 (at+ahead)(SI) \
 	VMOVDQU at(SI), Y0        \
 	VMOVDQU (at+32)(SI), Y1   \
 	VPAND   Y14, Y0, Y2       \
@@ -255,6 +263,7 @@ next:
 
 // INT8UNPACK unpacks 64 bytes of int8, one group.
 #define INT8UNPACK(at) \
+	PREFETCHT1 (at+ahead)(SI) \
 	VMOVDQU at(SI), Y0      \
 	VMOVDQU (at+32)(SI), Y1 \
 	SPLIT(Y0, Y4, 2*at)     \
