@@ -83,9 +83,8 @@ GLOBL inv127<>(SB), RODATA|NOPTR, $4
 
 // ahead is how far before their use weights are brought into the second-level cache. A core waits for at most 24 lines of
 // its first-level cache at once, which is too few for the latency of memory; and the processor's own prefetching ends with
-// each page and is slow where there is much to compute between two lines. (On Zen 4, 4 KiB are too few; multiples of 4 KiB
-// do a little worse than what is between, and so does the first-level cache.) Asking beyond the end of the weights is harmless:
-// it never faults and reads nothing into the program.
+// each page and is slow where there is much to compute between two lines. (On Zen 4, 4 KiB are too few, and 8 KiB mostly do a
+// little worse than 6.) Asking beyond the end of the weights is harmless: it never faults and reads nothing into the program.
 #define ahead 6144
 
 // NF4PAIR unpacks line i of a block. The bits of a neighbour that the shift of words brings in go with the high nibbles'
