@@ -51,17 +51,13 @@ type view struct {
 	keys, keyScales, values, valScales []byte
 }
 
-// view gives what head h reads of a page.
+// view gives what a head reads of a page.
 func (c *pagedCache) view(page int32, layer, head int) view {
 	p := c.layer(page, layer)
-	at := head * c.HeadSize
-	if c.Format == F16 {
-		return view{keys: p[2*at : c.values], values: p[c.values+2*at:]}
-	}
-	s := at / CacheUnit * 2
+	codes, scales := head*PageSize*c.codeBytes, head*PageSize*c.scaleBytes
 	return view{
-		keys: p[at:c.keyScales], keyScales: p[c.keyScales+s : c.values],
-		values: p[c.values+at : c.valScales], valScales: p[c.valScales+s:],
+		keys: p[codes:][:PageSize*c.codeBytes], keyScales: p[c.keyScales+scales:][:PageSize*c.scaleBytes],
+		values: p[c.values+codes:][:PageSize*c.codeBytes], valScales: p[c.valScales+scales:][:PageSize*c.scaleBytes],
 	}
 }
 
@@ -82,6 +78,35 @@ func (t *attendance) query(i int) []float32 {
 
 func (t *attendance) out(i int) []float32 {
 	return t.dst.row(t.first + i)[t.head*t.cache.HeadSize:][:t.cache.HeadSize]
+}
+
+// prefetchAfterKeys asks for what is read after a page of keys: those of the next page, at last the first values. A page
+// lies far from the one before it, so the processor does not foresee it.
+func (t *attendance) prefetchAfterKeys(s *set, page int) {
+	last := t.seats[len(t.seats)-1]
+	if page < last.Position/PageSize {
+		next := t.cache.view(last.Pages[page+1], t.layer, t.head)
+		s.prefetch(next.keys)
+		s.prefetch(next.keyScales)
+		return
+	}
+	first := t.cache.view(last.Pages[0], t.layer, t.head)
+	s.prefetch(first.values)
+	s.prefetch(first.valScales)
+}
+
+// prefetchAfterValues does so for values, after which the next head's keys come.
+func (t *attendance) prefetchAfterValues(s *set, page int) {
+	last := t.seats[len(t.seats)-1]
+	if page < last.Position/PageSize {
+		next := t.cache.view(last.Pages[page+1], t.layer, t.head)
+		s.prefetch(next.values)
+		s.prefetch(next.valScales)
+	} else if t.head+1 < t.cache.Heads {
+		first := t.cache.view(last.Pages[0], t.layer, t.head+1)
+		s.prefetch(first.keys)
+		s.prefetch(first.keyScales)
+	}
 }
 
 // attend writes to dst what the queries read (NUMERICS rule 7): with s_j the scores of the positions 0..i and M their
@@ -138,12 +163,13 @@ func (a *attention) score(s *set, t *attendance, stride int) {
 	for from := 0; from <= last.Position; from += PageSize {
 		v := c.view(last.Pages[from/PageSize], t.layer, t.head)
 		tokens := min(PageSize, last.Position+1-from)
+		t.prefetchAfterKeys(s, from/PageSize)
 		if c.Format == Int8 {
-			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.hidden, tokens)
+			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.HeadSize, tokens)
 			continue
 		}
 		for i := range t.seats {
-			s.scoresHalf(a.scores[i*stride+from:][:tokens], t.query(i), c.scale, v.keys, c.hidden, tokens)
+			s.scoresHalf(a.scores[i*stride+from:][:tokens], t.query(i), c.scale, v.keys, c.HeadSize, tokens)
 		}
 	}
 	for i, seat := range t.seats {
@@ -161,24 +187,31 @@ func (a *attention) addChunk(s *set, t *attendance, stride, from int) {
 	c, n := t.cache, len(t.seats)
 	last := t.seats[n-1]
 	to := min(from+Chunk, last.Position+1)
+	weight := float32(0)
 	for i, seat := range t.seats {
 		row := a.scores[i*stride:][:to]
 		own := min(to, seat.Position+1)
 		if own > from {
-			a.sums[i] += s.softWeights(row[from:own], a.most[i])
+			sum := s.softWeights(row[from:own], a.most[i])
+			a.sums[i] += sum
+			weight += sum
 		}
 		clear(row[max(own, from):])
+	}
+	if weight == 0 {
+		return // far away under ALiBi: nothing to add
 	}
 	clear(a.total)
 	for at := from; at < to; at += PageSize {
 		v := c.view(last.Pages[at/PageSize], t.layer, t.head)
 		tokens := min(PageSize, to-at)
+		t.prefetchAfterValues(s, at/PageSize)
 		if c.Format == Int8 {
-			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.hidden, tokens)
+			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.HeadSize, tokens)
 			continue
 		}
 		for i := range n {
-			s.valuesHalf(a.total[i*c.HeadSize:][:c.HeadSize], a.scores[i*stride+at:][:tokens], v.values, c.hidden, tokens)
+			s.valuesHalf(a.total[i*c.HeadSize:][:c.HeadSize], a.scores[i*stride+at:][:tokens], v.values, c.HeadSize, tokens)
 		}
 	}
 	for i := range n {

@@ -4,6 +4,7 @@ import "slices"
 
 // useAVX2Attention puts its functions into s.
 func useAVX2Attention(s *set) {
+	s.prefetch = prefetch
 	s.queries = 4
 	s.storeUnits, s.quantiseQuery = storeUnitsAVX2, quantiseQueryAVX2
 	s.scores, s.values = scoresAVX2, valuesAVX2

@@ -5,9 +5,7 @@ DATA levelsAVX2<>+0(SB)/8, $0x00F4E9DCCEBDA881
 DATA levelsAVX2<>+8(SB)/8, $0x7F5C47382B1F140A
 DATA levelsAVX2<>+16(SB)/8, $0x00F4E9DCCEBDA881
 DATA levelsAVX2<>+24(SB)/8, $0x7F5C47382B1F140A
-DATA levelsAVX2<>+32(SB)/8, $0x8074695C4E3D2801 // plus 128, without sign
-DATA levelsAVX2<>+40(SB)/8, $0xFFDCC7B8AB9F948A
-GLOBL levelsAVX2<>(SB), RODATA|NOPTR, $48
+GLOBL levelsAVX2<>(SB), RODATA|NOPTR, $32
 
 DATA constsAVX2<>+0(SB)/4, $0x0F0F0F0F  // a nibble of each byte
 DATA constsAVX2<>+4(SB)/4, $0x00010001  // ones, as 16-bit numbers
@@ -15,38 +13,42 @@ DATA constsAVX2<>+8(SB)/4, $0x80808080  // the sign of each byte
 DATA constsAVX2<>+12(SB)/4, $0x3C010204 // 1/127
 DATA constsAVX2<>+16(SB)/4, $0x7FFFFFFF // all but the sign of a float32
 DATA constsAVX2<>+20(SB)/4, $0x42FE0000 // 127
-DATA constsAVX2<>+24(SB)/4, $0x00FF00FF // the low byte of each word
-GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
+GLOBL constsAVX2<>(SB), RODATA|NOPTR, $24
 
 #define LEVELS levelsAVX2<>(SB)
-#define BYTELEVELS levelsAVX2<>+32(SB)
 #define NIBBLES constsAVX2<>+0(SB)
 #define ONES constsAVX2<>+4(SB)
 #define SIGNS constsAVX2<>+8(SB)
 #define INV127 constsAVX2<>+12(SB)
 #define MAGNITUDE constsAVX2<>+16(SB)
 #define C127 constsAVX2<>+20(SB)
-#define LOWBYTES constsAVX2<>+24(SB)
+
+// AHEAD is how far ahead weights are prefetched. The processor's own prefetching ends with a page, and with so much to do
+// for a line few loads are under way at once: without it one row reads memory at four fifths of the speed. (Beyond the
+// end of memory a prefetch does nothing.)
+#define AHEAD 4096
 
 // A product of bytes takes the magnitude of the activation as the unsigned side and the weight with the activation's
-// sign as the signed one. A pair's sum is at most 2*127*127 = 32258: VPMADDUBSW does not saturate.
+// sign as the signed one. A pair's sum is at most 2*127*127 = 32258: VPMADDUBSW does not saturate. (No weight is -128, which
+// VPSIGNB could not negate.)
 
 // ---- one row ----
 
-// LINE adds 32 products, of weights Y6 (rows 0-7) and Y7 (rows 8-15) with the activations Y4 of magnitude Y5, to Y0 and
+// ADDLINE adds the products of weights Y6 (rows 0-7) and Y7 (rows 8-15) with the activations Y4 of magnitude Y5, to Y0 and
 // Y1. Y13 holds ones.
 #define ADDLINE \
-	VPSIGNB    Y4, Y6, Y6   \
-	VPSIGNB    Y4, Y7, Y7   \
-	VPMADDUBSW Y6, Y5, Y6   \
-	VPMADDUBSW Y7, Y5, Y7   \
-	VPMADDWD   Y13, Y6, Y6  \
-	VPMADDWD   Y13, Y7, Y7  \
-	VPADDD     Y6, Y0, Y0   \
+	VPSIGNB    Y4, Y6, Y6  \
+	VPSIGNB    Y4, Y7, Y7  \
+	VPMADDUBSW Y6, Y5, Y6  \
+	VPMADDUBSW Y7, Y5, Y7  \
+	VPMADDWD   Y13, Y6, Y6 \
+	VPMADDWD   Y13, Y7, Y7 \
+	VPADDD     Y6, Y0, Y0  \
 	VPADDD     Y7, Y1, Y1
 
 // NF4LINE takes line i of a block: at = 64i, k = 8i.
 #define NF4LINE(at, k) \
+	PREFETCHT0   (at+AHEAD)(SI)  \
 	VMOVDQU      at(SI), Y2      \
 	VMOVDQU      (at+32)(SI), Y3 \
 	VPBROADCASTD k(R8), Y4       \
@@ -68,6 +70,7 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 
 // INT8LINE takes line i of a block: at = 64i, k = 4i. Y14 holds signs.
 #define INT8LINE(at, k) \
+	PREFETCHT0   (at+AHEAD)(SI)       \
 	VPBROADCASTD k(R8), Y4            \
 	VPBROADCASTD k(SP), Y5            \
 	VPXOR        at(SI), Y14, Y6      \
@@ -95,9 +98,9 @@ GLOBL constsAVX2<>(SB), RODATA|NOPTR, $28
 
 // ENDSEGMENT adds the segment to the totals Y9, Y10 and begins the next.
 #define ENDSEGMENT \
-	VADDPS Y11, Y9, Y9    \
-	VADDPS Y12, Y10, Y10  \
-	VXORPS Y11, Y11, Y11  \
+	VADDPS Y11, Y9, Y9   \
+	VADDPS Y12, Y10, Y10 \
+	VXORPS Y11, Y11, Y11 \
 	VXORPS Y12, Y12, Y12
 
 // func nf4RowAVX2(dst *float32, codes, scales *byte, acts *int8, actScales *float32, blocks int)
@@ -219,126 +222,6 @@ next:
 	VZEROUPPER
 	RET
 
-// ---- several rows ----
-//
-// With several rows, pairs of 16-bit numbers are multiplied: VPSIGNB, VPMADDUBSW and VPMADDWD would be three operations
-// on the two units that multiply, for 32 products; VPMADDWD and VPADDD are two for 16, and only one of them multiplies.
-// The 4 bytes of a row in a group become two pairs: columns 0 and 2, and columns 1 and 3.
-
-#define QUARTERBYTES 512
-
-// SPLIT writes the pairs of 8 rows of a group. Y15 masks the low byte of each word.
-#define SPLIT(bytes, temp, at) \
-	VPAND   Y15, bytes, temp              \
-	VPSRLW  $8, bytes, bytes              \
-	VMOVDQU temp, (WEIGHTS+at)(R11)       \
-	VMOVDQU bytes, (WEIGHTS+at+64)(R11)
-
-// NF4UNPACK unpacks 64 bytes of nf4, two groups. Y13 holds levels, Y14 the nibble mask.
-#define NF4UNPACK(at) \
-	VMOVDQU at(SI), Y0        \
-	VMOVDQU (at+32)(SI), Y1   \
-	VPAND   Y14, Y0, Y2       \
-	VPAND   Y14, Y1, Y3       \
-	VPSRLW  $4, Y0, Y0        \
-	VPSRLW  $4, Y1, Y1        \
-	VPAND   Y14, Y0, Y0       \
-	VPAND   Y14, Y1, Y1       \
-	VPSHUFB Y2, Y13, Y2       \
-	VPSHUFB Y3, Y13, Y3       \
-	VPSHUFB Y0, Y13, Y0       \
-	VPSHUFB Y1, Y13, Y1       \
-	SPLIT(Y2, Y4, 4*at)       \
-	SPLIT(Y3, Y5, 4*at+32)    \
-	SPLIT(Y0, Y6, 4*at+128)   \
-	SPLIT(Y1, Y7, 4*at+160)
-
-// INT8UNPACK unpacks 64 bytes of int8, one group.
-#define INT8UNPACK(at) \
-	VMOVDQU at(SI), Y0      \
-	VMOVDQU (at+32)(SI), Y1 \
-	SPLIT(Y0, Y4, 2*at)     \
-	SPLIT(Y1, Y5, 2*at+32)
-
-#define UNPACKNF4 \
-	VBROADCASTI128 BYTELEVELS, Y13 \
-	VPBROADCASTD   NIBBLES, Y14    \
-	VPBROADCASTD   LOWBYTES, Y15   \
-	NF4UNPACK(0)                   \
-	NF4UNPACK(64)                  \
-	NF4UNPACK(128)                 \
-	NF4UNPACK(192)                 \
-	NF4UNPACK(256)                 \
-	NF4UNPACK(320)                 \
-	NF4UNPACK(384)                 \
-	NF4UNPACK(448)                 \
-	LEAQ           WEIGHTS(R11), AX
-
-#define UNPACKINT8 \
-	VPBROADCASTD LOWBYTES, Y15 \
-	INT8UNPACK(0)              \
-	INT8UNPACK(64)             \
-	INT8UNPACK(128)            \
-	INT8UNPACK(192)            \
-	INT8UNPACK(256)            \
-	INT8UNPACK(320)            \
-	INT8UNPACK(384)            \
-	INT8UNPACK(448)            \
-	INT8UNPACK(512)            \
-	INT8UNPACK(576)            \
-	INT8UNPACK(640)            \
-	INT8UNPACK(704)            \
-	INT8UNPACK(768)            \
-	INT8UNPACK(832)            \
-	INT8UNPACK(896)            \
-	INT8UNPACK(960)            \
-	LEAQ         WEIGHTS(R11), AX
-
-// PREPARE makes pairs of all rows' activations in the same way, but with their signs.
-#define PREPARE \
-	LEAQ    EVENS(R11), DI                   \
-	XORQ    R14, R14                         \
-prepare:                                         \
-	VMOVDQU (R8)(R14*4), Y0                  \
-	VMOVDQU 32(R8)(R14*4), Y1                \
-	VPSLLW  $8, Y0, Y2                       \
-	VPSLLW  $8, Y1, Y3                       \
-	VPSRAW  $8, Y0, Y0                       \
-	VPSRAW  $8, Y1, Y1                       \
-	VPSRAW  $8, Y2, Y2                       \
-	VPSRAW  $8, Y3, Y3                       \
-	VMOVDQU Y2, (DI)(R14*4)                  \
-	VMOVDQU Y3, 32(DI)(R14*4)                \
-	VMOVDQU Y0, (ODDS-EVENS)(DI)(R14*4)      \
-	VMOVDQU Y1, (ODDS-EVENS+32)(DI)(R14*4)   \
-	ADDQ    $16, R14                         \
-	CMPQ    R14, R15                         \
-	JNE     prepare
-
-#define LOADPAIRS(at) \
-	VMOVDQU at(R12), Y12      \
-	VMOVDQU (at+32)(R12), Y13
-
-// ADDROW adds the products of 16 pairs of weights with one pair of a row to the row's sums.
-#define ADDROW(k, sum0, n0, sum1, n1) \
-	VPBROADCASTD k(R13), Y14     \
-	VPMADDWD     Y12, Y14, Y15   \
-	VPMADDWD     Y13, Y14, Y14   \
-	VPADDD       Y15, sum0, sum0 \
-	VPADDD       Y14, sum1, sum1
-
-#define GROUP(ROWS, at, k) \
-	LOADPAIRS(2*at)     \
-	ROWS(k)             \
-	LOADPAIRS(2*at+64)  \
-	ROWS(k+ODDS-EVENS)
-
-// func addRowsAVX2(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, starts *int32, blocks, rows int, work *tileWork)
-//
-// Adds the products of a panel with up to 24 rows to dst.
-TEXT ·addRowsAVX2(SB), NOSPLIT, $16-80
-#include "tile_amd64.h"
-
 // ---- quantising ----
 
 // MAX16 takes 16 numbers into the largest magnitudes Y14, as bits.
@@ -419,7 +302,7 @@ block:
 	VPADDD       X1, X0, X0
 	VMOVD        X0, AX
 	NEGL         AX
-	SHLL         $7, AX
+	SHLL         $7, AX          // -128 times the sum
 	MOVL         AX, (R9)
 
 next:

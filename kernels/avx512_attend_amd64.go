@@ -4,6 +4,7 @@ import "math"
 
 // useAVX512Attention puts its functions into s.
 func useAVX512Attention(s *set) {
+	s.prefetch = prefetch
 	s.queries = 4
 	s.storeUnits, s.quantiseQuery = storeUnitsAVX512, quantiseQueryAVX512
 	s.scores, s.values = scoresAVX512, valuesAVX512

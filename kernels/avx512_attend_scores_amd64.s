@@ -2,22 +2,6 @@
 #include "avx512_rows_amd64.h"
 
 // The scores of queries with the keys of a cache.
-//
-// A token's keys of one head are two lines of memory, and the next token's are a whole row of heads further on: the
-// processor does not foresee that and each token would wait for memory. So a loop asks for what lies behind, the next head's
-// keys of the same token: its turn comes when this head is done, and they wait in the second-level cache. (A layer at 2,048
-// tokens, one thread: 1.7 ms instead of 4.4.) A request beyond the end of the cache is no access and does no harm.
-
-// NEXT_HEAD asks for the keys of the next head of four tokens.
-#define NEXT_HEAD(at) \
-	PREFETCHT1 128(at); \
-	PREFETCHT1 192(at); \
-	PREFETCHT1 128(at)(R8*1); \
-	PREFETCHT1 192(at)(R8*1); \
-	PREFETCHT1 128(at)(R8*2); \
-	PREFETCHT1 192(at)(R8*2); \
-	PREFETCHT1 128(at)(R9*1); \
-	PREFETCHT1 192(at)(R9*1)
 
 // index says which words of the scales of 16 tokens (4 each) are those of unit b: 4t+b at 32*b + 2*t.
 #define INDEX(b, at) \
@@ -31,17 +15,6 @@ INDEX(1, 32)
 INDEX(2, 64)
 INDEX(3, 96)
 GLOBL index<>(SB), RODATA|NOPTR, $128
-
-// NEXT_SCALES asks for the scales of the next head of eight tokens.
-#define NEXT_SCALES \
-	PREFETCHT1 8(R14); \
-	PREFETCHT1 8(R14)(R15*1); \
-	PREFETCHT1 8(R14)(R15*2); \
-	PREFETCHT1 8(R14)(AX*1); \
-	PREFETCHT1 8(DX); \
-	PREFETCHT1 8(DX)(R15*1); \
-	PREFETCHT1 8(DX)(R15*2); \
-	PREFETCHT1 8(DX)(AX*1)
 
 // KEYS loads 64 codes at an offset of four tokens, from a register on, and takes their sign off (xor 0x80).
 #define KEYS(off, at, a, b, c, d) \
@@ -173,7 +146,6 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z24
 	VPBROADCASTQ (DX)(R15*2), K6, Z24
 	VPBROADCASTQ (DX)(AX*1), K7, Z24
-	NEXT_SCALES
 	LEAQ         (R14)(R15*8), R14
 	LEAQ         (DX)(R15*8), DX
 	VMOVQ        (R14), X25
@@ -184,7 +156,6 @@ loop:
 	VPBROADCASTQ (DX)(R15*1), K5, Z25
 	VPBROADCASTQ (DX)(R15*2), K6, Z25
 	VPBROADCASTQ (DX)(AX*1), K7, Z25
-	NEXT_SCALES
 
 	MOVQ   R8, SI
 	IMULQ  R13, SI
@@ -192,10 +163,6 @@ loop:
 	LEAQ   (SI)(R8*4), R10
 	LEAQ   (SI)(R8*8), R11
 	LEAQ   (R10)(R8*8), R12
-	NEXT_HEAD(SI)
-	NEXT_HEAD(R10)
-	NEXT_HEAD(R11)
-	NEXT_HEAD(R12)
 	MOVQ   own+24(FP), AX
 	MOVQ   starts+32(FP), DX
 	VPXORD Z16, Z16, Z16
@@ -308,7 +275,7 @@ unit:
 // The products of x, of 16's multiple of elements, and float16 keys, by lanes, times root. Four tokens at a time, so that
 // their sums do not wait for each other; the last ones alone.
 //
-//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R11  the next head's   R8, R9  bytes of a token, and 3 times   BX  x
+//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R8, R9  bytes of a token, and 3 times   BX  x
 TEXT ·scoresHalf512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ keys+32(FP), SI
@@ -323,17 +290,12 @@ four:
 	MOVQ   x+8(FP), BX
 	MOVQ   size+16(FP), DX
 	MOVQ   SI, R10
-	LEAQ   (SI)(DX*2), R11
 	VPXORD Z0, Z0, Z0
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 
 lanesOfFour:
-	PREFETCHT1 (R11)
-	PREFETCHT1 (R11)(R8*1)
-	PREFETCHT1 (R11)(R8*2)
-	PREFETCHT1 (R11)(R9*1)
 	VMOVUPS   (BX), Z1
 	VCVTPH2PS (R10), Z2
 	VCVTPH2PS (R10)(R8*1), Z3
@@ -349,7 +311,6 @@ lanesOfFour:
 	VADDPS    Z5, Z8, Z8
 	ADDQ      $64, BX
 	ADDQ      $32, R10
-	ADDQ      $32, R11
 	SUBQ      $16, DX
 	JNZ       lanesOfFour
 

@@ -1,7 +1,6 @@
 #include "textflag.h"
 
-// Sums of the values of a cache times their weights, token by token. The loops ask for the next head's values of the same
-// token, as those of the scores do for keys.
+// Sums of the values of a cache times their weights, token by token.
 
 // SKIP goes to a label where a token's weight (or each of the weights or'ed together in a register) is 0.
 #define SKIP(r, label) \
@@ -49,9 +48,6 @@ TEXT ·values512x1(SB), NOSPLIT, $16-48
 loop:
 	MOVL      (DX), AX
 	SKIP(AX, next)
-	PREFETCHT1 128(SI)
-	PREFETCHT1 192(SI)
-	PREFETCHT1 8(R9)
 	VCVTPH2PS (R9), X30
 	WEIGHTS((DX), 0)
 	VALUE(0, Z16)
@@ -128,9 +124,6 @@ loop:
 	MOVL      (DX), AX
 	ORL       (DX)(R11*1), AX
 	SKIP(AX, next)
-	PREFETCHT1 128(SI)
-	PREFETCHT1 192(SI)
-	PREFETCHT1 8(R9)
 	VCVTPH2PS (R9), X30
 	WEIGHTS((DX), 0)
 	WEIGHTS((DX)(R11*1), 16)
@@ -232,7 +225,6 @@ loop:
 	ORL       (DX)(R11*2), AX
 	ORL       (DX)(R12*1), AX
 	SKIP(AX, next)
-	PREFETCHT1 128(SI)
 	VMOVD     (R9), X30
 	VCVTPH2PS X30, X30
 	WEIGHTS((DX), 0)
@@ -366,10 +358,6 @@ TEXT ·valuesHalf512(SB), NOSPLIT, $0-40
 loop:
 	MOVL         (DX), AX
 	SKIP(AX, next)
-	PREFETCHT1 256(SI)
-	PREFETCHT1 320(SI)
-	PREFETCHT1 384(SI)
-	PREFETCHT1 448(SI)
 	VPBROADCASTD AX, Z30
 	HALF_TERM(0, Z16, Z0)
 	HALF_TERM(32, Z17, Z1)

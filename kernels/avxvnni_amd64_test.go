@@ -16,7 +16,8 @@ func mulEVEX(dst []float32, p panel, g group) {
 	case g.rows > 1:
 		clear(dst)
 		var work tileWork
-		addRowsEVEX(&dst[0], &p.codes[0], len(p.codes)/g.blocks, &p.scales[0], &g.codes[0], &g.scales[0], &g.starts[0], g.blocks, g.rows, &work)
+		addRowsEVEX(&dst[0], &p.codes[0], len(p.codes)/g.blocks, &p.scales[0], &g.codes[0], &g.scales[0], &g.starts[0],
+			g.blocks, g.rows, &work)
 	case p.format == NF4:
 		nf4RowEVEX(&dst[0], &p.codes[0], &p.scales[0], &g.codes[0], &g.scales[0], &g.starts[0], g.blocks)
 	default:
@@ -81,8 +82,8 @@ func code(at uintptr) []byte {
 	return all[:bytes.Index(all, []byte{0xC5, 0xF8, 0x77})]
 }
 
-// findVEX finds VPDPBUSD ymm, ymm, ymm in VEX form: C4, [R X B mmmmm] with map 2, [W vvvv L pp] with W = 0, L = 1 and pp = 1,
-// 50, ModRM with mod = 3. R, X, B and vvvv are stored inverted.
+// findVEX finds VPDPBUSD ymm, ymm, ymm in VEX form: C4, [R X B mmmmm] with map 2, [W vvvv L pp] with W = 0, L = 1 and
+// pp = 1, 50, ModRM with mod = 3. R, X, B and vvvv are stored inverted.
 func findVEX(code []byte) []operands {
 	var found []operands
 	for i := range len(code) - 4 {
@@ -99,8 +100,8 @@ func findVEX(code []byte) []operands {
 	return found
 }
 
-// findEVEX finds it in EVEX form, without mask: 62, [R X B R' 0 mmm] with map 2, [W vvvv 1 pp] with W = 0 and pp = 1, [z L'L b V'
-// aaa] with L'L = 1, 50, ModRM.
+// findEVEX finds it in EVEX form, without mask: 62, [R X B R' 0 mmm] with map 2, [W vvvv 1 pp] with W = 0 and pp = 1,
+// [z L'L b V' aaa] with L'L = 1, 50, ModRM.
 func findEVEX(code []byte) []operands {
 	var found []operands
 	for i := range len(code) - 5 {

@@ -9,6 +9,7 @@ func nf4RowEVEX(dst *float32, codes, scales *byte, acts *int8, actScales *float3
 func int8RowEVEX(dst *float32, codes, scales *byte, acts *int8, actScales *float32, starts *int32, blocks int)
 
 //go:noescape
-func addRowsEVEX(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, starts *int32, blocks, rows int, work *tileWork)
+func addRowsEVEX(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32,
+	starts *int32, blocks, rows int, work *tileWork)
 
 func codeOfVNNI() (vex, evex [3]uintptr)

@@ -15,7 +15,8 @@ TEXT ·int8RowEVEX(SB), NOSPLIT, $0-56
 	INT8ROW
 	RET
 
-// func addRowsEVEX(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, starts *int32, blocks, rows int, work *tileWork)
+// func addRowsEVEX(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32,
+//	starts *int32, blocks, rows int, work *tileWork)
 //
 // Adds the products of a panel with up to 24 rows to dst.
 TEXT ·addRowsEVEX(SB), NOSPLIT, $16-80

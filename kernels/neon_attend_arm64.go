@@ -2,6 +2,7 @@ package kernels
 
 // useNEONAttention puts its functions into s.
 func useNEONAttention(s *set) {
+	s.prefetch = prefetch
 	s.queries = neonQueries
 	s.storeUnits, s.quantiseQuery, s.scores, s.values = storeUnitsNEON, quantiseQueryNEON, scoresNEON, valuesNEON
 	s.scoresHalf, s.valuesHalf = scoresHalfNEON, valuesHalfNEON

@@ -47,6 +47,8 @@ type set struct {
 	// size of a head, and so has total.
 	scoresHalf func(dst []float32, x []float32, root float32, keys []byte, width, tokens int)
 	valuesHalf func(total, p []float32, codes []byte, width, tokens int)
+	// prefetch asks for memory that will be read soon.
+	prefetch func(b []byte)
 	// bias adds slope * float32(first+j) to each s[j] (ALiBi, rule 4). largest is the largest of s, which is not empty.
 	// softWeights replaces scores by weights and gives their sum by lanes (rule 7).
 	bias        func(s []float32, slope float32, first int)
@@ -70,15 +72,14 @@ func generic() *set {
 		rmsNorm: rmsNorm, roundRow: roundRow, widenRow: widenRow, swiGLU: swiGLU, rotate: rotate, maxAbs: maxAbsBits,
 		add: add, divide: divide,
 		storeUnits: storeUnits, quantiseQuery: quantiseQuery, scores: scores, values: values,
-		scoresHalf: scoresHalf, valuesHalf: valuesHalf, bias: bias, largest: largest, softWeights: softWeights,
+		scoresHalf: scoresHalf, valuesHalf: valuesHalf, prefetch: func([]byte) {}, bias: bias, largest: largest, softWeights: softWeights,
 	}
 }
 
 // sets lists what this machine can run, the fastest first.
 func sets() []*set { return append(nativeSets(), generic()) }
 
-// Sets names the sets of kernels that this machine can run, the fastest first. A family (avx2) stands for the first of
-// its variants.
+// Sets names the sets of kernels that this machine can run, the fastest first.
 func Sets() []string {
 	var names []string
 	for _, s := range sets() {
@@ -87,10 +88,10 @@ func Sets() []string {
 	return names
 }
 
-// findSet gives the set of a name or family; "" is the fastest.
+// findSet gives the set of a name; "" is the fastest.
 func findSet(name string) (*set, error) {
 	for _, s := range sets() {
-		if name == "" || name == s.family || name == s.name() {
+		if name == "" || name == s.name() {
 			return s, nil
 		}
 	}

@@ -2,9 +2,10 @@
 // with a group of weights, which is 4 columns of the 16 rows. The file that includes this begins a function and defines
 //
 //	UNPACKNF4, UNPACKINT8  make the weights of a block without sign (code + 128) and put into AX where they begin
-//	PREPARE                makes the rows' activations of a block and puts into DI where they begin
-//	GROUP(ROWS, at, k)     takes the group at*QUARTERBYTES/256 bytes from R12 and the activations k bytes from R13
-//	LOADGROUP, ADDROW      as GROUP and ROWS1 need them
+//	PREPARE(LOOP)          makes the rows' activations of a block and puts into DI where they begin; LOOP is a label's name
+//	FEWROWS                may go elsewhere with R14 rows, from where they come back to rowsEnd
+//	GROUP(ROWS, at, k)     takes group at/64 from R12 on, and the activations k bytes from R13 on, by ROWS
+//	ADDROW                 what ROWS does for a row
 //	QUARTERBYTES           bytes of 4 groups
 //
 // Weights have no sign, so the sums of a row and a block begin at the row's start. Blocks are the outer loop: a block's
@@ -17,20 +18,20 @@
 //	within a block: AX weights, R12 weights and R13 activations of a quarter, R14 quarters left
 //	Y0-Y11 sums (6 rows of 16), Y12 Y13 weights, Y14 Y15 temporary
 
-// Offsets in tileWork.
-#define SCALES 0
-#define SEGMENTS 64
-#define WEIGHTS 1600
-#define EVENS 3648
-#define ODDS 5184
+// Offsets in tileWork, for 24 rows.
+#define SCALES 0      // 16 float32
+#define SEGMENTS 64   // [row][16] float32
+#define WEIGHTS 1600  // up to 2048 bytes
+#define EVENS 3648    // [quarter][row][16] bytes: pairs of 16-bit activations, columns 0 and 2 of each 4
+#define ODDS 5184     // columns 1 and 3
 
-// START begins a row's sums; at is 4 times its index among those at hand.
+// START begins a row's sums (-128 times the sum of its activations); at is 4 times its index among those at hand.
 #define START(at, sum0, sum1) \
 	VPBROADCASTD at(BX), sum0 \
 	VMOVDQA      sum0, sum1
 
 // TERM adds a row's terms, float32(d) * (w * a), to its segment.
-#define TERM(at, sum0, sum1)                     \
+#define TERM(at, sum0, sum1) \
 	VBROADCASTSS at(R9), Y14                 \
 	VMULPS       SCALES(R11), Y14, Y15       \
 	VMULPS       (SCALES+32)(R11), Y14, Y14  \
@@ -67,7 +68,7 @@
 #define ROWS6(k) ROWS5(k); ADDROW(k+80, Y10, 10, Y11, 11)
 
 // THROUGH takes some rows through a block.
-#define THROUGH(QUARTER, ROWS)  \
+#define THROUGH(QUARTER, ROWS) \
 	MOVQ DI, R13            \
 	MOVQ AX, R12            \
 	MOVQ $4, R14            \
@@ -98,26 +99,29 @@ block:
 	VCVTPH2PS    (DX), Y0
 	VCVTPH2PS    16(DX), Y1
 	CMPQ         blockBytes+16(FP), $512
-	JNE          int8
+	JNE          scales
 	VBROADCASTSS INV127, Y2
 	VMULPS       Y2, Y0, Y0
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y0, SCALES(R11)
-	VMOVUPS      Y1, (SCALES+32)(R11)
-	UNPACKNF4
-	JMP          unpacked
 
-int8:
+scales:
 	VMOVUPS Y0, SCALES(R11)
 	VMOVUPS Y1, (SCALES+32)(R11)
+	MOVQ    rows+64(FP), R14
+	MOVQ    R14, rowsLeft-16(SP)
+	LEAQ    SEGMENTS(R11), R10
+	FEWROWS
+	CMPQ    blockBytes+16(FP), $512
+	JNE     int8
+	UNPACKNF4
+	JMP     unpacked
+
+int8:
 	UNPACKINT8
 
 unpacked:
-	PREPARE
-	LEAQ SEGMENTS(R11), R10
-	MOVQ rows+64(FP), R14
-	MOVQ R14, rowsLeft-16(SP)
-	CMPQ R14, $6
+	PREPARE(prepare)
+	CMPQ rowsLeft-16(SP), $6
 	JLT  rest
 
 rows6:

@@ -116,11 +116,13 @@ func (n *Node) forward(jobs []*job, caches map[*session.Session]*shard.Cache) {
 	for i, j := range jobs {
 		steps[i] = &shard.Step{Cache: n.cacheOf(j, caches), IDs: j.ids, In: j.rows}
 	}
+	begun := time.Now()
 	n.shard.Forward(steps...)
 
 	now := time.Now()
 	n.mu.Lock()
 	n.busy = false
+	n.pace.pass(jobs, now.Sub(begun))
 	for i, j := range jobs {
 		if err := steps[i].Err; err != nil {
 			n.table.Close(j.session) // a computation that failed ends its session, and no other

@@ -39,7 +39,6 @@ type Node struct {
 	limits    protocol.Limits
 	maxFrame  int // bytes
 	tokenizer []byte
-	speed     Speed
 	metrics   *metrics
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
@@ -53,12 +52,14 @@ type Node struct {
 	closed   bool // no new streams
 	table    *session.Table
 	queue    queue
+	pace     pace
 	busy     bool            // steps are being computed
 	settled  chan struct{}   // closed and replaced whenever steps are done
 	streams  map[peer.ID]int // session streams
 }
 
-// New makes a node of a loaded shard, after computing a token with it and measuring how fast that goes. The host,
+// New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
+// is, for a second or two. The host,
 // the directory and the shard stay the caller's, to be closed after Run has returned.
 func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
@@ -68,13 +69,13 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	if err != nil {
 		return nil, err
 	}
-	speed, err := measure(s)
+	speed, err := cfg.speedOf(s)
 	if err != nil {
 		return nil, fmt.Errorf("compute a token as a self-test: %w", err)
 	}
 	m := s.Manifest()
 	n := &Node{
-		host: h, directory: d, shard: s, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, speed: speed,
+		host: h, directory: d, shard: s, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, pace: pace{announced: speed, now: speed},
 		limits: protocol.Limits{
 			Model: protocol.ModelID(cfg.Model.ID), Layers: m.Layers, Hidden: m.Hidden, Vocab: m.Vocab, Context: m.Context,
 		},
@@ -174,7 +175,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.speed,
+		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.pace.announced,
 	}
 	if n.draining {
 		s.State = protocol.Draining
@@ -193,6 +194,7 @@ func (n *Node) tend(ctx context.Context) {
 		case now := <-tick.C:
 			n.mu.Lock()
 			expired := n.table.Expire(now)
+			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {
 				n.wake() // their caches are to be freed

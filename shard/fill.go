@@ -29,6 +29,20 @@ func (c *Cache) Fill(n int) error {
 	return nil
 }
 
+// Stored is what the matrices of the layers, and of the head where there is one, are stored in: for measuring how fast it
+// can be read. It must not be written to, nor read after Close.
+func (s *Shard) Stored() [][]byte {
+	parts := s.parts
+	if s.First() {
+		parts = parts[1:] // the embedding
+	}
+	var stored [][]byte
+	for _, p := range parts {
+		stored = append(stored, p.Bytes())
+	}
+	return stored
+}
+
 // noise is rows of numbers between 1/8 and 2, of either sign: the same each time.
 func noise(n, width int) kernels.Rows {
 	const eighth, span = 12, 4 // float16's exponent of 1/8, and how many there are to 2

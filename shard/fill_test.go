@@ -45,3 +45,14 @@ func TestFill_MakesACacheThatCanBeComputedOn(t *testing.T) {
 		}
 	}
 }
+
+func TestStored_IsTheLayersAndTheHead(t *testing.T) {
+	f := newFixture(t, "small-7b", 1, synthetic.F32)
+	m := f.model("nf4", "int8")
+	for _, c := range []struct{ start, end, parts int }{{0, 4, 5}, {0, 2, 2}, {1, 4, 4}} {
+		stored := f.load(m, c.start, c.end).Stored()
+		if len(stored) != c.parts || int64(len(stored[0])) != m.Manifest.Parts[c.start+1].Size {
+			t.Errorf("layers %d:%d: %d parts, the first of %d bytes", c.start, c.end, len(stored), len(stored[0]))
+		}
+	}
+}

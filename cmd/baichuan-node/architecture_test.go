@@ -58,6 +58,7 @@ func mayImportOutside() map[string][]string {
 		"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "cmd/baichuan-node"},
 		"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
 		"github.com/multiformats/go-multiaddr": {"protocol", "routing", "cmd/baichuan-node"},
+		"github.com/pbnjay/memory":             {"cmd/baichuan-node"},
 		"github.com/prometheus/client_golang":  {"node"},
 		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":               {"cmd/baichuan-node"},

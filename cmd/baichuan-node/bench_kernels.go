@@ -14,8 +14,8 @@ import (
 )
 
 const benchKernelsHelp = `Times the operations of the device at the shapes of the 7B, with weights that are made up and come from memory, in
-turns with bare loops that show what the machine can do at most: reading memory, multiplying bytes, adding up float32
-products. A share is that of the limit that binds, bytes / reading loop or operations / peak, whichever is more; all
+turns with bare loops that show what the machine can do at most: reading that memory, multiplying bytes, adding up
+float32 products. A share is that of the limit that binds, bytes / reading loop or operations / peak, whichever is more; all
 figures are medians over rounds. Activations lie in the processor's cache: the share of what only reads those may
 exceed 1. What would take longer than 10 s is left out.`
 

@@ -19,9 +19,9 @@ import (
 
 const benchModelHelp = `Times passes through the layers of a stored model, or of one of a real shape whose weights are made up: decoding by
 context length, sequences that decode together, guesses of one sequence that are verified together, prompts. Each stands
-beside what the machine can do at most, found by bare loops in the same rounds; all figures are medians. "time/limit"
-is the time over max(weight bytes / reading loop, operations / (0.75 x peak)). --hog decodes beside a process that keeps
-one core busy, too.
+beside what the machine can do at most, found in the same rounds by bare loops, which read the same memory; all figures
+are medians. "time/limit" is the time over max(weight bytes / reading loop, operations / (0.75 x peak)). --hog decodes
+beside a process that keeps one core busy, too.
 
 With --quality: imports a checkpoint as nf4, int8 and bf16 into a temporary store and holds each against the same
 checkpoint computed in float64: over the tokens of the right answers to --questions their perplexity, the KL divergence

@@ -3,12 +3,13 @@ package probe
 import "time"
 
 const (
-	// memoryBytes is read in turn: 4 runs, so that what a run reads has left even a last-level cache of 128 MiB.
-	memoryBytes = 4 * runBytes
-	// runBytes is what one run reads: some 2 ms of 30 GB/s, so that starting the threads (some us) does not count.
-	runBytes = 64 << 20
+	// runChunks are read in one run, 128 MiB in all: some 4 ms of 30 GB/s, so that starting the threads (some us) does not
+	// count, and several times the last-level cache of today's PCs, so that nothing of one run is left for the next.
+	runChunks = 512
 	// chunkBytes is what a thread reads at a time: some 10 us.
 	chunkBytes = 256 << 10
+	// memoryBytes is what a probe has of its own to read.
+	memoryBytes = 2 * runChunks * chunkBytes
 	// readStep is what the loops in assembly read each time round.
 	readStep = 512
 	// pageBytes is the smallest page of memory that any system has.

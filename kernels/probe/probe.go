@@ -26,8 +26,8 @@ type Limits struct {
 type Probe struct {
 	set     set
 	threads int
-	memory  []byte
-	at      int // where in memory the next run begins
+	chunks  [][]byte // of the memory that is read; none yet: memory of its own
+	at      int      // the chunk with which the next reading begins
 
 	integerTurns, floatTurns int // of a unit of these loops: they take unitTime
 }
@@ -75,17 +75,37 @@ func choose(kernels string) set {
 }
 
 // New makes a probe with the loops that fit a device's name, such as cpu/avx512, on so many threads; 0 or less means all
-// cores. It holds memoryBytes of memory.
+// cores. It reads memory of its own.
 func New(device string, threads int) *Probe {
 	if threads <= 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	p := &Probe{set: choose(strings.TrimPrefix(device, "cpu/")), threads: threads, memory: make([]byte, memoryBytes)}
-	for i := 0; i < len(p.memory); i += pageBytes {
-		p.memory[i] = 1 // what was never written is one page of zeros, and comes from the cache
-	}
+	p := &Probe{set: choose(strings.TrimPrefix(device, "cpu/")), threads: threads}
 	p.integerTurns, p.floatTurns = turns(p.set.integer), turns(p.set.float)
 	return p
+}
+
+// Over gives a probe that reads some memory instead: how fast it is read depends on where the system has put it, so
+// nothing else shows what reading weights can reach. If there is little of it, it comes from a cache, as do the weights.
+func (p *Probe) Over(memory ...[]byte) *Probe {
+	q := *p
+	q.chunks, q.at = nil, 0
+	for _, m := range memory {
+		for len(m) >= readStep {
+			n := min(len(m)/readStep*readStep, chunkBytes)
+			q.chunks, m = append(q.chunks, m[:n]), m[n:]
+		}
+	}
+	return &q
+}
+
+// ownMemory makes memory to read.
+func ownMemory() []byte {
+	m := make([]byte, memoryBytes)
+	for i := 0; i < len(m); i += pageBytes {
+		m[i] = 1 // what was never written is one page of zeros, and comes from the cache
+	}
+	return m
 }
 
 // turns finds how often a loop goes round in unitTime.
@@ -107,13 +127,21 @@ func (p *Probe) Limits() Limits {
 	return Limits{Read: p.Read(), Integer: p.Integer(), Float: p.Float()}
 }
 
-// Read is how many bytes a second are read from memory.
+// Read is how many bytes a second are read from memory. Each time it is the next part of it.
 func (p *Probe) Read() float64 {
-	return best(runBytes, func() time.Duration {
-		from := p.memory[p.at:][:runBytes]
-		p.at = (p.at + runBytes) % len(p.memory)
-		return p.run(runBytes/chunkBytes, func(unit int) { p.set.read(from[unit*chunkBytes:][:chunkBytes]) })
+	if len(p.chunks) == 0 {
+		p.chunks = p.Over(ownMemory()).chunks
+	}
+	chunk := func(unit int) []byte { return p.chunks[(p.at+unit)%len(p.chunks)] }
+	work := 0
+	for unit := range runChunks {
+		work += len(chunk(unit))
+	}
+	rate := best(work, func() time.Duration {
+		return p.run(runChunks, func(unit int) { p.set.read(chunk(unit)) })
 	})
+	p.at = (p.at + runChunks) % len(p.chunks)
+	return rate
 }
 
 // Integer is how many operations a second on bytes are done.

@@ -41,15 +41,25 @@ func TestProbe_MeasuresWithEachSetOnAnyNumberOfThreads(t *testing.T) {
 	}
 }
 
-func TestProbe_ReadsAllOfItsMemoryInTurn(t *testing.T) {
-	p := New("", 1)
-	seen := make(map[*byte]bool)
-	p.set.read = func(b []byte) { seen[&b[0]] = true }
-	for range (memoryBytes/runBytes + runs - 1) / runs {
-		p.Read()
+func TestProbe_ReadsAllOfTheMemoryInTurn(t *testing.T) {
+	memory := [][]byte{make([]byte, 3*chunkBytes+readStep+1), nil, make([]byte, readStep-1), make([]byte, (runChunks+5)*chunkBytes)}
+	p := New("", 1).Over(memory...)
+	read := make(map[*byte]int) // bytes by their first
+	p.set.read = func(b []byte) { read[&b[0]] = len(b) }
+	p.Read()
+	p.Read()
+	total := 0
+	for _, n := range read {
+		total += n
 	}
-	if want := memoryBytes / chunkBytes; len(seen) != want {
-		t.Errorf("%d chunks of %d were read", len(seen), want)
+	if want := 3*chunkBytes + readStep + (runChunks+5)*chunkBytes; total != want {
+		t.Errorf("%d bytes of %d were read", total, want)
+	}
+}
+
+func TestProbe_ReadsLittleMemoryAgainAndAgain(t *testing.T) {
+	if rate := New("", 2).Over(make([]byte, 3*readStep)).Read(); rate <= 0 {
+		t.Errorf("%v bytes a second", rate)
 	}
 }
 

@@ -86,14 +86,15 @@ type bench struct {
 	dev   kernels.Device
 	cfg   KernelsConfig
 	noise *noise
-	meter meter
+	probe *probe.Probe
+	meter *meter // of the group
 	each  func(KernelFigure)
 }
 
 // Kernels measures the operations of a device, one after another, and tells each of every figure. What would take too
 // long is left out.
 func Kernels(ctx context.Context, dev kernels.Device, p *probe.Probe, cfg KernelsConfig, each func(KernelFigure)) error {
-	b := &bench{dev: dev, cfg: cfg, noise: newNoise(), meter: meter{probe: p}, each: each}
+	b := &bench{dev: dev, cfg: cfg, noise: newNoise(), probe: p, each: each}
 	groups := map[string]func(context.Context) error{
 		Products: b.allProducts, Head: b.head, Attention: b.attention, Rows: b.rows,
 	}
@@ -102,6 +103,7 @@ func Kernels(ctx context.Context, dev kernels.Device, p *probe.Probe, cfg Kernel
 		if !ok {
 			return fmt.Errorf("measure %q: there are %s, %s, %s and %s", name, Products, Head, Attention, Rows)
 		}
+		b.meter = &meter{probe: p}
 		if err := group(ctx); err != nil {
 			return fmt.Errorf("measure %s: %w", name, err)
 		}

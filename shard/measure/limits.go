@@ -30,7 +30,7 @@ const (
 
 	// hogRounds are decoded quietly and beside a busy process in turns; HogTurn is how long each should last.
 	hogRounds = 3
-	HogTurn   = 1500 * time.Millisecond
+	HogTurn   = time.Second
 
 	// attainable is the share of the integer peak that is asked of matrix products when the machine's limit for a step is told.
 	attainable = 0.75

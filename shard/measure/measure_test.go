@@ -244,6 +244,9 @@ func TestSpeedOf_MeasuresAnySpan(t *testing.T) {
 	for _, span := range []store.Span{{Start: 0, End: 3}, {Start: 1, End: 2}, {Start: 2, End: 3}} {
 		s := load(t, tiny(t, store.Alibi), "nf4", span, StepsConfig{})
 		free := s.CacheFree()
+		if err := SelfTest(s); err != nil {
+			t.Errorf("layers %v: %v", span, err)
+		}
 		speed, err := SpeedOf(s)
 		if err != nil || speed.Decode <= 0 || speed.Prefill < speed.Decode {
 			t.Errorf("layers %v: %+v, %v", span, speed, err)

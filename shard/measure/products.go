@@ -9,7 +9,10 @@ import (
 )
 
 // layer is the matrices of a layer on a device.
-type layer struct{ wPack, oProj, gate, up, down kernels.Weights }
+type layer struct {
+	wPack, oProj, gate, up, down kernels.Weights
+	stored                       [][]byte
+}
 
 // allProducts measures those of each format.
 func (b *bench) allProducts(ctx context.Context) error {
@@ -27,6 +30,11 @@ func (b *bench) products(ctx context.Context, f kernels.Format) error {
 	if err != nil {
 		return err
 	}
+	var stored [][]byte
+	for i := range layers {
+		stored = append(stored, layers[i].stored...)
+	}
+	b.meter = &meter{probe: b.probe.Over(stored...)}
 	return b.growing(ctx, b.cfg.Rows, func(n int) (time.Duration, error) {
 		ops, err := b.layerOperations(f, n, layers)
 		if err != nil {
@@ -48,8 +56,10 @@ func (b *bench) layers(f kernels.Format) ([]layer, error) {
 			to      *kernels.Weights
 			rows, k int
 		}{{&l.wPack, 3 * h, h}, {&l.oProj, h, h}, {&l.gate, m, h}, {&l.up, m, h}, {&l.down, h, m}} {
+			m := b.noise.matrix(f, w.rows, w.k)
+			l.stored = append(l.stored, m.Data)
 			var err error
-			if *w.to, err = b.dev.Matrix(b.noise.matrix(f, w.rows, w.k)); err != nil {
+			if *w.to, err = b.dev.Matrix(m); err != nil {
 				return nil, err
 			}
 		}
@@ -101,10 +111,12 @@ func (b *bench) layerOperations(f kernels.Format, n int, layers []layer) ([]oper
 // head measures the product with the head, which no cache holds.
 func (b *bench) head(ctx context.Context) error {
 	v, h := b.cfg.Vocab, b.cfg.Hidden
-	w, err := b.dev.Matrix(b.noise.matrix(kernels.Int8, v, h))
+	m := b.noise.matrix(kernels.Int8, v, h)
+	w, err := b.dev.Matrix(m)
 	if err != nil {
 		return err
 	}
+	b.meter = &meter{probe: b.probe.Over(m.Data)}
 	return b.growing(ctx, b.cfg.HeadRows, func(n int) (time.Duration, error) {
 		buffers, err := b.buffers(n, h, v)
 		if err != nil {

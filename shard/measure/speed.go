@@ -36,6 +36,17 @@ func SpeedOf(s *shard.Shard) (Speed, error) {
 	return speed, err
 }
 
+// SelfTest computes one token with a shard, and with the head where there is one.
+func SelfTest(s *shard.Shard) error {
+	p, err := newPass(s, 0, 1, 1, false)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	_, err = p.run()
+	return err
+}
+
 // shortest repeats a pass for a moment, if it is expected to be done by then, and gives the shortest time.
 func shortest(p *pass, first time.Duration) (time.Duration, error) {
 	best := first

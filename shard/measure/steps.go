@@ -95,7 +95,7 @@ func (c StepsConfig) CacheTokens(m *store.Manifest) int {
 // limits, then prompts, from the second on only if they are expected to be done in time.
 func Steps(ctx context.Context, s *shard.Shard, p *probe.Probe, cfg StepsConfig) ([]StepFigure, error) {
 	decode, prefill := cfg.kinds(s.Manifest().Context)
-	r := &race{shard: s, meter: meter{probe: p}, rounds: cfg.Rounds}
+	r := &race{shard: s, meter: meter{probe: p.Over(s.Stored()...)}, rounds: cfg.Rounds}
 	defer r.close()
 	for _, k := range decode {
 		if err := r.enter(k); err != nil {
