@@ -80,34 +80,35 @@ func (t *attendance) out(i int) []float32 {
 	return t.dst.row(t.first + i)[t.head*t.cache.HeadSize:][:t.cache.HeadSize]
 }
 
-// prefetchAfterKeys asks for what is read after a page of keys: those of the next page, at last the first values. A page
-// lies far from the one before it, so the processor does not foresee it.
-func (t *attendance) prefetchAfterKeys(s *set, page int) {
+// afterKeys tells how far ahead of a page of the head's keys lies what is read next: the next page's, at last the first
+// page of values. It asks for the scales there; the codes are for the loops to ask for. (One page lies far from another:
+// the processor does not foresee it.)
+func (t *attendance) afterKeys(s *set, page int) (ahead int) {
 	last := t.seats[len(t.seats)-1]
 	if page < last.Position/PageSize {
-		next := t.cache.view(last.Pages[page+1], t.layer, t.head)
-		s.prefetch(next.keys)
-		s.prefetch(next.keyScales)
-		return
+		s.prefetch(t.cache.view(last.Pages[page+1], t.layer, t.head).keyScales)
+		return t.cache.apart(last.Pages[page], last.Pages[page+1])
 	}
-	first := t.cache.view(last.Pages[0], t.layer, t.head)
-	s.prefetch(first.values)
-	s.prefetch(first.valScales)
+	s.prefetch(t.cache.view(last.Pages[0], t.layer, t.head).valScales)
+	return t.cache.apart(last.Pages[page], last.Pages[0]) + t.cache.values
 }
 
-// prefetchAfterValues does so for values, after which the next head's keys come.
-func (t *attendance) prefetchAfterValues(s *set, page int) {
+// afterValues does so for values, after which the next head's keys come.
+func (t *attendance) afterValues(s *set, page int) (ahead int) {
 	last := t.seats[len(t.seats)-1]
-	if page < last.Position/PageSize {
-		next := t.cache.view(last.Pages[page+1], t.layer, t.head)
-		s.prefetch(next.values)
-		s.prefetch(next.valScales)
-	} else if t.head+1 < t.cache.Heads {
-		first := t.cache.view(last.Pages[0], t.layer, t.head+1)
-		s.prefetch(first.keys)
-		s.prefetch(first.keyScales)
+	switch {
+	case page < last.Position/PageSize:
+		s.prefetch(t.cache.view(last.Pages[page+1], t.layer, t.head).valScales)
+		return t.cache.apart(last.Pages[page], last.Pages[page+1])
+	case t.head+1 < t.cache.Heads:
+		s.prefetch(t.cache.view(last.Pages[0], t.layer, t.head+1).keyScales)
+		return t.cache.apart(last.Pages[page], last.Pages[0]) - t.cache.values + PageSize*t.cache.codeBytes
 	}
+	return 0
 }
+
+// apart is how many bytes page b lies behind page a.
+func (c *pagedCache) apart(a, b int32) int { return int(int64(b-a) * c.pageBytes) }
 
 // attend writes to dst what the queries read (NUMERICS rule 7): with s_j the scores of the positions 0..i and M their
 // maximum, p_j = Exp(s_j - M), or 0 where s_j - M < -41.5, the sum of p_j v_j over the sum of p_j, both by chunks of
@@ -163,9 +164,9 @@ func (a *attention) score(s *set, t *attendance, stride int) {
 	for from := 0; from <= last.Position; from += PageSize {
 		v := c.view(last.Pages[from/PageSize], t.layer, t.head)
 		tokens := min(PageSize, last.Position+1-from)
-		t.prefetchAfterKeys(s, from/PageSize)
+		ahead := t.afterKeys(s, from/PageSize)
 		if c.Format == Int8 {
-			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.HeadSize, tokens)
+			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.HeadSize, tokens, ahead)
 			continue
 		}
 		for i := range t.seats {
@@ -205,9 +206,9 @@ func (a *attention) addChunk(s *set, t *attendance, stride, from int) {
 	for at := from; at < to; at += PageSize {
 		v := c.view(last.Pages[at/PageSize], t.layer, t.head)
 		tokens := min(PageSize, to-at)
-		t.prefetchAfterValues(s, at/PageSize)
+		ahead := t.afterValues(s, at/PageSize)
 		if c.Format == Int8 {
-			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.HeadSize, tokens)
+			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.HeadSize, tokens, ahead)
 			continue
 		}
 		for i := range n {
@@ -253,7 +254,7 @@ func largest(s []float32) float32 {
 }
 
 // scores writes to dst[i*stride+t] the products of query i and the key of token t: by units of 32, in order.
-func scores(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scores(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, _ int) {
 	units := q.size / CacheUnit
 	for i := range q.n {
 		codes, own := q.codes[i*q.size:][:q.size], q.scales[i*units:][:units]
@@ -298,7 +299,7 @@ func dotHalf(half []byte, x []float32) float32 {
 
 // values adds to total[i] the values of tokens, each times its weight p[i*stride+t], token by token. Tokens of weight 0
 // add nothing.
-func values(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func values(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, _ int) {
 	size := len(total) / n
 	for i := range n {
 		for t := range tokens {

@@ -58,7 +58,7 @@ func BenchmarkScores(b *testing.B) {
 				dst := make([]float32, n*PageSize)
 				b.SetBytes(int64(n * PageSize * benchHead))
 				for b.Loop() {
-					s.scores(dst, PageSize, &q, codes, scales, benchHead, PageSize)
+					s.scores(dst, PageSize, &q, codes, scales, benchHead, PageSize, 0)
 				}
 			})
 		}
@@ -78,7 +78,7 @@ func BenchmarkValues(b *testing.B) {
 				b.SetBytes(int64(n * PageSize * benchHead))
 				for b.Loop() {
 					clear(total)
-					s.values(total, n, p, PageSize, codes, scales, benchHead, PageSize)
+					s.values(total, n, p, PageSize, codes, scales, benchHead, PageSize, 0)
 				}
 			})
 		}

@@ -3,6 +3,17 @@
 
 // The scores of queries with the keys of a cache.
 
+// ASK asks for 8 lines ahead, a few at a time: more at once would hold up the loads behind them.
+#define ASK(at) \
+	PREFETCHT1 (at)(DI); \
+	PREFETCHT1 (at+64)(DI); \
+	PREFETCHT1 (at+128)(DI); \
+	PREFETCHT1 (at+192)(DI); \
+	PREFETCHT1 (at+256)(DI); \
+	PREFETCHT1 (at+320)(DI); \
+	PREFETCHT1 (at+384)(DI); \
+	PREFETCHT1 (at+448)(DI)
+
 // index says which words of the scales of 16 tokens (4 each) are those of unit b: 4t+b at 32*b + 2*t.
 #define INDEX(b, at) \
 	DATA index<>+(at+0)(SB)/8, $(0x000C000800040000+b*0x0001000100010001); \
@@ -96,17 +107,18 @@ GLOBL index<>(SB), RODATA|NOPTR, $128
 	TERM(3, b, Z19); \
 end:
 
-// func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens int)
+// func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens, ahead int)
 //
 // The scores of n = 1..4 queries of 128 elements with at least 16 tokens. A turn takes 16 tokens, one in each lane; the last
 // one goes back to have as many. The keys are turned around, once for all queries, so that one VPDPBUSD multiplies 4 codes
-// of each token with 4 of a query. Keys are its side without sign; the sum starts at the query's start.
+// of each token with 4 of a query. Keys are its side without sign; the sum starts at the query's start. Meanwhile a turn asks for
+// the codes of 16 tokens ahead.
 //
 //	SI, R10, R11, R12  the keys of tokens 0, 4, 8 and 12 of the turn   R8, R9  width, and 3 times
 //	R14, R15  their scales, width/16   R13  the turn's first token   DI  its place in dst
 //	BX, AX, DX  the queries' codes, scales and starts   CX  n
 //	Z16..Z19  sums of each query   Z24, Z25  scales [token][unit]   Z26  scales of the unit   Z31  0x80 in each byte
-TEXT ·scores512(SB), NOSPLIT, $0-88
+TEXT ·scores512(SB), NOSPLIT, $0-96
 	MOVQ         codes+16(FP), BX
 	MOVQ         n+40(FP), CX
 	MOVQ         width+72(FP), R8
@@ -163,15 +175,21 @@ loop:
 	LEAQ   (SI)(R8*4), R10
 	LEAQ   (SI)(R8*8), R11
 	LEAQ   (R10)(R8*8), R12
+	MOVQ   SI, DI
+	ADDQ   ahead+88(FP), DI
 	MOVQ   own+24(FP), AX
 	MOVQ   starts+32(FP), DX
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
+	ASK(0)
 	TURN(0)
+	ASK(512)
 	UNIT(0, FIRST, unit1)
+	ASK(1024)
 	UNIT(1, SECOND, unit2)
+	ASK(1536)
 	TURN(64)
 	UNIT(2, FIRST, unit3)
 	UNIT(3, SECOND, store)

@@ -37,13 +37,14 @@ func neonScoresHalf(dst, x *float32, size int, root float32, keys *byte, width, 
 //go:noescape
 func neonValuesHalf(total *float32, size int, p *float32, codes *byte, width, tokens int)
 
-func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int) {
 	units := q.size / CacheUnit
 	if q.n == 0 || tokens == 0 || units == 0 {
-		scores(dst, stride, q, keys, scales, width, tokens)
+		scores(dst, stride, q, keys, scales, width, tokens, ahead)
 		return
 	}
 	keys = keys[:(tokens-1)*width+q.size]
+	prefetchAhead(keys, ahead)
 	scales = scales[:(tokens-1)*(width/(CacheUnit/2))+2*units]
 	dst = dst[:(q.n-1)*stride+tokens]
 	codes, qs := q.codes[:q.n*q.size], q.scales[:q.n*units]
@@ -61,13 +62,14 @@ func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, widt
 	}
 }
 
-func valuesNEON(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func valuesNEON(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int) {
 	if n == 0 || tokens == 0 || len(total) == 0 {
 		return
 	}
 	size := len(total) / n
 	units := size / CacheUnit
 	codes = codes[:(tokens-1)*width+size]
+	prefetchAhead(codes, ahead)
 	scales = scales[:(tokens-1)*(width/(CacheUnit/2))+2*units]
 	p = p[:(n-1)*stride+tokens]
 	whole := tokens / neonTokens * neonTokens

@@ -1,11 +1,12 @@
 #include "textflag.h"
 
-// func prefetchLines(p *byte, lines int)
+// func prefetchLines(p *byte, ahead, lines int)
 //
-// Asks for lines of memory into the second-level cache.
-TEXT ·prefetchLines(SB), NOSPLIT, $0-16
+// Asks for lines of memory, so many bytes ahead of p, into the second-level cache. An address that is none does no harm.
+TEXT ·prefetchLines(SB), NOSPLIT, $0-24
 	MOVQ p+0(FP), SI
-	MOVQ lines+8(FP), CX
+	ADDQ ahead+8(FP), SI
+	MOVQ lines+16(FP), CX
 
 loop:
 	PREFETCHT1 (SI)

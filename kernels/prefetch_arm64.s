@@ -1,11 +1,13 @@
 #include "textflag.h"
 
-// func prefetchLines(p *byte, lines int)
+// func prefetchLines(p *byte, ahead, lines int)
 //
-// Asks for lines of memory into the second-level cache.
-TEXT ·prefetchLines(SB), NOSPLIT, $0-16
+// Asks for lines of memory, so many bytes ahead of p, into the second-level cache. An address that is none does no harm.
+TEXT ·prefetchLines(SB), NOSPLIT, $0-24
 	MOVD p+0(FP), R0
-	MOVD lines+8(FP), R1
+	MOVD ahead+8(FP), R1
+	ADD  R1, R0
+	MOVD lines+16(FP), R1
 
 loop:
 	PRFM (R0), PLDL2KEEP

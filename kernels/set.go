@@ -38,11 +38,11 @@ type set struct {
 	quantiseQuery func(q *queries, i int, x []float32) bool
 	// scores writes to dst[i*stride+t] what query i < q.n and the key of token t < tokens give: the units' terms in order,
 	// times q.root. keys and scales begin at the head's first code of token 0; the next token's are width and width/16
-	// bytes further on.
-	scores func(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int)
+	// bytes further on. ahead is how far from the keys lies what will be read next: a hint.
+	scores func(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int)
 	// values adds to total (n, size) for each query i the values of tokens 0..tokens-1 in order, each times its weight
 	// p[i*stride+t]; values and scales lie as in scores. A term whose weight is 0 may be left out.
-	values func(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int)
+	values func(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int)
 	// scoresHalf and valuesHalf do so for one query and a float16 cache, whose tokens are width elements apart. x has the
 	// size of a head, and so has total.
 	scoresHalf func(dst []float32, x []float32, root float32, keys []byte, width, tokens int)

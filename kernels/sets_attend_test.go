@@ -90,8 +90,8 @@ func (tr *trial) scores(what string, q queries, keys stored, stride int) {
 	want := tr.garbage((q.n-1)*stride + keys.tokens)
 	got, own := output(tr.mem, want), tr.hand(q, true)
 	codes, scales := input(tr.mem, keys.codes), input(tr.mem, keys.scales)
-	tr.mem.call(what, func() { tr.set.scores(got, stride, &own, codes, scales, keys.width, keys.tokens) })
-	scores(want, stride, &q, keys.codes, keys.scales, keys.width, keys.tokens)
+	tr.mem.call(what, func() { tr.set.scores(got, stride, &own, codes, scales, keys.width, keys.tokens, tr.rng.Intn(1<<16)) })
+	scores(want, stride, &q, keys.codes, keys.scales, keys.width, keys.tokens, 0)
 	tr.same(what, got, want)
 }
 
@@ -100,8 +100,8 @@ func (tr *trial) values(what string, total []float32, n int, p []float32, stride
 	tr.t.Helper()
 	want, got, weights := slices.Clone(total), output(tr.mem, total), input(tr.mem, p)
 	codes, scales := input(tr.mem, v.codes), input(tr.mem, v.scales)
-	tr.mem.call(what, func() { tr.set.values(got, n, weights, stride, codes, scales, v.width, v.tokens) })
-	values(want, n, p, stride, v.codes, v.scales, v.width, v.tokens)
+	tr.mem.call(what, func() { tr.set.values(got, n, weights, stride, codes, scales, v.width, v.tokens, tr.rng.Intn(1<<16)) })
+	values(want, n, p, stride, v.codes, v.scales, v.width, v.tokens, 0)
 	tr.same(what, got, want)
 }
 
