@@ -78,11 +78,10 @@ func newPagedCache(s CacheShape) (*pagedCache, error) {
 		return nil, fmt.Errorf("map %d pages of %d bytes of cache: more than a process can address", s.Pages, c.pageBytes)
 	}
 	size := c.pageBytes * int64(s.Pages)
-	arena, err := mmap.MapRegion(nil, int(size), mmap.RDWR, mmap.ANON, 0)
+	arena, err := mapArena(int(size))
 	if err != nil {
 		return nil, fmt.Errorf("map %d bytes of cache: %w", size, err)
 	}
-	adviseHuge(arena)
 	c.arena = arena
 	return c, nil
 }
