@@ -51,17 +51,13 @@ type view struct {
 	keys, keyScales, values, valScales []byte
 }
 
-// view gives what head h reads of a page.
+// view gives what a head reads of a page.
 func (c *pagedCache) view(page int32, layer, head int) view {
 	p := c.layer(page, layer)
-	at := head * c.HeadSize
-	if c.Format == F16 {
-		return view{keys: p[2*at : c.values], values: p[c.values+2*at:]}
-	}
-	s := at / CacheUnit * 2
+	codes, scales := head*PageSize*c.codeBytes, head*PageSize*c.scaleBytes
 	return view{
-		keys: p[at:c.keyScales], keyScales: p[c.keyScales+s : c.values],
-		values: p[c.values+at : c.valScales], valScales: p[c.valScales+s:],
+		keys: p[codes:][:PageSize*c.codeBytes], keyScales: p[c.keyScales+scales:][:PageSize*c.scaleBytes],
+		values: p[c.values+codes:][:PageSize*c.codeBytes], valScales: p[c.valScales+scales:][:PageSize*c.scaleBytes],
 	}
 }
 
@@ -83,6 +79,36 @@ func (t *attendance) query(i int) []float32 {
 func (t *attendance) out(i int) []float32 {
 	return t.dst.row(t.first + i)[t.head*t.cache.HeadSize:][:t.cache.HeadSize]
 }
+
+// afterKeys tells how far ahead of a page of the head's keys lies what is read next: the next page's, at last the first
+// page of values. It asks for the scales there; the codes are for the loops to ask for. (One page lies far from another:
+// the processor does not foresee it.)
+func (t *attendance) afterKeys(s *set, page int) (ahead int) {
+	last := t.seats[len(t.seats)-1]
+	if page < last.Position/PageSize {
+		s.prefetch(t.cache.view(last.Pages[page+1], t.layer, t.head).keyScales)
+		return t.cache.apart(last.Pages[page], last.Pages[page+1])
+	}
+	s.prefetch(t.cache.view(last.Pages[0], t.layer, t.head).valScales)
+	return t.cache.apart(last.Pages[page], last.Pages[0]) + t.cache.values
+}
+
+// afterValues does so for values, after which the next head's keys come.
+func (t *attendance) afterValues(s *set, page int) (ahead int) {
+	last := t.seats[len(t.seats)-1]
+	switch {
+	case page < last.Position/PageSize:
+		s.prefetch(t.cache.view(last.Pages[page+1], t.layer, t.head).valScales)
+		return t.cache.apart(last.Pages[page], last.Pages[page+1])
+	case t.head+1 < t.cache.Heads:
+		s.prefetch(t.cache.view(last.Pages[0], t.layer, t.head+1).keyScales)
+		return t.cache.apart(last.Pages[page], last.Pages[0]) - t.cache.values + PageSize*t.cache.codeBytes
+	}
+	return 0
+}
+
+// apart is how many bytes page b lies behind page a.
+func (c *pagedCache) apart(a, b int32) int { return int(int64(b-a) * c.pageBytes) }
 
 // attend writes to dst what the queries read (NUMERICS rule 7): with s_j the scores of the positions 0..i and M their
 // maximum, p_j = Exp(s_j - M), or 0 where s_j - M < -41.5, the sum of p_j v_j over the sum of p_j, both by chunks of
@@ -138,12 +164,13 @@ func (a *attention) score(s *set, t *attendance, stride int) {
 	for from := 0; from <= last.Position; from += PageSize {
 		v := c.view(last.Pages[from/PageSize], t.layer, t.head)
 		tokens := min(PageSize, last.Position+1-from)
+		ahead := t.afterKeys(s, from/PageSize)
 		if c.Format == Int8 {
-			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.hidden, tokens)
+			s.scores(a.scores[from:], stride, &a.queries, v.keys, v.keyScales, c.HeadSize, tokens, ahead)
 			continue
 		}
 		for i := range t.seats {
-			s.scoresHalf(a.scores[i*stride+from:][:tokens], t.query(i), c.scale, v.keys, c.hidden, tokens)
+			s.scoresHalf(a.scores[i*stride+from:][:tokens], t.query(i), c.scale, v.keys, c.HeadSize, tokens)
 		}
 	}
 	for i, seat := range t.seats {
@@ -161,24 +188,31 @@ func (a *attention) addChunk(s *set, t *attendance, stride, from int) {
 	c, n := t.cache, len(t.seats)
 	last := t.seats[n-1]
 	to := min(from+Chunk, last.Position+1)
+	weight := float32(0)
 	for i, seat := range t.seats {
 		row := a.scores[i*stride:][:to]
 		own := min(to, seat.Position+1)
 		if own > from {
-			a.sums[i] += s.softWeights(row[from:own], a.most[i])
+			sum := s.softWeights(row[from:own], a.most[i])
+			a.sums[i] += sum
+			weight += sum
 		}
 		clear(row[max(own, from):])
+	}
+	if weight == 0 {
+		return // far away under ALiBi: nothing to add
 	}
 	clear(a.total)
 	for at := from; at < to; at += PageSize {
 		v := c.view(last.Pages[at/PageSize], t.layer, t.head)
 		tokens := min(PageSize, to-at)
+		ahead := t.afterValues(s, at/PageSize)
 		if c.Format == Int8 {
-			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.hidden, tokens)
+			s.values(a.total, n, a.scores[at:], stride, v.values, v.valScales, c.HeadSize, tokens, ahead)
 			continue
 		}
 		for i := range n {
-			s.valuesHalf(a.total[i*c.HeadSize:][:c.HeadSize], a.scores[i*stride+at:][:tokens], v.values, c.hidden, tokens)
+			s.valuesHalf(a.total[i*c.HeadSize:][:c.HeadSize], a.scores[i*stride+at:][:tokens], v.values, c.HeadSize, tokens)
 		}
 	}
 	for i := range n {
@@ -220,7 +254,7 @@ func largest(s []float32) float32 {
 }
 
 // scores writes to dst[i*stride+t] the products of query i and the key of token t: by units of 32, in order.
-func scores(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scores(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, _ int) {
 	units := q.size / CacheUnit
 	for i := range q.n {
 		codes, own := q.codes[i*q.size:][:q.size], q.scales[i*units:][:units]
@@ -265,7 +299,7 @@ func dotHalf(half []byte, x []float32) float32 {
 
 // values adds to total[i] the values of tokens, each times its weight p[i*stride+t], token by token. Tokens of weight 0
 // add nothing.
-func values(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func values(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, _ int) {
 	size := len(total) / n
 	for i := range n {
 		for t := range tokens {

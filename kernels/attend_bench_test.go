@@ -23,9 +23,9 @@ func benchSets(b *testing.B, bench func(b *testing.B, s *set)) {
 	}
 }
 
-// benchPage makes one layer's keys (or values) of a page: codes and scales.
+// benchPage makes a head's keys (or values) of a page: codes and scales.
 func benchPage(rng *rand.Rand) (codes, scales []byte) {
-	codes, scales = make([]byte, PageSize*benchWidth), make([]byte, PageSize*benchWidth/CacheUnit*2)
+	codes, scales = make([]byte, PageSize*benchHead), make([]byte, PageSize*benchHead/CacheUnit*2)
 	rng.Read(codes)
 	for i := 0; i < len(scales); i += 2 {
 		binary.LittleEndian.PutUint16(scales[i:], Float16(0.01+rng.Float32()))
@@ -58,7 +58,7 @@ func BenchmarkScores(b *testing.B) {
 				dst := make([]float32, n*PageSize)
 				b.SetBytes(int64(n * PageSize * benchHead))
 				for b.Loop() {
-					s.scores(dst, PageSize, &q, codes, scales, benchWidth, PageSize)
+					s.scores(dst, PageSize, &q, codes, scales, benchHead, PageSize, 0)
 				}
 			})
 		}
@@ -78,7 +78,7 @@ func BenchmarkValues(b *testing.B) {
 				b.SetBytes(int64(n * PageSize * benchHead))
 				for b.Loop() {
 					clear(total)
-					s.values(total, n, p, PageSize, codes, scales, benchWidth, PageSize)
+					s.values(total, n, p, PageSize, codes, scales, benchHead, PageSize, 0)
 				}
 			})
 		}
@@ -88,7 +88,7 @@ func BenchmarkValues(b *testing.B) {
 func BenchmarkHalfCache(b *testing.B) {
 	benchSets(b, func(b *testing.B, s *set) {
 		rng := rand.New(rand.NewSource(33))
-		half := make([]byte, 2*PageSize*benchWidth)
+		half := make([]byte, 2*PageSize*benchHead)
 		for i := 0; i < len(half); i += 2 {
 			binary.LittleEndian.PutUint16(half[i:], Float16(rng.Float32()))
 		}
@@ -96,7 +96,7 @@ func BenchmarkHalfCache(b *testing.B) {
 		b.Run("scores", func(b *testing.B) {
 			b.SetBytes(2 * PageSize * benchHead)
 			for b.Loop() {
-				s.scoresHalf(p, x, rootScale(benchHead), half, benchWidth, PageSize)
+				s.scoresHalf(p, x, rootScale(benchHead), half, benchHead, PageSize)
 			}
 		})
 		for i := range p {
@@ -106,7 +106,7 @@ func BenchmarkHalfCache(b *testing.B) {
 			b.SetBytes(2 * PageSize * benchHead)
 			for b.Loop() {
 				clear(x)
-				s.valuesHalf(x, p, half, benchWidth, PageSize)
+				s.valuesHalf(x, p, half, benchHead, PageSize)
 			}
 		})
 	})

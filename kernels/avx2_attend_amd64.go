@@ -4,6 +4,7 @@ import "slices"
 
 // useAVX2Attention puts its functions into s.
 func useAVX2Attention(s *set) {
+	s.prefetch = prefetch
 	s.queries = 4
 	s.storeUnits, s.quantiseQuery = storeUnitsAVX2, quantiseQueryAVX2
 	s.scores, s.values = scoresAVX2, valuesAVX2
@@ -63,11 +64,12 @@ const pair = 2 * CacheUnit
 // reach checks that tokens so far apart, each of so many bytes, are all there.
 func reach(b []byte, apart, tokens, size int) *byte { return &b[:(tokens-1)*apart+size][0] }
 
-func scoresAVX2(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scoresAVX2(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int) {
 	if q.size%pair != 0 || tokens < 4 {
-		scores(dst, stride, q, keys, scales, width, tokens)
+		scores(dst, stride, q, keys, scales, width, tokens, ahead)
 		return
 	}
+	prefetchAhead(keys, ahead)
 	units := q.size / CacheUnit
 	k, s := reach(keys, width, tokens, q.size), reach(scales, width/(CacheUnit/2), tokens, 2*units)
 	for i := range q.n {
@@ -76,12 +78,13 @@ func scoresAVX2(dst []float32, stride int, q *queries, keys, scales []byte, widt
 	}
 }
 
-func valuesAVX2(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func valuesAVX2(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int) {
 	size := len(total) / n
 	if size%pair != 0 || tokens == 0 {
-		values(total, n, p, stride, codes, scales, width, tokens)
+		values(total, n, p, stride, codes, scales, width, tokens, ahead)
 		return
 	}
+	prefetchAhead(codes, ahead)
 	units := size / CacheUnit
 	c, s := reach(codes, width, tokens, size), reach(scales, width/(CacheUnit/2), tokens, 2*units)
 	row := func(i int) (*float32, *float32) { return &total[i*size:][:size][0], &p[i*stride:][:tokens][0] }

@@ -3,22 +3,17 @@ package kernels
 // useAVX2Products puts its functions into s.
 func useAVX2Products(s *set) {
 	s.tile = avx2Tile
-	s.quantise, s.mul, s.mulWide = quantiseAVX2, mulAVX2, mulWideAVX2
+	s.quantise, s.mul, s.mulWide = quantiseAVX2, eachPanel(mulAVX2), mulWideAVX2
 }
 
-// avx2Tile is how many rows share one unpacking of a block of weights: at 24 it costs 3 % of the products, and a tile of
-// the longest rows of real models (24 x 13,696 x 16) takes some 70 us, which nothing can interrupt.
+// avx2Tile is how many rows share one unpacking of a block of weights, which costs some 5 % of the products at 24. A tile of
+// the longest rows of real models (24 x 13,696 x 16) takes some 80 us, which nothing can interrupt.
 const avx2Tile = 24
 
-// avx2Work is what the product of a panel with several rows needs beside its arguments: a block of weights as signed
-// codes (group j of 64 bytes: byte 4r+t is row r, k = 4j+t), the magnitudes of the rows' codes in that block, the term
-// scales of the block and the rows' sums of the current segment.
-type avx2Work struct {
-	weights    [PanelRows * Block]int8
-	magnitudes [avx2Tile * Block]uint8
-	scales     [PanelRows]float32
-	segments   [avx2Tile * PanelRows]float32
-}
+// tileWork is what the product of a panel with several rows needs beside its arguments: the term scales of a block of
+// weights, the rows' sums of the current segment, the block's weights, and the rows' activations as pairs. Only assembly
+// looks into it: tile_amd64.h has the offsets.
+type tileWork [4*PanelRows + 4*avx2Tile*PanelRows + 2*PanelRows*Block + 2*avx2Tile*Block]byte
 
 // mulAVX2 is mulPanel.
 func mulAVX2(dst []float32, p panel, g group) {
@@ -29,11 +24,15 @@ func mulAVX2(dst []float32, p panel, g group) {
 	dst = dst[:g.rows*PanelRows]
 	codes, scales := p.codes[:p.codeBytes(g.blocks)], p.scales[:g.blocks*scaleBlockBytes]
 	acts, actScales := g.codes[:g.blocks*g.rows*Block], g.scales[:g.blocks*g.rows]
+	starts := g.starts[:g.blocks*g.rows]
 	switch {
+	case g.rows > avx2Tile:
+		panic("kernels: a group has more rows than a tile")
 	case g.rows > 1:
 		clear(dst)
-		var work avx2Work
-		addRowsAVX2(&dst[0], &codes[0], len(codes)/g.blocks, &scales[0], &acts[0], &actScales[0], g.blocks, g.rows, &work)
+		var work tileWork
+		addRowsAVX2(&dst[0], &codes[0], len(codes)/g.blocks, &scales[0], &acts[0], &actScales[0], &starts[0],
+			g.blocks, g.rows, &work)
 	case p.format == NF4:
 		nf4RowAVX2(&dst[0], &codes[0], &scales[0], &acts[0], &actScales[0], g.blocks)
 	default:
@@ -56,7 +55,8 @@ func nf4RowAVX2(dst *float32, codes, scales *byte, acts *int8, actScales *float3
 func int8RowAVX2(dst *float32, codes, scales *byte, acts *int8, actScales *float32, blocks int)
 
 //go:noescape
-func addRowsAVX2(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32, blocks, rows int, work *avx2Work)
+func addRowsAVX2(dst *float32, codes *byte, blockBytes int, scales *byte, acts *int8, actScales *float32,
+	starts *int32, blocks, rows int, work *tileWork)
 
 // quantiseAVX2 is quantiseRow.
 func quantiseAVX2(a *activations, i int, x []float32) bool {

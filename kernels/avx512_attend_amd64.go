@@ -4,6 +4,7 @@ import "math"
 
 // useAVX512Attention puts its functions into s.
 func useAVX512Attention(s *set) {
+	s.prefetch = prefetch
 	s.queries = 4
 	s.storeUnits, s.quantiseQuery = storeUnitsAVX512, quantiseQueryAVX512
 	s.scores, s.values = scoresAVX512, valuesAVX512
@@ -38,7 +39,7 @@ func quantiseQueryAVX512(q *queries, i int, x []float32) bool {
 	return quantiseUnits512(&codes[0], &scales[0], &starts[0], &x[0], units) < infBits
 }
 
-func scoresAVX512(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scoresAVX512(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int) {
 	if tokens == 0 || q.n == 0 {
 		return
 	}
@@ -48,7 +49,7 @@ func scoresAVX512(dst []float32, stride int, q *queries, keys, scales []byte, wi
 	_ = dst[:(q.n-1)*stride+tokens]
 	if q.size == slice512 && tokens >= Lanes && q.n <= 4 {
 		_, _, _ = q.codes[:q.n*q.size], q.scales[:q.n*units], q.starts[:q.n*units]
-		scores512(&dst[0], stride, &q.codes[0], &q.scales[0], &q.starts[0], q.n, q.root, &keys[0], &scales[0], width, tokens)
+		scores512(&dst[0], stride, &q.codes[0], &q.scales[0], &q.starts[0], q.n, q.root, &keys[0], &scales[0], width, tokens, ahead)
 		return
 	}
 	for i := range q.n {
@@ -57,7 +58,7 @@ func scoresAVX512(dst []float32, stride int, q *queries, keys, scales []byte, wi
 	}
 }
 
-func valuesAVX512(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func valuesAVX512(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int) {
 	if tokens == 0 || n == 0 {
 		return
 	}
@@ -70,13 +71,13 @@ func valuesAVX512(total []float32, n int, p []float32, stride int, codes, scales
 		c, s := &codes[at], &scales[at/CacheUnit*2]
 		i := 0
 		for ; i+4 <= n; i += 4 {
-			values512x4(&total[i*size+at], size, &p[i*stride], stride, c, s, width, tokens)
+			values512x4(&total[i*size+at], size, &p[i*stride], stride, c, s, width, tokens, ahead)
 		}
 		for ; i+2 <= n; i += 2 {
-			values512x2(&total[i*size+at], size, &p[i*stride], stride, c, s, width, tokens)
+			values512x2(&total[i*size+at], size, &p[i*stride], stride, c, s, width, tokens, ahead)
 		}
 		if i < n {
-			values512x1(&total[i*size+at], &p[i*stride], c, s, width, tokens)
+			values512x1(&total[i*size+at], &p[i*stride], c, s, width, tokens, ahead)
 		}
 	}
 	for ; at+CacheUnit <= size; at += CacheUnit {
@@ -152,19 +153,19 @@ func storeUnits512(codes, scales *byte, x *float32, units int) (most, scale uint
 func quantiseUnits512(codes *int8, scales *float32, starts *int32, x *float32, units int) (most uint32)
 
 //go:noescape
-func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens int)
+func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens, ahead int)
 
 //go:noescape
 func scoresByUnit512(dst *float32, codes *int8, own *float32, starts *int32, units int, root float32, keys, scales *byte, width, tokens int)
 
 //go:noescape
-func values512x1(total, p *float32, codes, scales *byte, width, tokens int)
+func values512x1(total, p *float32, codes, scales *byte, width, tokens, ahead int)
 
 //go:noescape
-func values512x2(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens int)
+func values512x2(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens, ahead int)
 
 //go:noescape
-func values512x4(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens int)
+func values512x4(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens, ahead int)
 
 //go:noescape
 func valuesOfUnit512(total, p *float32, codes, scales *byte, width, tokens int)

@@ -3,6 +3,17 @@
 
 // The scores of queries with the keys of a cache.
 
+// ASK asks for 8 lines ahead, a few at a time: more at once would hold up the loads behind them.
+#define ASK(at) \
+	PREFETCHT1 (at)(DI); \
+	PREFETCHT1 (at+64)(DI); \
+	PREFETCHT1 (at+128)(DI); \
+	PREFETCHT1 (at+192)(DI); \
+	PREFETCHT1 (at+256)(DI); \
+	PREFETCHT1 (at+320)(DI); \
+	PREFETCHT1 (at+384)(DI); \
+	PREFETCHT1 (at+448)(DI)
+
 // index says which words of the scales of 16 tokens (4 each) are those of unit b: 4t+b at 32*b + 2*t.
 #define INDEX(b, at) \
 	DATA index<>+(at+0)(SB)/8, $(0x000C000800040000+b*0x0001000100010001); \
@@ -16,91 +27,98 @@ INDEX(2, 64)
 INDEX(3, 96)
 GLOBL index<>(SB), RODATA|NOPTR, $128
 
-// KEYS loads 32 codes at an offset of the tokens i and i+4 from a register on, for i = 0..3, without their sign (xor 0x80).
-#define KEYS(off, lo, hi, a, b, c, d, ya, yb, yc, yd) \
-	VMOVDQU       off(lo), ya; \
-	VMOVDQU       off(lo)(R8*1), yb; \
-	VMOVDQU       off(lo)(R8*2), yc; \
-	VMOVDQU       off(lo)(R9*1), yd; \
-	VINSERTI64X4  $1, off(hi), a, a; \
-	VINSERTI64X4  $1, off(hi)(R8*1), b, b; \
-	VINSERTI64X4  $1, off(hi)(R8*2), c, c; \
-	VINSERTI64X4  $1, off(hi)(R9*1), d, d; \
-	VPXORD        Z31, a, a; \
-	VPXORD        Z31, b, b; \
-	VPXORD        Z31, c, c; \
-	VPXORD        Z31, d, d
+// KEYS loads 64 codes at an offset of four tokens, from a register on, and takes their sign off (xor 0x80).
+#define KEYS(off, at, a, b, c, d) \
+	VPXORD off(at), Z31, a; \
+	VPXORD off(at)(R8*1), Z31, b; \
+	VPXORD off(at)(R8*2), Z31, c; \
+	VPXORD off(at)(R9*1), Z31, d
 
 // SQUARE turns the 4x4 dwords of each 128-bit lane of a..d around: a has the first dwords of a, b, c and d then, and so on.
-#define SQUARE(a, b, c, d, e, f) \
-	VPUNPCKLDQ  b, a, e; \
-	VPUNPCKHDQ  b, a, f; \
+#define SQUARE(a, b, c, d) \
+	VPUNPCKLDQ  b, a, Z20; \
+	VPUNPCKHDQ  b, a, Z21; \
 	VPUNPCKLDQ  d, c, b; \
 	VPUNPCKHDQ  d, c, d; \
-	VPUNPCKLQDQ b, e, a; \
-	VPUNPCKHQDQ b, e, b; \
-	VPUNPCKLQDQ d, f, c; \
-	VPUNPCKHQDQ d, f, d
+	VPUNPCKLQDQ b, Z20, a; \
+	VPUNPCKHQDQ b, Z20, b; \
+	VPUNPCKLQDQ d, Z21, c; \
+	VPUNPCKHQDQ d, Z21, d
 
-// TURN loads unit b of 16 tokens (at off = 32*b) and turns it around: Z8+k has dword k, 4 codes, of each token.
+// LANES turns the 4x4 lanes of a..d around in the same way.
+#define LANES(a, b, c, d) \
+	VSHUFI32X4 $0x44, b, a, Z20; \
+	VSHUFI32X4 $0xEE, b, a, Z21; \
+	VSHUFI32X4 $0x44, d, c, b; \
+	VSHUFI32X4 $0xEE, d, c, d; \
+	VSHUFI32X4 $0x88, b, Z20, a; \
+	VSHUFI32X4 $0xDD, b, Z20, b; \
+	VSHUFI32X4 $0x88, d, Z21, c; \
+	VSHUFI32X4 $0xDD, d, Z21, d
+
+// TURN loads two units, 64 codes, of 16 tokens and turns them around, so that a register has 4 codes of each token: Z0..Z7
+// have the first unit's, Z8..Z15 the second's.
 #define TURN(off) \
-	KEYS(off, SI, R10, Z0, Z1, Z2, Z3, Y0, Y1, Y2, Y3); \
-	KEYS(off, R11, R12, Z4, Z5, Z6, Z7, Y4, Y5, Y6, Y7); \
-	SQUARE(Z0, Z1, Z2, Z3, Z8, Z9); \
-	SQUARE(Z4, Z5, Z6, Z7, Z8, Z9); \
-	VSHUFI32X4 $0x88, Z4, Z0, Z8; \
-	VSHUFI32X4 $0x88, Z5, Z1, Z9; \
-	VSHUFI32X4 $0x88, Z6, Z2, Z10; \
-	VSHUFI32X4 $0x88, Z7, Z3, Z11; \
-	VSHUFI32X4 $0xDD, Z4, Z0, Z12; \
-	VSHUFI32X4 $0xDD, Z5, Z1, Z13; \
-	VSHUFI32X4 $0xDD, Z6, Z2, Z14; \
-	VSHUFI32X4 $0xDD, Z7, Z3, Z15
+	KEYS(off, SI, Z0, Z1, Z2, Z3); \
+	SQUARE(Z0, Z1, Z2, Z3); \
+	KEYS(off, R10, Z4, Z5, Z6, Z7); \
+	SQUARE(Z4, Z5, Z6, Z7); \
+	KEYS(off, R11, Z8, Z9, Z10, Z11); \
+	SQUARE(Z8, Z9, Z10, Z11); \
+	KEYS(off, R12, Z12, Z13, Z14, Z15); \
+	SQUARE(Z12, Z13, Z14, Z15); \
+	LANES(Z0, Z4, Z8, Z12); \
+	LANES(Z1, Z5, Z9, Z13); \
+	LANES(Z2, Z6, Z10, Z14); \
+	LANES(Z3, Z7, Z11, Z15)
 
 // ADD_TERM adds the terms of query i's unit b to its sums: float32(d) * (qs * ks).
-#define ADD_TERM(i, b, sum) \
+#define ADD_TERM(i, b, sum, t0, t1, t2, t3, t4, t5, t6, t7) \
 	VPBROADCASTD   (16*i+4*b)(DX), Z20; \
-	VPDPBUSD.BCST  (128*i+32*b)(BX), Z8, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+4)(BX), Z9, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+8)(BX), Z10, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+12)(BX), Z11, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+16)(BX), Z12, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+20)(BX), Z13, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+24)(BX), Z14, Z20; \
-	VPDPBUSD.BCST  (128*i+32*b+28)(BX), Z15, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b)(BX), t0, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+4)(BX), t1, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+8)(BX), t2, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+12)(BX), t3, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+16)(BX), t4, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+20)(BX), t5, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+24)(BX), t6, Z20; \
+	VPDPBUSD.BCST  (128*i+32*b+28)(BX), t7, Z20; \
 	VMULPS.BCST    (16*i+4*b)(AX), Z26, Z21; \
 	VCVTDQ2PS      Z20, Z20; \
 	VMULPS         Z21, Z20, Z20; \
 	VADDPS         Z20, sum, sum
 
-// UNIT does unit b for all queries.
-#define UNIT(b, end) \
-	TURN(32*b); \
+#define FIRST(i, b, sum)  ADD_TERM(i, b, sum, Z0, Z1, Z2, Z3, Z4, Z5, Z6, Z7)
+#define SECOND(i, b, sum) ADD_TERM(i, b, sum, Z8, Z9, Z10, Z11, Z12, Z13, Z14, Z15)
+
+// UNIT adds the terms of unit b for all queries.
+#define UNIT(b, TERM, end) \
 	VMOVDQU16 index<>+(32*b)(SB), Y26; \
 	VPERMI2W  Z25, Z24, Z26; \
 	VCVTPH2PS Y26, Z26; \
-	ADD_TERM(0, b, Z16); \
+	TERM(0, b, Z16); \
 	CMPQ      CX, $2; \
 	JLT       end; \
-	ADD_TERM(1, b, Z17); \
+	TERM(1, b, Z17); \
 	JEQ       end; \
-	ADD_TERM(2, b, Z18); \
+	TERM(2, b, Z18); \
 	CMPQ      CX, $4; \
 	JLT       end; \
-	ADD_TERM(3, b, Z19); \
+	TERM(3, b, Z19); \
 end:
 
-// func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens int)
+// func scores512(dst *float32, stride int, codes *int8, own *float32, starts *int32, n int, root float32, keys, scales *byte, width, tokens, ahead int)
 //
 // The scores of n = 1..4 queries of 128 elements with at least 16 tokens. A turn takes 16 tokens, one in each lane; the last
-// one goes back to have as many. For each unit the keys are turned around, so that one VPDPBUSD multiplies 4 codes of each
-// token with 4 of a query; keys are its side without sign, and the sum starts at starts.
+// one goes back to have as many. The keys are turned around, once for all queries, so that one VPDPBUSD multiplies 4 codes
+// of each token with 4 of a query. Keys are its side without sign; the sum starts at the query's start. Meanwhile a turn asks for
+// the codes of 16 tokens ahead.
 //
 //	SI, R10, R11, R12  the keys of tokens 0, 4, 8 and 12 of the turn   R8, R9  width, and 3 times
 //	R14, R15  their scales, width/16   R13  the turn's first token   DI  its place in dst
 //	BX, AX, DX  the queries' codes, scales and starts   CX  n
 //	Z16..Z19  sums of each query   Z24, Z25  scales [token][unit]   Z26  scales of the unit   Z31  0x80 in each byte
-TEXT ·scores512(SB), NOSPLIT, $0-88
+TEXT ·scores512(SB), NOSPLIT, $0-96
 	MOVQ         codes+16(FP), BX
 	MOVQ         n+40(FP), CX
 	MOVQ         width+72(FP), R8
@@ -157,16 +175,24 @@ loop:
 	LEAQ   (SI)(R8*4), R10
 	LEAQ   (SI)(R8*8), R11
 	LEAQ   (R10)(R8*8), R12
+	MOVQ   SI, DI
+	ADDQ   ahead+88(FP), DI
 	MOVQ   own+24(FP), AX
 	MOVQ   starts+32(FP), DX
 	VPXORD Z16, Z16, Z16
 	VPXORD Z17, Z17, Z17
 	VPXORD Z18, Z18, Z18
 	VPXORD Z19, Z19, Z19
-	UNIT(0, unit1)
-	UNIT(1, unit2)
-	UNIT(2, unit3)
-	UNIT(3, store)
+	ASK(0)
+	TURN(0)
+	ASK(512)
+	UNIT(0, FIRST, unit1)
+	ASK(1024)
+	UNIT(1, SECOND, unit2)
+	ASK(1536)
+	TURN(64)
+	UNIT(2, FIRST, unit3)
+	UNIT(3, SECOND, store)
 
 	VBROADCASTSS root+48(FP), Z20
 	MOVQ         dst+0(FP), DI
@@ -267,7 +293,7 @@ unit:
 // The products of x, of 16's multiple of elements, and float16 keys, by lanes, times root. Four tokens at a time, so that
 // their sums do not wait for each other; the last ones alone.
 //
-//	Z0, Z6, Z7, Z8 sums of tokens   SI  keys   R8, R9  bytes of a token, and 3 times   BX  x
+//	Z0, Z6, Z7, Z8 sums of tokens   SI, R10  keys   R8, R9  bytes of a token, and 3 times   BX  x
 TEXT ·scoresHalf512(SB), NOSPLIT, $0-56
 	MOVQ dst+0(FP), DI
 	MOVQ keys+32(FP), SI

@@ -1,6 +1,7 @@
 #include "textflag.h"
 
-// Sums of the values of a cache times their weights, token by token.
+// Sums of the values of a cache times their weights, token by token. The loops for 128 elements ask for what lies ahead of each
+// token.
 
 // SKIP goes to a label where a token's weight (or each of the weights or'ed together in a register) is 0.
 #define SKIP(r, label) \
@@ -22,12 +23,12 @@
 	VMULPS.BCST weight(SP), z, Z31; \
 	VADDPS      Z31, sums, sums
 
-// func values512x1(total, p *float32, codes, scales *byte, width, tokens int)
+// func values512x1(total, p *float32, codes, scales *byte, width, tokens, ahead int)
 //
 // For one query and 128 elements. A turn of the loop is a token.
 //
 //	Z0..Z7 sums   SI, R8  codes, width   R9, R10  scales, width/16   DX  p
-TEXT ·values512x1(SB), NOSPLIT, $16-48
+TEXT ·values512x1(SB), NOSPLIT, $16-56
 	MOVQ total+0(FP), DI
 	MOVQ p+8(FP), DX
 	MOVQ codes+16(FP), SI
@@ -36,6 +37,7 @@ TEXT ·values512x1(SB), NOSPLIT, $16-48
 	MOVQ tokens+40(FP), CX
 	MOVQ R8, R10
 	SHRQ $4, R10
+	MOVQ ahead+48(FP), R15
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
@@ -46,6 +48,8 @@ TEXT ·values512x1(SB), NOSPLIT, $16-48
 	VMOVUPS 448(DI), Z7
 
 loop:
+	PREFETCHT1 (SI)(R15*1)
+	PREFETCHT1 64(SI)(R15*1)
 	MOVL      (DX), AX
 	SKIP(AX, next)
 	VCVTPH2PS (R9), X30
@@ -85,12 +89,12 @@ next:
 	VZEROUPPER
 	RET
 
-// func values512x2(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens int)
+// func values512x2(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens, ahead int)
 //
 // For two queries and 128 elements; total and p of the second are size and stride numbers further on.
 //
 //	Z0..Z7, Z8..Z15 sums   SI, R8  codes, width   R9, R10  scales, width/16   DX, R11  p, bytes of stride
-TEXT ·values512x2(SB), NOSPLIT, $32-64
+TEXT ·values512x2(SB), NOSPLIT, $32-72
 	MOVQ total+0(FP), DI
 	MOVQ size+8(FP), BX
 	MOVQ p+16(FP), DX
@@ -103,6 +107,7 @@ TEXT ·values512x2(SB), NOSPLIT, $32-64
 	SHRQ $4, R10
 	SHLQ $2, R11
 	LEAQ (DI)(BX*4), BX
+	MOVQ ahead+64(FP), R15
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
@@ -121,6 +126,8 @@ TEXT ·values512x2(SB), NOSPLIT, $32-64
 	VMOVUPS 448(BX), Z15
 
 loop:
+	PREFETCHT1 (SI)(R15*1)
+	PREFETCHT1 64(SI)(R15*1)
 	MOVL      (DX), AX
 	ORL       (DX)(R11*1), AX
 	SKIP(AX, next)
@@ -178,13 +185,13 @@ next:
 	VZEROUPPER
 	RET
 
-// func values512x4(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens int)
+// func values512x4(total *float32, size int, p *float32, stride int, codes, scales *byte, width, tokens, ahead int)
 //
 // For four queries and 128 elements, in two passes of 64: the sums of all would not fit into the registers.
 //
 //	Z0..Z3, Z4..Z7, Z8..Z11, Z12..Z15 sums   SI, R8  codes, width   R9, R10  scales, width/16
 //	DX, R11, R12  p, bytes of stride, and 3 times   DI, BX, R13  total, bytes of size, and 3 times   R14 passes
-TEXT ·values512x4(SB), NOSPLIT, $64-64
+TEXT ·values512x4(SB), NOSPLIT, $64-72
 	MOVQ total+0(FP), DI
 	MOVQ size+8(FP), BX
 	MOVQ stride+24(FP), R11
@@ -202,6 +209,7 @@ TEXT ·values512x4(SB), NOSPLIT, $64-64
 pass:
 	MOVQ p+16(FP), DX
 	MOVQ tokens+56(FP), CX
+	MOVQ ahead+64(FP), R15
 	VMOVUPS 0(DI), Z0
 	VMOVUPS 64(DI), Z1
 	VMOVUPS 128(DI), Z2
@@ -220,6 +228,8 @@ pass:
 	VMOVUPS 192(DI)(R13*1), Z15
 
 loop:
+	PREFETCHT1 (SI)(R15*1)
+	PREFETCHT1 64(SI)(R15*1)
 	MOVL      (DX), AX
 	ORL       (DX)(R11*1), AX
 	ORL       (DX)(R11*2), AX

@@ -14,7 +14,7 @@ const (
 func useAVX512Products(s *set) {
 	s.tile = avx512Tile
 	s.quantise = quantiseRowAVX512
-	s.mul = mulPanelAVX512
+	s.mul = mulAVX512
 	s.mulWide = mulWideAVX512
 }
 
@@ -31,29 +31,29 @@ func quantiseRowAVX512(a *activations, i int, x []float32) bool {
 //go:noescape
 func quantiseAVX512(codes *int8, scales *float32, starts *int32, x *float32, rows, blocks int) (most uint32)
 
-// mulPanelAVX512 is mulPanel.
-func mulPanelAVX512(dst []float32, p panel, g group) {
+// mulAVX512 is mulPanel, panel after panel.
+func mulAVX512(dst []float32, p panels, g group) {
 	if g.blocks == 0 {
 		clear(dst)
 		return
 	}
 	n := g.rows * g.blocks
-	dst, weightScales := dst[:g.rows*PanelRows], p.scales[:g.blocks*scaleBlockBytes]
+	dst, weightScales := dst[:p.n*g.rows*PanelRows], p.scales[:p.n*g.blocks*scaleBlockBytes]
 	acts, scales, starts := g.codes[:n*Block], g.scales[:n], g.starts[:n]
 	if p.format == NF4 {
-		codes := p.codes[:g.blocks*nf4BlockBytes]
-		mulNF4AVX512(&dst[0], &codes[0], &weightScales[0], &acts[0], &scales[0], &starts[0], g.rows, g.blocks)
+		codes := p.codes[:p.n*g.blocks*nf4BlockBytes]
+		mulNF4AVX512(&dst[0], &codes[0], &weightScales[0], &acts[0], &scales[0], &starts[0], g.rows, g.blocks, p.n)
 		return
 	}
-	codes := p.codes[:g.blocks*int8BlockBytes]
-	mulInt8AVX512(&dst[0], &codes[0], &weightScales[0], &acts[0], &scales[0], &starts[0], g.rows, g.blocks)
+	codes := p.codes[:p.n*g.blocks*int8BlockBytes]
+	mulInt8AVX512(&dst[0], &codes[0], &weightScales[0], &acts[0], &scales[0], &starts[0], g.rows, g.blocks, p.n)
 }
 
 //go:noescape
-func mulNF4AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks int)
+func mulNF4AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 
 //go:noescape
-func mulInt8AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks int)
+func mulInt8AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 
 // mulWideAVX512 is mulWide, 4 rows of weights and 4 of x at a time.
 func mulWideAVX512(dst []float32, f Format, w []byte, rows int, x []float32, n int) {

@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// The products of a panel of 16 rows of weights with 1 to 12 rows of activations: mulPanel in AVX-512 with VNNI.
+// The products of consecutive panels of 16 rows of weights with 1 to 12 rows of activations: mulPanel in AVX-512 with VNNI.
 //
 // An output row is a 32-bit lane. VPDPBUSD takes 64 weights as bytes without sign (the code plus 128; 4 of each of the
 // 16 rows, that is half a line of nf4 or a line of int8) and 4 activations, broadcast to all lanes, and adds the 4
@@ -15,6 +15,7 @@
 //	R9  their starts                 Z30       nf4: 1/127
 //	CX  blocks after this segment    Z0-Z23    the sums, see EACH1
 //	BX  blocks left in the segment
+//	R10 panels left
 
 // levels is the code book of nf4 plus 128 each, as bytes.
 DATA levels<>+0(SB)/8, $0x8074695C4E3D2801
@@ -82,8 +83,9 @@ GLOBL inv127<>(SB), RODATA|NOPTR, $4
 
 // ahead is how far before their use weights are brought into the second-level cache. A core waits for at most 24 lines of
 // its first-level cache at once, which is too few for the latency of memory; and the processor's own prefetching ends with
-// each page and is slow where there is much to compute between two lines.
-#define ahead 8192
+// each page and is slow where there is much to compute between two lines. (On Zen 4, 4 KiB are too few, and 8 KiB mostly do a
+// little worse than 6.) Asking beyond the end of the weights is harmless: it never faults and reads nothing into the program.
+#define ahead 6144
 
 // NF4PAIR unpacks line i of a block. The bits of a neighbour that the shift of words brings in go with the high nibbles'
 // mask.
@@ -110,8 +112,13 @@ GLOBL inv127<>(SB), RODATA|NOPTR, $4
 #define INT8SCALES \
 	VCVTPH2PS (DI), Z26
 
-// PRODUCTS is the loop for n rows, with the names of its two labels.
-#define PRODUCTS(n, EACH, START, ODD, FINISH, PAIR, SCALES, bytes, segment, block) \
+// PRODUCTS is the loop for n rows, with the names of its three labels.
+#define PRODUCTS(n, EACH, START, ODD, FINISH, PAIR, SCALES, bytes, panel, segment, block) \
+panel: \
+	MOVQ acts+24(FP), AX; \
+	MOVQ scales+32(FP), R8; \
+	MOVQ starts+40(FP), R9; \
+	MOVQ blocks+56(FP), CX; \
 	EACH(CLEAR, 0); \
 segment: \
 	MOVQ    $8, BX; \
@@ -141,31 +148,31 @@ block: \
 	EACH(TOTAL, 0); \
 	TESTQ CX, CX; \
 	JNZ   segment; \
+	ADDQ $(64*n), DX; \
+	DECQ R10; \
+	JNZ  panel; \
 	VZEROUPPER; \
 	RET
 
-#define NF4(n, EACH, segment, block) \
-	PRODUCTS(n, EACH, START, ODD, FINISH, NF4PAIR, NF4SCALES, 512, segment, block)
+#define NF4(n, EACH, panel, segment, block) \
+	PRODUCTS(n, EACH, START, ODD, FINISH, NF4PAIR, NF4SCALES, 512, panel, segment, block)
 
-#define NF4TWO(n, EACH, segment, block) \
-	PRODUCTS(n, EACH, START2, ODD2, FINISH2, NF4PAIR, NF4SCALES, 512, segment, block)
+#define NF4TWO(n, EACH, panel, segment, block) \
+	PRODUCTS(n, EACH, START2, ODD2, FINISH2, NF4PAIR, NF4SCALES, 512, panel, segment, block)
 
-#define INT8(n, EACH, segment, block) \
-	PRODUCTS(n, EACH, START, ODD, FINISH, INT8PAIR, INT8SCALES, 1024, segment, block)
+#define INT8(n, EACH, panel, segment, block) \
+	PRODUCTS(n, EACH, START, ODD, FINISH, INT8PAIR, INT8SCALES, 1024, panel, segment, block)
 
-#define INT8TWO(n, EACH, segment, block) \
-	PRODUCTS(n, EACH, START2, ODD2, FINISH2, INT8PAIR, INT8SCALES, 1024, segment, block)
+#define INT8TWO(n, EACH, panel, segment, block) \
+	PRODUCTS(n, EACH, START2, ODD2, FINISH2, INT8PAIR, INT8SCALES, 1024, panel, segment, block)
 
 // ARGUMENTS loads the arguments and goes to the loop for so many rows.
 #define ARGUMENTS \
 	MOVQ dst+0(FP), DX; \
 	MOVQ codes+8(FP), SI; \
 	MOVQ weightScales+16(FP), DI; \
-	MOVQ acts+24(FP), AX; \
-	MOVQ scales+32(FP), R8; \
-	MOVQ starts+40(FP), R9; \
 	MOVQ rows+48(FP), BX; \
-	MOVQ blocks+56(FP), CX; \
+	MOVQ panels+64(FP), R10; \
 	CMPQ BX, $1; \
 	JEQ  rows1; \
 	CMPQ BX, $2; \
@@ -189,85 +196,85 @@ block: \
 	CMPQ BX, $11; \
 	JEQ  rows11
 
-// func mulNF4AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks int)
+// func mulNF4AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 //
-// The products of an nf4 panel with 1 to 12 rows and one block or more, as set out at the top.
-TEXT ·mulNF4AVX512(SB), NOSPLIT, $0-64
+// The products of nf4 panels, one or more, with 1 to 12 rows and one block or more, as set out at the top.
+TEXT ·mulNF4AVX512(SB), NOSPLIT, $0-72
 	VBROADCASTI32X4 levels<>(SB), Z28
 	VPBROADCASTD    nibbles<>(SB), Z29
 	VBROADCASTSS    inv127<>(SB), Z30
 	ARGUMENTS
-	NF4(12, EACH12, segment12, block12)
+	NF4(12, EACH12, panel12, segment12, block12)
 
 rows1:
-	NF4TWO(1, EACH1, segment1, block1)
+	NF4TWO(1, EACH1, panel1, segment1, block1)
 
 rows2:
-	NF4TWO(2, EACH2, segment2, block2)
+	NF4TWO(2, EACH2, panel2, segment2, block2)
 
 rows3:
-	NF4TWO(3, EACH3, segment3, block3)
+	NF4TWO(3, EACH3, panel3, segment3, block3)
 
 rows4:
-	NF4TWO(4, EACH4, segment4, block4)
+	NF4TWO(4, EACH4, panel4, segment4, block4)
 
 rows5:
-	NF4TWO(5, EACH5, segment5, block5)
+	NF4TWO(5, EACH5, panel5, segment5, block5)
 
 rows6:
-	NF4TWO(6, EACH6, segment6, block6)
+	NF4TWO(6, EACH6, panel6, segment6, block6)
 
 rows7:
-	NF4TWO(7, EACH7, segment7, block7)
+	NF4TWO(7, EACH7, panel7, segment7, block7)
 
 rows8:
-	NF4TWO(8, EACH8, segment8, block8)
+	NF4TWO(8, EACH8, panel8, segment8, block8)
 
 rows9:
-	NF4(9, EACH9, segment9, block9)
+	NF4(9, EACH9, panel9, segment9, block9)
 
 rows10:
-	NF4(10, EACH10, segment10, block10)
+	NF4(10, EACH10, panel10, segment10, block10)
 
 rows11:
-	NF4(11, EACH11, segment11, block11)
+	NF4(11, EACH11, panel11, segment11, block11)
 
-// func mulInt8AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks int)
+// func mulInt8AVX512(dst *float32, codes, weightScales *byte, acts *int8, scales *float32, starts *int32, rows, blocks, panels int)
 //
-// The same for an int8 panel.
-TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-64
+// The same for int8 panels.
+TEXT ·mulInt8AVX512(SB), NOSPLIT, $0-72
 	ARGUMENTS
-	INT8(12, EACH12, segment12, block12)
+	INT8(12, EACH12, panel12, segment12, block12)
 
 rows1:
-	INT8TWO(1, EACH1, segment1, block1)
+	INT8TWO(1, EACH1, panel1, segment1, block1)
 
 rows2:
-	INT8TWO(2, EACH2, segment2, block2)
+	INT8TWO(2, EACH2, panel2, segment2, block2)
 
 rows3:
-	INT8TWO(3, EACH3, segment3, block3)
+	INT8TWO(3, EACH3, panel3, segment3, block3)
 
 rows4:
-	INT8TWO(4, EACH4, segment4, block4)
+	INT8TWO(4, EACH4, panel4, segment4, block4)
 
 rows5:
-	INT8TWO(5, EACH5, segment5, block5)
+	INT8TWO(5, EACH5, panel5, segment5, block5)
 
 rows6:
-	INT8TWO(6, EACH6, segment6, block6)
+	INT8TWO(6, EACH6, panel6, segment6, block6)
 
 rows7:
-	INT8TWO(7, EACH7, segment7, block7)
+	INT8TWO(7, EACH7, panel7, segment7, block7)
 
 rows8:
-	INT8TWO(8, EACH8, segment8, block8)
+	INT8TWO(8, EACH8, panel8, segment8, block8)
 
 rows9:
-	INT8(9, EACH9, segment9, block9)
+	INT8(9, EACH9, panel9, segment9, block9)
 
 rows10:
-	INT8(10, EACH10, segment10, block10)
+	INT8(10, EACH10, panel10, segment10, block10)
 
 rows11:
-	INT8(11, EACH11, segment11, block11)
+	INT8(11, EACH11, panel11, segment11, block11)

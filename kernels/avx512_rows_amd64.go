@@ -8,6 +8,8 @@ func useAVX512Rows(s *set) {
 }
 
 // avx512Exp are the numbers of Exp in the order in which its vector form loads them.
+//
+//lint:ignore U1000 assembly reads it
 var avx512Exp = [11]float32{log2e, roundShift, ln2hi, ln2lo, exp7, exp6, exp5, exp4, exp3, exp2, 1}
 
 func rmsNormAVX512(dst, x, gain []float32, eps float32) bool {

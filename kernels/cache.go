@@ -9,12 +9,14 @@ import (
 )
 
 // geometry is where things lie in a page of cache. A page holds its layers one after another, a layer the 64 tokens'
-// keys and then their values, each token by token: the codes [token][head][element], then in the 8-bit form the
-// float16 scales [token][head][element/32].
+// keys and then their values: the codes [head][token][element], then in the 8-bit form the float16 scales
+// [head][token][element/32]. A head's are read from end to end; with the heads of a token side by side they would lie
+// a power of two apart, in the same few sets of a processor's cache.
 type geometry struct {
 	CacheShape
 	hidden     int // elements of a token
-	scaleBytes int // of a token
+	codeBytes  int // of a token in one head
+	scaleBytes int
 	keyScales  int // offsets from the begin of the layer; the keys' codes are at 0
 	values     int
 	valScales  int
@@ -22,16 +24,15 @@ type geometry struct {
 }
 
 func newGeometry(s CacheShape) geometry {
-	g := geometry{CacheShape: s, hidden: s.Heads * s.HeadSize}
-	codeBytes := PageSize * g.hidden
+	g := geometry{CacheShape: s, hidden: s.Heads * s.HeadSize, codeBytes: s.HeadSize}
 	if s.Format == F16 {
-		codeBytes *= 2
+		g.codeBytes *= 2
 	} else {
-		g.scaleBytes = g.hidden / CacheUnit * 2
+		g.scaleBytes = s.HeadSize / CacheUnit * 2
 	}
-	g.keyScales = codeBytes
-	g.values = codeBytes + PageSize*g.scaleBytes
-	g.valScales = g.values + codeBytes
+	g.keyScales = PageSize * s.Heads * g.codeBytes
+	g.values = g.keyScales + PageSize*s.Heads*g.scaleBytes
+	g.valScales = g.values + g.keyScales
 	g.layerBytes = 2 * g.values
 	return g
 }
@@ -77,11 +78,10 @@ func newPagedCache(s CacheShape) (*pagedCache, error) {
 		return nil, fmt.Errorf("map %d pages of %d bytes of cache: more than a process can address", s.Pages, c.pageBytes)
 	}
 	size := c.pageBytes * int64(s.Pages)
-	arena, err := mmap.MapRegion(nil, int(size), mmap.RDWR, mmap.ANON, 0)
+	arena, err := mapArena(int(size))
 	if err != nil {
 		return nil, fmt.Errorf("map %d bytes of cache: %w", size, err)
 	}
-	adviseHuge(arena)
 	c.arena = arena
 	return c, nil
 }
@@ -109,20 +109,30 @@ func (c *pagedCache) layer(page int32, layer int) []byte {
 	return c.arena[int64(page)*c.pageBytes+int64(layer)*int64(c.layerBytes):][:c.layerBytes:c.layerBytes]
 }
 
-// store writes a token's keys or values, at the offset of its codes and of its scales. Where a number is not finite,
-// or becomes infinite in float16, it stores zeros for the token and returns false.
-func (g *geometry) store(s *set, codes, scales []byte, x []float32) bool {
+// store writes a token's keys or values, x, to the pieces of a layer that begin at codes and at scales. Where a number is
+// not finite, or becomes infinite in float16, it stores zeros for the token and returns false.
+func (g *geometry) store(s *set, page []byte, codes, scales, token int, x []float32) bool {
 	ok := true
-	if g.Format == F16 {
-		ok = storeHalf(codes, x)
-	} else {
-		ok = s.storeUnits(codes, scales, x)
+	for h := range g.Heads {
+		c, sc := g.place(page, codes, scales, token, h)
+		if head := x[h*g.HeadSize:][:g.HeadSize]; g.Format == F16 {
+			ok = storeHalf(c, head) && ok
+		} else {
+			ok = s.storeUnits(c, sc, head) && ok
+		}
 	}
-	if !ok {
-		clear(codes)
-		clear(scales)
+	for h := 0; h < g.Heads && !ok; h++ {
+		c, sc := g.place(page, codes, scales, token, h)
+		clear(c)
+		clear(sc)
 	}
 	return ok
+}
+
+// place gives a token's codes and scales in a head.
+func (g *geometry) place(page []byte, codes, scales, token, head int) (c, s []byte) {
+	i := head*PageSize + token
+	return page[codes+i*g.codeBytes:][:g.codeBytes], page[scales+i*g.scaleBytes:][:g.scaleBytes]
 }
 
 // storeHalf stores float16(x); false means that one of them is not finite.
@@ -162,12 +172,6 @@ func storeUnit(codes, scale []byte, x []float32) bool {
 
 // append stores the keys and values of a token: row is its Q, K and V side by side.
 func (c *pagedCache) append(s *set, page []byte, token int, row []float32) bool {
-	bytes := c.keyScales / PageSize // a token's codes
-	at := func(codes, scales int) ([]byte, []byte) {
-		return page[codes+token*bytes:][:bytes], page[scales+token*c.scaleBytes:][:c.scaleBytes]
-	}
-	codes, scales := at(0, c.keyScales)
-	ok := c.store(s, codes, scales, row[c.hidden:2*c.hidden])
-	codes, scales = at(c.values, c.valScales)
-	return c.store(s, codes, scales, row[2*c.hidden:]) && ok
+	ok := c.store(s, page, 0, c.keyScales, token, row[c.hidden:2*c.hidden])
+	return c.store(s, page, c.values, c.valScales, token, row[2*c.hidden:]) && ok
 }

@@ -50,7 +50,7 @@ type rotaryKey struct {
 // processor has; 0 or less means all cores. Close it.
 func NewCPU(threads int) *CPU { return newCPU(sets()[0], threads) }
 
-// NewCPUWith is NewCPU with a set of kernels, or a family of sets, that Sets lists.
+// NewCPUWith is NewCPU with a set of kernels that Sets lists; "" is the fastest.
 func NewCPUWith(kernels string, threads int) (*CPU, error) {
 	s, err := findSet(kernels)
 	if err != nil {

@@ -111,40 +111,55 @@ func (l *productLoop) do(worker, from, to int) {
 	pass := max(passBytes/bytes, 1) * s.tile
 	for first := 0; first < l.n; first += pass {
 		last := min(first+pass, l.n)
-		for u := from; u < to; u++ {
+		run := l.run(last - first)
+		for u := from; u < to; u += run {
+			units := min(run, to-u)
 			for i := first; i < last; i += s.tile {
-				l.tile(w, u, i, min(s.tile, last-i))
+				l.tile(w, u, units, i, min(s.tile, last-i))
 			}
 		}
 	}
 }
 
-// tile makes the results of unit u for n rows from row i on.
-func (l *productLoop) tile(w *scratch, u, i, n int) {
+// run is how many units are multiplied at once with n rows: where a tile of results has room for more than one, as many as
+// can go through without being interrupted. Between two calls the memory waits.
+func (l *productLoop) run(n int) int {
 	s := l.c.set
-	tile := w.tile[:n*PanelRows]
-	l.multiply(tile, l.w, u, i, n)
+	if !l.w.quantised() || n > s.tile {
+		return 1
+	}
+	return max(min(s.tile/n, runBytes/l.w.panelBytes()), 1)
+}
+
+// tile makes the results of some units from unit u on for n rows from row i on.
+func (l *productLoop) tile(w *scratch, u, units, i, n int) {
+	s := l.c.set
+	tile := w.tile[:units*n*PanelRows]
+	l.multiply(tile, l.w, u, units, i, n)
 	if l.gate != nil {
-		gate := w.gate[:n*PanelRows]
-		l.multiply(gate, l.gate, u, i, n)
+		gate := w.gate[:units*n*PanelRows]
+		l.multiply(gate, l.gate, u, units, i, n)
 		s.swiGLU(tile, gate, tile)
 	}
-	rows := min(PanelRows, l.w.Rows-u*PanelRows)
-	for r := range n {
-		dst := l.dst.row(i + r)[u*PanelRows:][:rows]
-		if l.add {
-			s.add(dst, tile[r*PanelRows:][:rows])
-		} else {
-			copy(dst, tile[r*PanelRows:][:rows])
+	for ; units > 0; u, units = u+1, units-1 {
+		rows := min(PanelRows, l.w.Rows-u*PanelRows)
+		for r := range n {
+			dst := l.dst.row(i + r)[u*PanelRows:][:rows]
+			if l.add {
+				s.add(dst, tile[:rows])
+			} else {
+				copy(dst, tile)
+			}
+			tile = tile[PanelRows:]
 		}
 	}
 }
 
-// multiply writes the products of 16 rows of a matrix with n rows of x to tile.
-func (l *productLoop) multiply(tile []float32, m *matrix, u, i, n int) {
+// multiply writes the products of units of a matrix (of one, if it has 16-bit weights) with n rows of x to tile.
+func (l *productLoop) multiply(tile []float32, m *matrix, u, units, i, n int) {
 	s := l.c.set
 	if m.quantised() {
-		s.mul(tile, m.panel(u), l.c.acts.group(i/s.tile))
+		s.mul(tile, m.panels(u, units), l.c.acts.group(i/s.tile))
 		return
 	}
 	first := u * PanelRows
@@ -152,16 +167,20 @@ func (l *productLoop) multiply(tile []float32, m *matrix, u, i, n int) {
 	s.mulWide(tile, m.Format, m.codes[2*first*m.K:][:2*rows*m.K], rows, l.x.data[i*m.K:][:n*m.K], n)
 }
 
-// panel gives 16 rows of a quantised matrix.
-func (m *matrix) panel(u int) panel {
-	blocks := m.K / Block
-	codes := blocks * int8BlockBytes
+// panels gives n panels of a quantised matrix from panel u on.
+func (m *matrix) panels(u, n int) panels {
+	codes, scales := m.panelBytes(), m.K/Block*scaleBlockBytes
+	return panels{
+		format: m.Format, n: n,
+		codes:  m.codes[u*codes:][:n*codes],
+		scales: m.scales[u*scales:][:n*scales],
+	}
+}
+
+// panelBytes is the length of a panel's codes.
+func (m *matrix) panelBytes() int {
 	if m.Format == NF4 {
-		codes = blocks * nf4BlockBytes
+		return m.K / Block * nf4BlockBytes
 	}
-	return panel{
-		format: m.Format,
-		codes:  m.codes[u*codes:][:codes],
-		scales: m.scales[u*blocks*scaleBlockBytes:][:blocks*scaleBlockBytes],
-	}
+	return m.K / Block * int8BlockBytes
 }

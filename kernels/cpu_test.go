@@ -7,19 +7,21 @@ import (
 )
 
 func TestCPU_ReadFindsWhatIsNotFinite(t *testing.T) {
-	c := newTestCPU(t, 2)
-	x := sample(rand.New(rand.NewSource(24)), "wide", 3*5)
-	b := fill(t, c, x, 5)
-	sameBits(t, "rows", read(c, b, 3), x)
-	noFaults(t, c, 3)
-	b.(*buffer).data[7] = float32(math.NaN())
-	dst := make([]float32, 15)
-	c.Read(dst, b, 3, 12)
-	faults := make([]Place, 3)
-	c.Faults(faults)
-	if [3]Place(faults) != [3]Place{0, 12, 0} {
-		t.Errorf("faults %v", faults)
-	}
+	everySet(t, func(t *testing.T, s *set) {
+		c := newTestCPU(t, s, 2)
+		x := sample(rand.New(rand.NewSource(24)), "wide", 3*5)
+		b := fill(t, c, x, 5)
+		sameBits(t, "rows", read(c, b, 3), x)
+		noFaults(t, c, 3)
+		b.(*buffer).data[7] = float32(math.NaN())
+		dst := make([]float32, 15)
+		c.Read(dst, b, 3, 12)
+		faults := make([]Place, 3)
+		c.Faults(faults)
+		if [3]Place(faults) != [3]Place{0, 12, 0} {
+			t.Errorf("faults %v", faults)
+		}
+	})
 }
 
 func TestCPU_NameAndBuffers(t *testing.T) {
@@ -43,7 +45,7 @@ func TestCPU_NameAndBuffers(t *testing.T) {
 }
 
 func TestCPU_WrongShapesPanic(t *testing.T) {
-	c := newTestCPU(t, 1)
+	c := newTestCPU(t, generic(), 1)
 	x, y := fill(t, c, make([]float32, 128), 64), fill(t, c, make([]float32, 64), 32)
 	m, err := c.Matrix(pack(t, BF16, make([]float32, 64*32), 32, 64))
 	if err != nil {
@@ -108,25 +110,27 @@ func TestFormat_NamesAndSizes(t *testing.T) {
 
 // A token's step must leave nothing to the garbage collector.
 func TestCPU_AStepAllocatesNothing(t *testing.T) {
-	c := newTestCPU(t, 2)
-	rng := rand.New(rand.NewSource(25))
-	shape := testShape(Int8, 10000)
-	hidden := shape.Heads * shape.HeadSize
-	w, err := c.Matrix(pack(t, NF4, sample(rng, "normal", 3*hidden*hidden), 3*hidden, hidden))
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, qkv := fill(t, c, sample(rng, "normal", hidden), hidden), fill(t, c, make([]float32, 3*hidden), 3*hidden)
-	cache, seats := newTestCache(t, c, shape), seatsAt(40, 1, []int32{3})
-	gain := gainOf(t, c, sample(rng, "normal", hidden))
-	allocs := testing.AllocsPerRun(50, func() {
-		c.RMSNorm(x, x, 1, gain, 1e-6, 1)
-		c.MatMul(qkv, x, 1, w, 1)
-		c.Append(cache, 0, qkv, seats, 1)
-		c.Attend(x, cache, 0, qkv, seats, 1)
-		c.Round(nil, x, 1, 1)
+	everySet(t, func(t *testing.T, s *set) {
+		c := newTestCPU(t, s, 2)
+		rng := rand.New(rand.NewSource(25))
+		shape := testShape(Int8, 10000)
+		hidden := shape.Heads * shape.HeadSize
+		w, err := c.Matrix(pack(t, NF4, sample(rng, "normal", 3*hidden*hidden), 3*hidden, hidden))
+		if err != nil {
+			t.Fatal(err)
+		}
+		x, qkv := fill(t, c, sample(rng, "normal", hidden), hidden), fill(t, c, make([]float32, 3*hidden), 3*hidden)
+		cache, seats := newTestCache(t, c, shape), seatsAt(40, 1, []int32{3})
+		gain := gainOf(t, c, sample(rng, "normal", hidden))
+		allocs := testing.AllocsPerRun(50, func() {
+			c.RMSNorm(x, x, 1, gain, 1e-6, 1)
+			c.MatMul(qkv, x, 1, w, 1)
+			c.Append(cache, 0, qkv, seats, 1)
+			c.Attend(x, cache, 0, qkv, seats, 1)
+			c.Round(nil, x, 1, 1)
+		})
+		if allocs != 0 {
+			t.Errorf("%v allocations in a step of five calls", allocs)
+		}
 	})
-	if allocs != 0 {
-		t.Errorf("%v allocations in a step of five calls", allocs)
-	}
 }

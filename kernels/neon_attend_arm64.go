@@ -2,6 +2,7 @@ package kernels
 
 // useNEONAttention puts its functions into s.
 func useNEONAttention(s *set) {
+	s.prefetch = prefetch
 	s.queries = neonQueries
 	s.storeUnits, s.quantiseQuery, s.scores, s.values = storeUnitsNEON, quantiseQueryNEON, scoresNEON, valuesNEON
 	s.scoresHalf, s.valuesHalf = scoresHalfNEON, valuesHalfNEON
@@ -14,17 +15,6 @@ const (
 	// neonTokens are taken at once: a register has a lane for each. The last of a page may be fewer.
 	neonTokens = 4
 )
-
-// neonStoreUnits stores a positive number of units of 32 and returns the largest scale, as float16 bits. What it stores
-// for a unit that is not finite is anything.
-//
-//go:noescape
-func neonStoreUnits(codes, scales *byte, x *float32, units int) uint32
-
-// neonQueryUnits quantises a positive number of units of 32 and returns the largest magnitude as bits.
-//
-//go:noescape
-func neonQueryUnits(codes *int8, scales *float32, starts *int32, x *float32, units int) uint32
 
 // neonScores writes the scores of tokens >= 1. It writes them by fours, also beyond that of the last token.
 //
@@ -47,32 +37,14 @@ func neonScoresHalf(dst, x *float32, size int, root float32, keys *byte, width, 
 //go:noescape
 func neonValuesHalf(total *float32, size int, p *float32, codes *byte, width, tokens int)
 
-func storeUnitsNEON(codes, scales []byte, x []float32) bool {
-	units := len(x) / CacheUnit
-	if units == 0 {
-		return true
-	}
-	codes, scales = codes[:units*CacheUnit], scales[:2*units]
-	return neonStoreUnits(&codes[0], &scales[0], &x[0], units) < halfInf
-}
-
-func quantiseQueryNEON(q *queries, i int, x []float32) bool {
-	units := q.size / CacheUnit
-	if units == 0 {
-		return true
-	}
-	x = x[:units*CacheUnit]
-	codes, scales, starts := q.codes[i*q.size:][:len(x)], q.scales[i*units:][:units], q.starts[i*units:][:units]
-	return neonQueryUnits(&codes[0], &scales[0], &starts[0], &x[0], units) < infBits
-}
-
-func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int) {
+func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int) {
 	units := q.size / CacheUnit
 	if q.n == 0 || tokens == 0 || units == 0 {
-		scores(dst, stride, q, keys, scales, width, tokens)
+		scores(dst, stride, q, keys, scales, width, tokens, ahead)
 		return
 	}
 	keys = keys[:(tokens-1)*width+q.size]
+	prefetchAhead(keys, ahead)
 	scales = scales[:(tokens-1)*(width/(CacheUnit/2))+2*units]
 	dst = dst[:(q.n-1)*stride+tokens]
 	codes, qs := q.codes[:q.n*q.size], q.scales[:q.n*units]
@@ -90,13 +62,14 @@ func scoresNEON(dst []float32, stride int, q *queries, keys, scales []byte, widt
 	}
 }
 
-func valuesNEON(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int) {
+func valuesNEON(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int) {
 	if n == 0 || tokens == 0 || len(total) == 0 {
 		return
 	}
 	size := len(total) / n
 	units := size / CacheUnit
 	codes = codes[:(tokens-1)*width+size]
+	prefetchAhead(codes, ahead)
 	scales = scales[:(tokens-1)*(width/(CacheUnit/2))+2*units]
 	p = p[:(n-1)*stride+tokens]
 	whole := tokens / neonTokens * neonTokens

@@ -8,7 +8,7 @@ const neonTile = 4
 func useNEONProducts(s *set) {
 	s.tile = neonTile
 	s.quantise = quantiseNEON
-	s.mul = mulNEON
+	s.mul = eachPanel(mulNEON)
 	s.mulWide = mulWideNEON
 }
 

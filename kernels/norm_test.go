@@ -41,27 +41,29 @@ func gainOf(t testing.TB, c *CPU, g []float32) Weights {
 }
 
 func TestRMSNorm_EqualsItsDefinition(t *testing.T) {
-	rng := rand.New(rand.NewSource(2))
-	for _, kind := range kinds() {
-		for _, width := range []int{1, 15, 16, 17, 64, 333, 4096} {
-			c := newTestCPU(t, 2)
-			x, g := sample(rng, kind, 3*width), sample(rng, "normal", width)
-			if kind == "huge" {
-				for i := range x {
-					x[i] /= 1e3
+	everySet(t, func(t *testing.T, s *set) {
+		rng := rand.New(rand.NewSource(2))
+		for _, kind := range kinds() {
+			for _, width := range []int{1, 15, 16, 17, 64, 333, 4096} {
+				c := newTestCPU(t, s, 2)
+				x, g := sample(rng, kind, 3*width), sample(rng, "normal", width)
+				if kind == "huge" {
+					for i := range x {
+						x[i] /= 1e3
+					}
 				}
+				dst, src := fill(t, c, make([]float32, 3*width), width), fill(t, c, x, width)
+				c.RMSNorm(dst, src, 3, gainOf(t, c, g), 1e-6, 9)
+				c.RMSNorm(src, src, 3, gainOf(t, c, g), 1e-6, 9)
+				for i := range 3 {
+					want := refNorm(x[i*width:][:width], g, 1e-6)
+					sameBits(t, kind, read(c, dst, 3)[i*width:][:width], want)
+					sameBits(t, kind+" in place", read(c, src, 3)[i*width:][:width], want)
+				}
+				noFaults(t, c, 3)
 			}
-			dst, src := fill(t, c, make([]float32, 3*width), width), fill(t, c, x, width)
-			c.RMSNorm(dst, src, 3, gainOf(t, c, g), 1e-6, 9)
-			c.RMSNorm(src, src, 3, gainOf(t, c, g), 1e-6, 9)
-			for i := range 3 {
-				want := refNorm(x[i*width:][:width], g, 1e-6)
-				sameBits(t, kind, read(c, dst, 3)[i*width:][:width], want)
-				sameBits(t, kind+" in place", read(c, src, 3)[i*width:][:width], want)
-			}
-			noFaults(t, c, 3)
 		}
-	}
+	})
 }
 
 func TestRMSNorm_AgreesWithFloat64(t *testing.T) {
@@ -84,32 +86,34 @@ func TestRMSNorm_AgreesWithFloat64(t *testing.T) {
 }
 
 func TestRMSNorm_FaultsOneRowAndLeavesTheOthers(t *testing.T) {
-	c := newTestCPU(t, 2)
-	rng := rand.New(rand.NewSource(4))
-	const width = 64
-	x, g := sample(rng, "normal", 5*width), sample(rng, "normal", width)
-	x[0*width+3] = float32(math.NaN())
-	x[2*width+63] = float32(math.Inf(-1))
-	x[3*width+7], x[3*width+8] = 3e38, 3e38 // finite, but the sum of squares is not
-	src := fill(t, c, x, width)
-	c.RMSNorm(src, src, 5, gainOf(t, c, g), 1e-6, 7)
-	c.RMSNorm(src, src, 5, gainOf(t, c, g), 1e-6, 8)
-	faults := make([]Place, 6)
-	c.Faults(faults)
-	for i, want := range []Place{7, 0, 7, 7, 0, 0} {
-		if faults[i] != want {
-			t.Errorf("row %d has fault %d, want %d", i, faults[i], want)
+	everySet(t, func(t *testing.T, s *set) {
+		c := newTestCPU(t, s, 2)
+		rng := rand.New(rand.NewSource(4))
+		const width = 64
+		x, g := sample(rng, "normal", 5*width), sample(rng, "normal", width)
+		x[0*width+3] = float32(math.NaN())
+		x[2*width+63] = float32(math.Inf(-1))
+		x[3*width+7], x[3*width+8] = 3e38, 3e38 // finite, but the sum of squares is not
+		src := fill(t, c, x, width)
+		c.RMSNorm(src, src, 5, gainOf(t, c, g), 1e-6, 7)
+		c.RMSNorm(src, src, 5, gainOf(t, c, g), 1e-6, 8)
+		faults := make([]Place, 6)
+		c.Faults(faults)
+		for i, want := range []Place{7, 0, 7, 7, 0, 0} {
+			if faults[i] != want {
+				t.Errorf("row %d has fault %d, want %d", i, faults[i], want)
+			}
 		}
-	}
-	c.Faults(faults)
-	if faults[0] != 0 {
-		t.Error("a fault that was read is still there")
-	}
-	y := read(c, src, 5)
-	sameBits(t, "row 1", y[width:2*width], refNorm(refNorm(x[width:2*width], g, 1e-6), g, 1e-6))
-	for i, v := range y[:width] {
-		if v != 0 {
-			t.Fatalf("number %d of a faulty row is %v, want 0", i, v)
+		c.Faults(faults)
+		if faults[0] != 0 {
+			t.Error("a fault that was read is still there")
 		}
-	}
+		y := read(c, src, 5)
+		sameBits(t, "row 1", y[width:2*width], refNorm(refNorm(x[width:2*width], g, 1e-6), g, 1e-6))
+		for i, v := range y[:width] {
+			if v != 0 {
+				t.Fatalf("number %d of a faulty row is %v, want 0", i, v)
+			}
+		}
+	})
 }

@@ -128,7 +128,7 @@ func TestPackMatrix_InRunsOfPanels(t *testing.T) {
 
 func TestPackTable_GivesWhatEmbedReads(t *testing.T) {
 	rng := rand.New(rand.NewSource(17))
-	c := newTestCPU(t, 2)
+	c := newTestCPU(t, generic(), 2)
 	const rows, k = 7, 192 // codes end at 1344, a multiple of 64
 	w := storable(sample(rng, "wide", rows*k))
 	for _, f := range []Format{Int8, F16, BF16} {

@@ -36,6 +36,30 @@ type panel struct {
 	scales []byte // [block][16] float16
 }
 
+// panels is n consecutive panels of a matrix, as they are stored.
+type panels struct {
+	format Format
+	n      int
+	codes  []byte // [panel][block][512 or 1024]
+	scales []byte // [panel][block][16] float16
+}
+
+// panel gives panel i.
+func (p panels) panel(i int) panel {
+	codes, scales := len(p.codes)/p.n, len(p.scales)/p.n
+	return panel{format: p.format, codes: p.codes[i*codes:][:codes], scales: p.scales[i*scales:][:scales]}
+}
+
+// eachPanel makes a set's mul of what multiplies one panel.
+func eachPanel(mul func(dst []float32, p panel, g group)) func(dst []float32, p panels, g group) {
+	return func(dst []float32, p panels, g group) {
+		size := g.rows * PanelRows
+		for i := range p.n {
+			mul(dst[i*size:][:size], p.panel(i), g)
+		}
+	}
+}
+
 // block gives the codes of block b.
 func (p panel) block(b int) []byte {
 	if p.format == NF4 {

@@ -120,6 +120,16 @@ func (p *pool) stress(t *testing.T, rng *rand.Rand, runs int) {
 	}
 }
 
+// poolThat gives a pool whose workers spin, or do not, however many processors there are.
+func poolThat(spins bool, workers int) *pool {
+	procs := workers
+	if !spins {
+		procs = max(workers-1, 1)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+	return newPool(workers)
+}
+
 func TestPool_Stress(t *testing.T) {
 	runs := 4000
 	if testing.Short() {
@@ -143,10 +153,7 @@ func TestPool_Stress(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(test.procs))
 			stop := hog(test.hogs)
 			defer stop()
-			p := newPool(test.workers)
-			if p.spin = 0; test.spin {
-				p.spin = spinTime
-			}
+			p := poolThat(test.spin, test.workers)
 			p.stress(t, rand.New(rand.NewSource(41)), runs)
 			p.close()
 		})
@@ -174,14 +181,11 @@ func TestPool_ClosesAtAnyTime(t *testing.T) {
 	rng := rand.New(rand.NewSource(42))
 	l := loopFunc(func(_, from, to int) {})
 	for i := range 600 {
-		p := newPool(1 + i%9)
-		if i%2 == 0 {
-			p.spin = oneOf(rng, 0, time.Microsecond, 20*time.Microsecond)
-		}
+		p := poolThat(i%2 == 0, 1+i/2%9)
 		for range rng.Intn(4) {
 			p.run(100, inlineCost, l)
 		}
-		time.Sleep(time.Duration(rng.Intn(4)) * p.spin / 2)
+		time.Sleep(time.Duration(rng.Intn(4)) * spinTime / 2)
 		p.close()
 	}
 }

@@ -53,7 +53,7 @@ func panelProducts(b *testing.B, s *set, w Matrix, x []float32, n int) func() {
 	for i := range n {
 		s.quantise(&a, i, x[i*w.K:][:w.K])
 	}
-	p := m.panel(0)
+	p := m.panels(0, 1)
 	return func() {
 		for i := range a.groups() {
 			g := a.group(i)

@@ -152,10 +152,10 @@ func kinds() []string {
 	return []string{"normal", "wide", "huge", "denormal", "tiny", "equal", "one-hot", "zero"}
 }
 
-// newTestCPU gives a CPU that is closed with the test.
-func newTestCPU(t testing.TB, threads int) *CPU {
+// newTestCPU gives a CPU with a set, closed with the test.
+func newTestCPU(t testing.TB, s *set, threads int) *CPU {
 	t.Helper()
-	c := NewCPU(threads)
+	c := newCPU(s, threads)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)

@@ -26,57 +26,61 @@ func refRound(x []float32) (y []float32, half []byte, exp int) {
 }
 
 func TestRound_EqualsItsDefinitionAndIsCanonical(t *testing.T) {
-	rng := rand.New(rand.NewSource(5))
-	c := newTestCPU(t, 3)
-	var rows Rows
-	const width = 70
-	for _, top := range []float32{0, 0x1p-30, 1, 32767.9, 32768, 32768.004, 32784, 65504, 65536, 65537, 1e6, 0x1p39, 0x1.fffffep38} {
-		x := sample(rng, "normal", 3*width)
-		for i := range x {
-			x[i] = min(max(x[i]*top/4, -top), top)
-		}
-		x[width+5], x[2*width+6] = -top, top
-		b := fill(t, c, x, width)
-		c.Round(&rows, b, 3, 4)
-		noFaults(t, c, 3)
-		if err := rows.CheckCanonical(); err != nil {
-			t.Fatalf("absmax %v: %v", top, err)
-		}
-		got := read(c, b, 3)
-		for i := range 3 {
-			y, half, exp := refRound(x[i*width:][:width])
-			sameBits(t, "rounded", got[i*width:][:width], y)
-			if string(rows.Half[2*i*width:][:2*width]) != string(half) || int(rows.Exp[i]) != exp {
-				t.Fatalf("absmax %v: row %d has exponent %d and other halves, want %d", top, i, rows.Exp[i], exp)
+	everySet(t, func(t *testing.T, s *set) {
+		rng := rand.New(rand.NewSource(5))
+		c := newTestCPU(t, s, 3)
+		var rows Rows
+		const width = 70
+		for _, top := range []float32{0, 0x1p-30, 1, 32767.9, 32768, 32768.004, 32784, 65504, 65536, 65537, 1e6, 0x1p39, 0x1.fffffep38} {
+			x := sample(rng, "normal", 3*width)
+			for i := range x {
+				x[i] = min(max(x[i]*top/4, -top), top)
 			}
+			x[width+5], x[2*width+6] = -top, top
+			b := fill(t, c, x, width)
+			c.Round(&rows, b, 3, 4)
+			noFaults(t, c, 3)
+			if err := rows.CheckCanonical(); err != nil {
+				t.Fatalf("absmax %v: %v", top, err)
+			}
+			got := read(c, b, 3)
+			for i := range 3 {
+				y, half, exp := refRound(x[i*width:][:width])
+				sameBits(t, "rounded", got[i*width:][:width], y)
+				if string(rows.Half[2*i*width:][:2*width]) != string(half) || int(rows.Exp[i]) != exp {
+					t.Fatalf("absmax %v: row %d has exponent %d and other halves, want %d", top, i, rows.Exp[i], exp)
+				}
+			}
+			wide := fill(t, c, make([]float32, 3*width), width)
+			c.Widen(wide, rows)
+			sameBits(t, "widened", read(c, wide, 3), got)
+			c.Round(nil, b, 3, 4)
+			sameBits(t, "rounded again", read(c, b, 3), got)
 		}
-		wide := fill(t, c, make([]float32, 3*width), width)
-		c.Widen(wide, rows)
-		sameBits(t, "widened", read(c, wide, 3), got)
-		c.Round(nil, b, 3, 4)
-		sameBits(t, "rounded again", read(c, b, 3), got)
-	}
+	})
 }
 
 func TestRound_FaultsOneRowAndUsesMemoryAgain(t *testing.T) {
-	c := newTestCPU(t, 2)
-	x := []float32{1, 2, float32(math.NaN()), 3, 0x1.000002p39, 0, 5, 6}
-	b := fill(t, c, x, 2)
-	rows := Rows{Half: make([]byte, 0, 64), Exp: make([]uint8, 0, 8)}
-	mem := &rows.Half[:1][0]
-	c.Round(&rows, b, 4, 11)
-	if rows.N != 4 || rows.Width != 2 || &rows.Half[0] != mem {
-		t.Errorf("rows are %d of %d, in the same memory: %v", rows.N, rows.Width, &rows.Half[0] == mem)
-	}
-	faults := make([]Place, 4)
-	c.Faults(faults)
-	if want := [4]Place{0, 11, 11, 0}; [4]Place(faults) != want {
-		t.Errorf("faults %v, want %v", faults, want)
-	}
-	sameBits(t, "rows", read(c, b, 4), []float32{1, 2, 0, 0, 0, 0, 5, 6})
-	if err := rows.CheckCanonical(); err != nil {
-		t.Error(err)
-	}
+	everySet(t, func(t *testing.T, s *set) {
+		c := newTestCPU(t, s, 2)
+		x := []float32{1, 2, float32(math.NaN()), 3, 0x1.000002p39, 0, 5, 6}
+		b := fill(t, c, x, 2)
+		rows := Rows{Half: make([]byte, 0, 64), Exp: make([]uint8, 0, 8)}
+		mem := &rows.Half[:1][0]
+		c.Round(&rows, b, 4, 11)
+		if rows.N != 4 || rows.Width != 2 || &rows.Half[0] != mem {
+			t.Errorf("rows are %d of %d, in the same memory: %v", rows.N, rows.Width, &rows.Half[0] == mem)
+		}
+		faults := make([]Place, 4)
+		c.Faults(faults)
+		if want := [4]Place{0, 11, 11, 0}; [4]Place(faults) != want {
+			t.Errorf("faults %v, want %v", faults, want)
+		}
+		sameBits(t, "rows", read(c, b, 4), []float32{1, 2, 0, 0, 0, 0, 5, 6})
+		if err := rows.CheckCanonical(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestCheckCanonical(t *testing.T) {

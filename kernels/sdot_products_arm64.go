@@ -6,7 +6,7 @@ const sdotTile = 8
 // useSDOTProducts puts its functions into s.
 func useSDOTProducts(s *set) {
 	s.tile = sdotTile
-	s.mul = mulSDOT
+	s.mul = eachPanel(mulSDOT)
 }
 
 // mulSDOT is mulPanel.

@@ -14,8 +14,8 @@ type set struct {
 
 	// quantise writes x (K) as row i of a (rule 6). False: a block is not finite; it counts as zeros.
 	quantise func(a *activations, i int, x []float32) bool
-	// mul writes to dst (g.rows, 16) the products of a panel with a group (rule 2).
-	mul func(dst []float32, p panel, g group)
+	// mul writes to dst (p.n, g.rows, 16) the products of panels with a group (rule 2).
+	mul func(dst []float32, p panels, g group)
 	// mulWide writes to dst (n, 16) the products of up to 16 rows of 16-bit weights, w (rows, k) as stored, with n rows of
 	// x (n, k), by lanes. What of dst has no row is left alone. 1 <= n <= tile; k is any number.
 	mulWide func(dst []float32, f Format, w []byte, rows int, x []float32, n int)
@@ -38,15 +38,17 @@ type set struct {
 	quantiseQuery func(q *queries, i int, x []float32) bool
 	// scores writes to dst[i*stride+t] what query i < q.n and the key of token t < tokens give: the units' terms in order,
 	// times q.root. keys and scales begin at the head's first code of token 0; the next token's are width and width/16
-	// bytes further on.
-	scores func(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens int)
+	// bytes further on. ahead is how far from the keys lies what will be read next: a hint.
+	scores func(dst []float32, stride int, q *queries, keys, scales []byte, width, tokens, ahead int)
 	// values adds to total (n, size) for each query i the values of tokens 0..tokens-1 in order, each times its weight
 	// p[i*stride+t]; values and scales lie as in scores. A term whose weight is 0 may be left out.
-	values func(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens int)
+	values func(total []float32, n int, p []float32, stride int, codes, scales []byte, width, tokens, ahead int)
 	// scoresHalf and valuesHalf do so for one query and a float16 cache, whose tokens are width elements apart. x has the
 	// size of a head, and so has total.
 	scoresHalf func(dst []float32, x []float32, root float32, keys []byte, width, tokens int)
 	valuesHalf func(total, p []float32, codes []byte, width, tokens int)
+	// prefetch asks for memory that will be read soon.
+	prefetch func(b []byte)
 	// bias adds slope * float32(first+j) to each s[j] (ALiBi, rule 4). largest is the largest of s, which is not empty.
 	// softWeights replaces scores by weights and gives their sum by lanes (rule 7).
 	bias        func(s []float32, slope float32, first int)
@@ -66,19 +68,18 @@ func (s *set) name() string {
 func generic() *set {
 	return &set{
 		family: "generic", tile: genericTile, queries: 1,
-		quantise: quantiseRow, mul: mulPanel, mulWide: mulWide,
+		quantise: quantiseRow, mul: eachPanel(mulPanel), mulWide: mulWide,
 		rmsNorm: rmsNorm, roundRow: roundRow, widenRow: widenRow, swiGLU: swiGLU, rotate: rotate, maxAbs: maxAbsBits,
 		add: add, divide: divide,
 		storeUnits: storeUnits, quantiseQuery: quantiseQuery, scores: scores, values: values,
-		scoresHalf: scoresHalf, valuesHalf: valuesHalf, bias: bias, largest: largest, softWeights: softWeights,
+		scoresHalf: scoresHalf, valuesHalf: valuesHalf, prefetch: func([]byte) {}, bias: bias, largest: largest, softWeights: softWeights,
 	}
 }
 
 // sets lists what this machine can run, the fastest first.
 func sets() []*set { return append(nativeSets(), generic()) }
 
-// Sets names the sets of kernels that this machine can run, the fastest first. A family (avx2) stands for the first of
-// its variants.
+// Sets names the sets of kernels that this machine can run, the fastest first.
 func Sets() []string {
 	var names []string
 	for _, s := range sets() {
@@ -87,10 +88,10 @@ func Sets() []string {
 	return names
 }
 
-// findSet gives the set of a name or family; "" is the fastest.
+// findSet gives the set of a name; "" is the fastest.
 func findSet(name string) (*set, error) {
 	for _, s := range sets() {
-		if name == "" || name == s.family || name == s.name() {
+		if name == "" || name == s.name() {
 			return s, nil
 		}
 	}

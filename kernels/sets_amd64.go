@@ -3,14 +3,14 @@ package kernels
 import "golang.org/x/sys/cpu"
 
 // nativeSets lists the sets in assembly that this processor can run, the fastest first. (cpu looks at what the system
-// saves of the wide registers, too.)
+// saves of the wide registers, too. Every processor with AVX2 has F16C, but a virtual machine may hide it.)
 func nativeSets() []*set {
 	var list []*set
 	x := &cpu.X86
 	if x.HasAVX512F && x.HasAVX512BW && x.HasAVX512DQ && x.HasAVX512VL && x.HasAVX512VNNI {
 		list = append(list, avx512())
 	}
-	if x.HasAVX2 {
+	if x.HasAVX2 && x.HasF16C {
 		if x.HasAVXVNNI {
 			list = append(list, avx2VNNI())
 		}

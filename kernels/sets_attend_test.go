@@ -90,8 +90,8 @@ func (tr *trial) scores(what string, q queries, keys stored, stride int) {
 	want := tr.garbage((q.n-1)*stride + keys.tokens)
 	got, own := output(tr.mem, want), tr.hand(q, true)
 	codes, scales := input(tr.mem, keys.codes), input(tr.mem, keys.scales)
-	tr.mem.call(what, func() { tr.set.scores(got, stride, &own, codes, scales, keys.width, keys.tokens) })
-	scores(want, stride, &q, keys.codes, keys.scales, keys.width, keys.tokens)
+	tr.mem.call(what, func() { tr.set.scores(got, stride, &own, codes, scales, keys.width, keys.tokens, tr.rng.Intn(1<<16)) })
+	scores(want, stride, &q, keys.codes, keys.scales, keys.width, keys.tokens, 0)
 	tr.same(what, got, want)
 }
 
@@ -100,8 +100,8 @@ func (tr *trial) values(what string, total []float32, n int, p []float32, stride
 	tr.t.Helper()
 	want, got, weights := slices.Clone(total), output(tr.mem, total), input(tr.mem, p)
 	codes, scales := input(tr.mem, v.codes), input(tr.mem, v.scales)
-	tr.mem.call(what, func() { tr.set.values(got, n, weights, stride, codes, scales, v.width, v.tokens) })
-	values(want, n, p, stride, v.codes, v.scales, v.width, v.tokens)
+	tr.mem.call(what, func() { tr.set.values(got, n, weights, stride, codes, scales, v.width, v.tokens, tr.rng.Intn(1<<16)) })
+	values(want, n, p, stride, v.codes, v.scales, v.width, v.tokens, 0)
 	tr.same(what, got, want)
 }
 
@@ -119,6 +119,15 @@ func (tr *trial) halfCache(what string, x, p []float32, codes []byte, width int)
 	tr.mem.call(what, func() { tr.set.valuesHalf(total, weights, vals, width, tokens) })
 	valuesHalf(want, p, codes, width, tokens)
 	tr.same(what+": values", total, want)
+}
+
+// bias tries scores.
+func (tr *trial) bias(what string, s []float32, slope float32, first int) {
+	tr.t.Helper()
+	want, got := slices.Clone(s), output(tr.mem, s)
+	tr.mem.call(what, func() { tr.set.bias(got, slope, first) })
+	bias(want, slope, first)
+	tr.same(what, got, want)
 }
 
 // softWeights tries largest and softWeights on scores.
@@ -263,12 +272,7 @@ func TestSets_Bias(t *testing.T) {
 			for _, kind := range []string{"normal", "wide", "bits", "zero", "minus zero"} {
 				slope := oneOf(tr.rng, append(Slopes(40), 0, 0x1p-126, 3)...)
 				first := oneOf(tr.rng, 1-n, -tr.rng.Intn(4096), -n/2, 0, -maxSide, maxSide-n)
-				s := wild(tr.rng, kind, n)
-				want, got := slices.Clone(s), output(tr.mem, s)
-				what := fmt.Sprintf("%s, %d from %d on by %v", kind, n, first, slope)
-				tr.mem.call(what, func() { tr.set.bias(got, slope, first) })
-				bias(want, slope, first)
-				tr.same(what, got, want)
+				tr.bias(fmt.Sprintf("%s, %d from %d on by %v", kind, n, first, slope), wild(tr.rng, kind, n), slope, first)
 			}
 		}
 	})

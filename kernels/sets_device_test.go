@@ -9,18 +9,6 @@ import (
 	"testing"
 )
 
-// deviceWith gives a CPU with a set, closed with the test.
-func deviceWith(t testing.TB, s *set, threads int) *CPU {
-	t.Helper()
-	c := newCPU(s, threads)
-	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return c
-}
-
 // faultsOf takes the faults of n rows.
 func faultsOf(c *CPU, n int) []Place {
 	faults := make([]Place, n)
@@ -68,7 +56,7 @@ func TestMatMul_EverySetGivesTheBitsOfTheGenericOne(t *testing.T) {
 	if !testing.Short() {
 		shapes = append(shapes, shape{1, 150, 4096}, shape{3, 17, 11008}, shape{64, 65, 1088}, shape{100, 31, 4096}, shape{512, 50, 576}, shape{300, 9, 2048})
 	}
-	generic := deviceWith(t, generic(), 2)
+	generic := newTestCPU(t, generic(), 2)
 	for _, f := range []Format{NF4, Int8, F16, BF16} {
 		for i, sh := range shapes {
 			gate := pack(t, f, storable(sample(rng, oneOf(rng, kinds()...), sh.rows*sh.k)), sh.rows, sh.k)
@@ -79,7 +67,7 @@ func TestMatMul_EverySetGivesTheBitsOfTheGenericOne(t *testing.T) {
 			for _, s := range nativeSets() {
 				threads := 1 + (i+len(s.name()))%8
 				what := fmt.Sprintf("%s, %v, %d rows %s through (%d, %d), %d threads", s.name(), f, sh.n, kind, sh.rows, sh.k, threads)
-				got := product(t, deviceWith(t, s, threads), gate, up, x, before)
+				got := product(t, newTestCPU(t, s, threads), gate, up, x, before)
 				for i, w := range want.results {
 					sameNumbers(t, what+": "+[]string{"MatMul", "AddMatMul", "GatedMatMul"}[i], got.results[i], w)
 				}
@@ -165,7 +153,7 @@ func pagesOf(rng *rand.Rand, shape CacheShape, sequences []*sequence) {
 func TestAttend_EverySetGivesTheBitsOfTheGenericOne(t *testing.T) {
 	rng := rand.New(rand.NewSource(33))
 	longest := few([]int{150, 600}, 1)
-	device := deviceWith(t, generic(), 2)
+	device := newTestCPU(t, generic(), 2)
 	for _, f := range []Format{Int8, F16} {
 		for _, theta := range []float64{0, 10000} {
 			for _, size := range []int{32, 64, 96, 128} {
@@ -184,7 +172,7 @@ func TestAttend_EverySetGivesTheBitsOfTheGenericOne(t *testing.T) {
 					q.faults = faultsOf(device, len(q.x)/width)
 				}
 				for _, s := range nativeSets() {
-					c := deviceWith(t, s, 1+rng.Intn(8))
+					c := newTestCPU(t, s, 1+rng.Intn(8))
 					c.rotary = device.rotary // making it again would take longer than all else
 					what := fmt.Sprintf("%s, %v, theta %v, heads of %d, %d threads", s.name(), f, theta, size, c.Threads())
 					attendAll(t, what, c, shape, rng, sequences)
@@ -210,7 +198,7 @@ func TestAttend_EverySetReadsALongContext(t *testing.T) {
 			var arena []byte
 			for _, s := range append([]*set{generic()}, nativeSets()...) {
 				what := fmt.Sprintf("%s, %v, theta %v", s.name(), f, theta)
-				c := deviceWith(t, s, 2)
+				c := newTestCPU(t, s, 2)
 				c.rotary = rotary
 				cache, qkv := newTestCache(t, c, shape), fill(t, c, q.x, width)
 				c.Append(cache, 0, qkv, seatsAt(0, tokens, q.pages), 1)

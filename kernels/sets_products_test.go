@@ -58,22 +58,28 @@ func quantised(x []float32, n, tile int) activations {
 	return a
 }
 
-// mul tries the product of a panel with n rows in groups.
-func (tr *trial) mul(what string, p panel, x []float32, n int) {
+// mul tries the products of panels with n rows in groups.
+func (tr *trial) mul(what string, p panels, x []float32, n int) {
 	tr.t.Helper()
 	fast, slow := quantised(x, n, tr.set.tile), quantised(x, n, genericTile)
-	want := make([]float32, n*PanelRows)
-	for i := range slow.groups() {
-		g := slow.group(i)
-		mulPanel(want[i*genericTile*PanelRows:][:g.rows*PanelRows], p, g)
+	want := make([]float32, p.n*n*PanelRows)
+	for j := range p.n {
+		for i := range slow.groups() {
+			g := slow.group(i)
+			mulPanel(want[(j*n+i*genericTile)*PanelRows:][:g.rows*PanelRows], p.panel(j), g)
+		}
 	}
 	for i := range fast.groups() {
 		g := fast.group(i)
-		got := output(tr.mem, tr.garbage(g.rows*PanelRows))
+		size := g.rows * PanelRows
+		got := output(tr.mem, tr.garbage(p.n*size))
 		g.codes, g.scales, g.starts = input(tr.mem, g.codes), input(tr.mem, g.scales), input(tr.mem, g.starts)
-		q := panel{format: p.format, codes: input(tr.mem, p.codes), scales: input(tr.mem, p.scales)}
+		q := panels{format: p.format, n: p.n, codes: input(tr.mem, p.codes), scales: input(tr.mem, p.scales)}
 		tr.mem.call(what, func() { tr.set.mul(got, q, g) })
-		tr.same(fmt.Sprintf("%s: group %d (%d rows)", what, i, g.rows), got, want[i*tr.set.tile*PanelRows:][:g.rows*PanelRows])
+		for j := range p.n {
+			at := fmt.Sprintf("%s: panel %d, group %d (%d rows)", what, j, i, g.rows)
+			tr.same(at, got[j*size:][:size], want[(j*n+i*tr.set.tile)*PanelRows:][:size])
+		}
 	}
 }
 
@@ -88,8 +94,8 @@ func (tr *trial) mulWide(what string, f Format, w []byte, rows int, x []float32,
 }
 
 // panelOf makes a panel of codes and scales of some kinds.
-func panelOf(rng *rand.Rand, f Format, blocks int, code, scale string) panel {
-	p := panel{format: f, codes: make([]byte, blocks*int8BlockBytes), scales: halves(rng, scale, blocks*PanelRows)}
+func panelOf(rng *rand.Rand, f Format, blocks int, code, scale string) panels {
+	p := panels{format: f, n: 1, codes: make([]byte, blocks*int8BlockBytes), scales: halves(rng, scale, blocks*PanelRows)}
 	if f == NF4 {
 		p.codes = p.codes[:blocks*nf4BlockBytes]
 	}
@@ -178,6 +184,8 @@ func TestSets_Mul(t *testing.T) {
 			for n := range upTo(2 * tr.set.tile) {
 				p := panelOf(tr.rng, f, 9, "any", "usual")
 				tr.mul(fmt.Sprintf("%v, %d rows", f, n+1), p, wild(tr.rng, "normal", (n+1)*9*Block), n+1)
+				p.n = 3
+				tr.mul(fmt.Sprintf("%v, 3 panels, %d rows", f, n+1), p, wild(tr.rng, "normal", (n+1)*3*Block), n+1)
 			}
 			for _, code := range codeKinds() {
 				for _, scale := range scaleKinds() {

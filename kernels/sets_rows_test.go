@@ -73,6 +73,36 @@ func (tr *trial) swiGLU(what string, gate, up []float32) {
 	tr.same(what+" over up", dst, want)
 }
 
+// rotate tries a head.
+func (tr *trial) rotate(what string, x, cos, sin []float32) {
+	tr.t.Helper()
+	want, got, c, s := slices.Clone(x), output(tr.mem, x), input(tr.mem, cos), input(tr.mem, sin)
+	tr.mem.call(what, func() { tr.set.rotate(got, c, s) })
+	rotate(want, cos, sin)
+	tr.same(what, got, want)
+}
+
+// maxAbs tries a row.
+func (tr *trial) maxAbs(what string, x []float32) {
+	tr.t.Helper()
+	src, got := input(tr.mem, x), uint32(0)
+	tr.mem.call(what, func() { got = tr.set.maxAbs(src) })
+	sameList(tr.t, what, []uint32{got}, []uint32{maxAbsBits(x)})
+}
+
+// addAndDivide tries x plus y, and x by the first of y.
+func (tr *trial) addAndDivide(what string, x, y []float32) {
+	tr.t.Helper()
+	want, got, src := slices.Clone(x), output(tr.mem, x), input(tr.mem, y)
+	tr.mem.call(what, func() { tr.set.add(got, src) })
+	add(want, y)
+	tr.same(what+", added", got, want)
+	want, got = slices.Clone(x), output(tr.mem, x)
+	tr.mem.call(what, func() { tr.set.divide(got, y[0]) })
+	divide(want, y[0])
+	tr.same(fmt.Sprintf("%s, divided by %v", what, y[0]), got, want)
+}
+
 // widths are lengths of rows: all small ones, and those of models.
 func widths() []int {
 	return few(append(upTo(130), 255, 256, 257, 320, 500, 704, 1088, 4096, 5120, 11008, 13696), 70)
@@ -167,12 +197,7 @@ func TestSets_Rotate(t *testing.T) {
 		for _, half := range few(upTo(160), 70) {
 			for _, kind := range wildKinds() {
 				x, cos, sin := wild(tr.rng, kind, 2*half), sample(tr.rng, "normal", half), wild(tr.rng, oneOf(tr.rng, "normal", kind), half)
-				want, got := slices.Clone(x), output(tr.mem, x)
-				c, s := input(tr.mem, cos), input(tr.mem, sin)
-				what := fmt.Sprintf("%s, %d", kind, 2*half)
-				tr.mem.call(what, func() { tr.set.rotate(got, c, s) })
-				rotate(want, cos, sin)
-				tr.same(what, got, want)
+				tr.rotate(fmt.Sprintf("%s, %d", kind, 2*half), x, cos, sin)
 			}
 		}
 	})
@@ -182,16 +207,11 @@ func TestSets_MaxAbs(t *testing.T) {
 	everyPlace(t, func(tr *trial) {
 		for _, n := range widths() {
 			for _, kind := range wildKinds() {
-				x := wild(tr.rng, kind, n)
-				src, got := input(tr.mem, x), uint32(0)
-				what := fmt.Sprintf("%s, %d", kind, n)
-				tr.mem.call(what, func() { got = tr.set.maxAbs(src) })
-				sameList(tr.t, what, []uint32{got}, []uint32{maxAbsBits(x)})
+				tr.maxAbs(fmt.Sprintf("%s, %d", kind, n), wild(tr.rng, kind, n))
 			}
-			x := make([]float32, n) // one number, wherever it is
+			x := make([]float32, n)
 			x[tr.rng.Intn(n)] = math.Float32frombits(tr.rng.Uint32())
-			src := input(tr.mem, x)
-			tr.mem.call("one number", func() { sameList(tr.t, "one number", []uint32{tr.set.maxAbs(src)}, []uint32{maxAbsBits(x)}) })
+			tr.maxAbs(fmt.Sprintf("one number, %d", n), x)
 		}
 	})
 }
@@ -200,16 +220,7 @@ func TestSets_AddAndDivide(t *testing.T) {
 	everyPlace(t, func(tr *trial) {
 		for _, n := range widths() {
 			for _, kind := range wildKinds() {
-				what := fmt.Sprintf("%s, %d", kind, n)
-				x, y := wild(tr.rng, kind, n), wild(tr.rng, oneOf(tr.rng, wildKinds()...), n)
-				want, got, src := slices.Clone(x), output(tr.mem, x), input(tr.mem, y)
-				tr.mem.call(what, func() { tr.set.add(got, src) })
-				add(want, y)
-				tr.same(what+", added", got, want)
-				want, got = slices.Clone(x), output(tr.mem, x)
-				tr.mem.call(what, func() { tr.set.divide(got, y[0]) })
-				divide(want, y[0])
-				tr.same(fmt.Sprintf("%s, divided by %v", what, y[0]), got, want)
+				tr.addAndDivide(fmt.Sprintf("%s, %d", kind, n), wild(tr.rng, kind, n), wild(tr.rng, oneOf(tr.rng, wildKinds()...), n))
 			}
 		}
 	})

@@ -26,7 +26,7 @@ func UnpackMatrix(dst []float32, m Matrix, row, n int) {
 
 // unpackRow writes one row of a quantised matrix.
 func (m *matrix) unpackRow(dst []float32, row int) {
-	p := m.panel(row / PanelRows)
+	p := m.panels(row/PanelRows, 1).panel(0)
 	r := row % PanelRows
 	levels := nf4Levels()
 	var w [PanelRows]float32

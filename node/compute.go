@@ -177,7 +177,7 @@ func (n *Node) release(s *session.Session, all caches) {
 func (n *Node) forward(batch []piece, all caches) {
 	begun := time.Now()
 	steps := make([]*shard.Step, len(batch))
-	rows := 0
+	rows, work := 0, 0
 	for i, p := range batch {
 		steps[i] = &shard.Step{Cache: n.cacheOf(p.job, all)}
 		if p.ids != nil {
@@ -186,9 +186,11 @@ func (n *Node) forward(batch []piece, all caches) {
 			steps[i].In = rowsOf(p.rows, p.done, p.n)
 		}
 		rows += p.n
+		work += p.n * (p.span.End - p.span.Start)
 	}
 	n.shard.Forward(steps...)
-	n.metrics.pass(rows, time.Since(begun))
+	took := time.Since(begun)
+	n.metrics.pass(rows, took)
 	for i := range batch {
 		p := &batch[i]
 		if steps[i].Err != nil {
@@ -209,6 +211,7 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.candidateLogits(batch)
 	n.mu.Lock()
 	n.busy = false
+	n.pace.pass(rows, work, took)
 	for _, p := range batch {
 		n.passed(time.Now(), p.job)
 	}

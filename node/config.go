@@ -19,6 +19,8 @@ type Config struct {
 	Nick string
 	// NetRate is the upload that the node may use, in bytes/s, as it stands in the offer. Default 0: not said.
 	NetRate uint64
+	// Speed is how fast the shard is known to be on this machine, as Stats told once. Default zero: New measures it.
+	Speed Speed
 
 	// Sessions and SessionsPerPeer bound what is open at once, in all (default 256) and of one peer (default 64). An
 	// open beyond it is refused as busy.
@@ -54,6 +56,7 @@ func (c Config) Validate() error {
 	check(c.Model != nil, "no model")
 	check(len(c.Nick) <= protocol.MaxNickBytes, "the nick has %d bytes, at most %d are allowed", len(c.Nick), protocol.MaxNickBytes)
 	check(c.NetRate <= protocol.MaxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(protocol.MaxNetRate))
+	check(c.Speed.Decode >= 0 && c.Speed.Prefill >= 0, "a speed of %v tokens/s: want 0 or more", min(c.Speed.Decode, c.Speed.Prefill))
 	check(c.Sessions > 0, "%d sessions: want at least 1", c.Sessions)
 	check(c.SessionsPerPeer > 0, "%d sessions for each peer: want at least 1", c.SessionsPerPeer)
 	check(c.Idle > 0, "sessions are forgotten after %v: want more than 0", c.Idle)

@@ -64,11 +64,11 @@ const (
 	// handBytes is how much of a cache is read at once to be handed over: between two passes, 1 ms of copying.
 	handBytes = 4 << 20
 
-	// measureFor is how long each of the self-test's two measurements goes on, if one pass takes less.
-	measureFor = 50 * time.Millisecond
-	// measurePrefill is what the prompt may take that prefill is measured with, judged by the time of single tokens:
-	// with it a node starts a second later at most. A machine too slow for two tokens in it is measured by one alone.
-	measurePrefill = 500 * time.Millisecond
-	// measureRows is the prompt that prefill is measured with: long enough for the weights to be read once for many.
-	measureRows = 64
+	// A pass over one token, or over at least prefillRows, tells how fast the node is. A new one weighs 1/16 of what is known
+	// of single tokens, some seconds of an answer, and 1/4 of what is known of prompts, which are fewer and longer.
+	prefillRows   = 32
+	decodeWeight  = 1.0 / 16
+	prefillWeight = 1.0 / 4
+	// speedMoves is by what part of it a speed must have moved to be announced anew.
+	speedMoves = 0.2
 )

@@ -44,7 +44,6 @@ type Node struct {
 	limits    protocol.Limits
 	maxFrame  int // bytes
 	tokenizer []byte
-	speed     Speed
 	metrics   *metrics
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
@@ -60,6 +59,7 @@ type Node struct {
 	table    *session.Table
 	hops     map[*session.Session]*hop
 	queue    queue
+	pace     pace
 	busy     bool            // steps are being computed
 	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
 	streams  map[peer.ID]int // that the peer has opened
@@ -67,7 +67,8 @@ type Node struct {
 	dials    map[peer.ID]dials
 }
 
-// New makes a node of a loaded shard, after computing a token with it and measuring how fast that goes. The host,
+// New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
+// is, for a second or two. The host,
 // the directory and the shard stay the caller's, to be closed after Run has returned.
 func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
@@ -77,13 +78,13 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	if err != nil {
 		return nil, err
 	}
-	speed, err := measure(s)
+	speed, err := cfg.speedOf(s)
 	if err != nil {
 		return nil, fmt.Errorf("compute a token as a self-test: %w", err)
 	}
 	m := s.Manifest()
 	n := &Node{
-		host: h, directory: d, shard: s, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, speed: speed,
+		host: h, directory: d, shard: s, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, pace: pace{announced: speed, now: speed},
 		limits: protocol.Limits{
 			Model: protocol.ModelID(cfg.Model.ID), Layers: m.Layers, Hidden: m.Hidden, Vocab: m.Vocab, Context: m.Context,
 		},
@@ -155,7 +156,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.speed,
+		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.pace.announced,
 	}
 	if n.draining {
 		s.State = protocol.Draining
@@ -174,6 +175,7 @@ func (n *Node) tend(ctx context.Context) {
 		case now := <-tick.C:
 			n.mu.Lock()
 			expired := n.table.Expire(now)
+			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {
 				n.wake() // their caches are to be freed

@@ -17,11 +17,12 @@ func (n *Node) announce(ctx context.Context) {
 	}
 }
 
-// refresh brings what the offer says of the node's load up to date, for its next renewal.
+// refresh brings what the offer says of the node's load and speed up to date, for its next renewal.
 func (n *Node) refresh() {
 	stats := n.Stats()
 	n.directory.Update(func(o *protocol.Offer) {
 		o.State, o.CacheFree, o.Queue = stats.State, uint32(stats.CacheFree), uint32(stats.Queue)
+		o.DecodeRate, o.PrefillRate = rate(stats.Speed.Decode), rate(stats.Speed.Prefill)
 	})
 }
 
@@ -33,7 +34,7 @@ func (n *Node) offer() protocol.Offer {
 	return protocol.Offer{
 		Model: n.limits.Model, ModelName: n.cfg.Model.Name,
 		Span: span, Target: span, Layers: n.limits.Layers, State: stats.State, Device: n.shard.Device().Name(),
-		DecodeRate: n.speed.Decode, PrefillRate: n.speed.Prefill, NetRate: n.cfg.NetRate,
+		DecodeRate: rate(stats.Speed.Decode), PrefillRate: rate(stats.Speed.Prefill), NetRate: n.cfg.NetRate,
 		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Nick: n.cfg.Nick, Advice: advice(n.cfg.Model),
 	}
 }

@@ -30,13 +30,17 @@ type fixture struct {
 	dev    *kernels.CPU
 }
 
-func newFixture(t testing.TB, preset string, seed uint64, dtype synthetic.DType) *fixture {
+// newFixture makes a checkpoint of a preset, which changes may alter.
+func newFixture(t testing.TB, preset string, seed uint64, dtype synthetic.DType, changes ...func(*synthetic.Spec)) *fixture {
 	t.Helper()
 	spec, err := synthetic.Preset(preset)
 	if err != nil {
 		t.Fatal(err)
 	}
 	spec.Seed, spec.DType, spec.Tokenizer = seed, dtype, synthetic.Tokenizer()
+	for _, change := range changes {
+		change(&spec)
+	}
 	f := &fixture{t: t, dir: t.TempDir(), dev: kernels.NewCPU(0)}
 	t.Cleanup(func() { f.dev.Close() })
 	if err := synthetic.Write(filepath.Join(f.dir, "hf"), spec); err != nil {

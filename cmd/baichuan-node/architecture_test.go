@@ -51,13 +51,14 @@ func mayImport(t *testing.T) map[string][]string {
 func mayImportOutside() map[string][]string {
 	return map[string][]string{
 		"github.com/edsrzf/mmap-go":            {"kernels", "shard", "shard/store"},
-		"golang.org/x/sys/cpu":                 {"kernels"},
+		"golang.org/x/sys/cpu":                 {"kernels", "kernels/probe"},
 		"golang.org/x/sys/unix":                {"kernels", "shard/store"},
 		"github.com/gofrs/flock":               {"shard/store", "routing"},
 		"github.com/libp2p/go-libp2p":          {"routing"},
 		"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "cmd/baichuan-node"},
 		"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
 		"github.com/multiformats/go-multiaddr": {"protocol", "routing", "cmd/baichuan-node"},
+		"github.com/pbnjay/memory":             {"cmd/baichuan-node"},
 		"github.com/prometheus/client_golang":  {"node"},
 		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":               {"cmd/baichuan-node"},

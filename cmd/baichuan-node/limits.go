@@ -17,6 +17,14 @@ const (
 	// network's buffers, Go's own memory.
 	restBytes = 100 << 20
 
+	// leastMemory is what a machine needs for a layer of the 7B (110 MiB) beside its system and the program.
+	leastMemory = 1 << 30
+	// bytesOf7B and opsOf7B are what a token of Baichuan 2 7B in nf4 takes: 32 layers of 202.4 million weights with 4.25
+	// bits and a head of 515 million with 8.25; two operations for each weight of a layer (of a prompt's tokens only the
+	// last needs the head).
+	bytesOf7B = 32*202.4e6*4.25/8 + 514.9e6*8.25/8
+	opsOf7B   = 2 * 32 * 202.4e6
+
 	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
 	maxCopies = 8
 )

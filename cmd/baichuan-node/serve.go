@@ -196,10 +196,12 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 			opened.closes(func() error { return removeIfThere(f.readyFile) })
 		}
 	}
-	n, err := node.New(s.host, s.directory, loaded, cfg)
+	n, keepSpeed, err := newNode(s, loaded, device, cfg)
 	if err != nil {
 		return err
 	}
+	keepSpeed()
+	opened.closes(func() error { keepSpeed(); return nil }) // as real steps have corrected it
 	if f.metrics != "" {
 		url, end, err := serveMetrics(f.metrics, n.Metrics())
 		if err != nil {

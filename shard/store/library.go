@@ -50,11 +50,7 @@ func (l Library) open(name string) (*Model, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open model %s: %w", name, err)
 	}
-	m, err := openModel(name, dir)
-	if err != nil {
-		return nil, fmt.Errorf("open model %s: %w", name, err)
-	}
-	return m, nil
+	return OpenFiles(name, dir)
 }
 
 // find opens the one of the models with those names that nameOrID means.

@@ -227,7 +227,7 @@ func (m *Model) mapPart(part int) (*Mapped, error) {
 // Mapped is a file of a model in memory.
 type Mapped struct {
 	data  []byte
-	unmap func() error // nil for memory of our own
+	unmap func() error
 }
 
 // Bytes is the file's content, until Close. It must not be written to.
@@ -243,23 +243,27 @@ func (m *Mapped) Close() error {
 	return unmap()
 }
 
-// mapFile maps a file of the system, and reads any other.
+// mapFile maps a file of the system, and reads any other into memory of its own, outside the Go heap as well.
 func mapFile(f fs.File, size int64) (*Mapped, error) {
-	file, ok := f.(*os.File)
-	if !ok {
-		data := make([]byte, size)
-		_, err := io.ReadFull(f, data)
-		return &Mapped{data: data}, err
-	}
 	if size > math.MaxInt {
 		return nil, fmt.Errorf("%d bytes do not fit the address space", size)
 	}
-	mapping, err := mmap.MapRegion(file, int(size), mmap.RDONLY, 0, 0)
+	if file, ok := f.(*os.File); ok {
+		mapping, err := mmap.MapRegion(file, int(size), mmap.RDONLY, 0, 0)
+		if err != nil {
+			return nil, err
+		}
+		adviseRead(mapping)
+		return &Mapped{data: mapping, unmap: mapping.Unmap}, nil
+	}
+	memory, err := mmap.MapRegion(nil, int(size), mmap.RDWR, mmap.ANON, 0)
 	if err != nil {
 		return nil, err
 	}
-	adviseRead(mapping)
-	return &Mapped{data: mapping, unmap: mapping.Unmap}, nil
+	if _, err := io.ReadFull(f, memory); err != nil {
+		return nil, errors.Join(err, memory.Unmap())
+	}
+	return &Mapped{data: memory, unmap: memory.Unmap}, nil
 }
 
 // openFile opens a regular file that has exactly size bytes. It looks before it opens: opening a pipe would wait.

@@ -114,12 +114,7 @@ func (s *Store) Remove(name string) error {
 
 // open opens the model in the directory of that name.
 func (s *Store) open(name string) (*Model, error) {
-	dir := s.path(name)
-	m, err := openModel(name, os.DirFS(dir))
-	if err != nil {
-		return nil, fmt.Errorf("open model %s: %w", name, err)
-	}
-	return m, nil
+	return OpenFiles(name, os.DirFS(s.path(name)))
 }
 
 // names lists the directories that are named as models are, sorted.

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestDoctor_FindsThisMachineInOrder(t *testing.T) {
+	newHome(t)
+	code, out, errOut := cli(t, "doctor")
+	if code != 0 || errOut != "" {
+		t.Fatalf("code %d, %s", code, errOut)
+	}
+	for _, want := range []string{"kernels", "cpu/", "memory", "reading", "GB/s", "arithmetic", "home", "0 stored"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not tell of %q:\n%s", want, out)
+		}
+	}
+	code, out, _ = cli(t, "doctor", "--json")
+	var got struct {
+		OK       bool
+		Findings []finding
+	}
+	if err := json.Unmarshal([]byte(out), &got); code != 0 || err != nil || !got.OK || len(got.Findings) < 6 {
+		t.Errorf("code %d, %v: %s", code, err, out)
+	}
+}
+
+func TestDoctor_SaysHowToMend(t *testing.T) {
+	home := newHome(t)
+	t.Setenv("BAICHUAN_KERNELS", "generic")
+	if err := os.WriteFile(filepath.Join(home, "models"), []byte("not a directory"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, out, errOut := cli(t, "doctor")
+	if code != 1 || strings.Count(errOut, "\n") != 1 {
+		t.Errorf("code %d, %q", code, errOut)
+	}
+	for _, want := range []string{"!!  models", "-> mend what is named", "cpu/generic", "!!  kernels"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("it does not tell of %q:\n%s", want, out)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/kernels/probe"
+	"github.com/baichuan-node/baichuan-node/node"
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// newNode makes a node whose speed is known from an earlier start, or measured now, and a function that keeps what the
+// node then knows of its speed for the next start.
+func newNode(s *swarm, loaded *shard.Shard, device *kernels.CPU, cfg node.Config) (*node.Node, func(), error) {
+	known, err := openSpeeds()
+	if err != nil {
+		return nil, nil, err
+	}
+	key := known.key(cfg.Model, loaded.Span(), device)
+	cfg.Speed = known.all()[key]
+	n, err := node.New(s.host, s.directory, loaded, cfg)
+	if err != nil {
+		return nil, nil, err
+	}
+	return n, func() {
+		if err := known.keep(key, n.Stats().Speed); err != nil {
+			cfg.Log.Warn("the next start will measure the speed again", "error", err)
+		}
+	}, nil
+}
+
+// speeds is what serve has measured with this home, in a file of it: so it starts at once the next time.
+type speeds struct {
+	file   string
+	binary string // what other programs have measured is not believed
+}
+
+// openSpeeds gives the speeds of this home as this program has measured them.
+func openSpeeds() (*speeds, error) {
+	home, err := homeDir()
+	if err != nil {
+		return nil, err
+	}
+	version, commit := buildVersion()
+	binary := version + " " + commit
+	if path, err := os.Executable(); err == nil {
+		if st, err := os.Stat(path); err == nil {
+			binary += st.ModTime().UTC().Format(" 20060102T150405.000")
+		}
+	}
+	return &speeds{file: filepath.Join(home, "speed.json"), binary: binary}, nil
+}
+
+// key is all that a speed depends on.
+func (s *speeds) key(m *store.Model, span store.Span, d *kernels.CPU) string {
+	return strings.Join([]string{
+		s.binary, m.ID.String(), span.String(), d.Name(), fmt.Sprint(d.Threads()), probe.CPU(),
+	}, "|")
+}
+
+// all reads the file. One that can't be read is as good as none: everything can be measured again.
+func (s *speeds) all() map[string]node.Speed {
+	all := make(map[string]node.Speed)
+	data, err := os.ReadFile(s.file)
+	if err == nil && json.Unmarshal(data, &all) != nil {
+		clear(all)
+	}
+	maps.DeleteFunc(all, func(key string, v node.Speed) bool {
+		return !strings.HasPrefix(key, s.binary+"|") || !(v.Decode > 0 && v.Prefill > 0)
+	})
+	return all
+}
+
+// keep adds a speed. Of two processes that do so at once one may be forgotten.
+func (s *speeds) keep(key string, speed node.Speed) error {
+	all := s.all()
+	if all[key] == speed {
+		return nil
+	}
+	all[key] = speed
+	data, err := json.MarshalIndent(all, "", " ")
+	if err != nil {
+		return fmt.Errorf("keep the measured speed: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(s.file), 0o755); err != nil {
+		return fmt.Errorf("keep the measured speed: %w", err)
+	}
+	temp := fmt.Sprintf("%s.%d", s.file, os.Getpid())
+	if err := os.WriteFile(temp, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("keep the measured speed: %w", err)
+	}
+	if err := os.Rename(temp, s.file); err != nil {
+		return errors.Join(fmt.Errorf("keep the measured speed: %w", err), ignoreMissing(os.Remove(temp)))
+	}
+	return nil
+}
+
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

@@ -1,6 +1,0 @@
-//go:build !linux
-
-package kernels
-
-// adviseHuge: there is nothing to ask for.
-func adviseHuge([]byte) {}
