@@ -5,19 +5,26 @@ import (
 	"fmt"
 )
 
-// area is one of the four pieces of a layer of a page, token by token.
+// area is the codes or the scales of a head's keys or values in a layer of a page, token by token.
 type area struct {
 	at, token int  // offset in the layer, bytes of a token
 	scales    bool // float16 scales, else codes
 }
 
-// areas lists the pieces of a layer in their order.
-func (g *geometry) areas() [4]area {
-	codes := g.keyScales / PageSize
-	return [4]area{
-		{0, codes, false}, {g.keyScales, g.scaleBytes, true},
-		{g.values, codes, false}, {g.valScales, g.scaleBytes, true},
+// eachArea goes through a layer's pieces in their order: the keys' codes of all heads, their scales, then those of the
+// values. It ends with the first error.
+func (g *geometry) eachArea(do func(a area) error) error {
+	for _, kind := range [4]area{
+		{0, g.codeBytes, false}, {g.keyScales, g.scaleBytes, true},
+		{g.values, g.codeBytes, false}, {g.valScales, g.scaleBytes, true},
+	} {
+		for h := range g.Heads {
+			if err := do(area{kind.at + h*PageSize*kind.token, kind.token, kind.scales}); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
 }
 
 // LayerBytes is the size of so many tokens in one layer.
@@ -27,9 +34,10 @@ func (c *pagedCache) LayerBytes(tokens int) int { return c.layerBytes / PageSize
 func (c *pagedCache) Copy(dst, src int32, tokens int) {
 	for layer := range c.Layers {
 		to, from := c.layer(dst, layer), c.layer(src, layer)
-		for _, a := range c.areas() {
+		_ = c.eachArea(func(a area) error {
 			copy(to[a.at:][:a.token*tokens], from[a.at:])
-		}
+			return nil
+		})
 	}
 }
 
@@ -39,9 +47,10 @@ func (c *pagedCache) ReadPage(dst []byte, page int32, layer, tokens int) {
 		panic(fmt.Sprintf("kernels: ReadPage of %d tokens into %d bytes", tokens, len(dst)))
 	}
 	from := c.layer(page, layer)
-	for _, a := range c.areas() {
+	_ = c.eachArea(func(a area) error {
 		dst = dst[copy(dst[:a.token*tokens], from[a.at:]):]
-	}
+		return nil
+	})
 }
 
 // WritePage is the reverse of ReadPage. It refuses, before anything has changed, bytes of another length, a code of -128
@@ -51,18 +60,19 @@ func (c *pagedCache) WritePage(page int32, layer, tokens int, src []byte) error 
 		return fmt.Errorf("%d bytes for %d tokens of a layer: want %d", len(src), tokens, c.LayerBytes(tokens))
 	}
 	rest := src
-	for _, a := range c.areas() {
-		if err := c.checkArea(rest[:a.token*tokens], a.scales); err != nil {
-			return err
-		}
-		rest = rest[a.token*tokens:]
+	err := c.eachArea(func(a area) error {
+		b := rest[:a.token*tokens]
+		rest = rest[len(b):]
+		return c.checkArea(b, a.scales)
+	})
+	if err != nil {
+		return err
 	}
 	to := c.layer(page, layer)
-	for _, a := range c.areas() {
-		copy(to[a.at:], src[:a.token*tokens])
-		src = src[a.token*tokens:]
-	}
-	return nil
+	return c.eachArea(func(a area) error {
+		src = src[copy(to[a.at:], src[:a.token*tokens]):]
+		return nil
+	})
 }
 
 // checkArea says what is wrong with codes or scales that came from a stranger.

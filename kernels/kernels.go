@@ -84,7 +84,7 @@ type Cache interface {
 	// Copy makes page dst what page src is, in all layers, as far as its first tokens go.
 	Copy(dst, src int32, tokens int)
 	// ReadPage writes the first tokens of one layer of a page to dst, whose length LayerBytes gives: keys' codes, keys'
-	// scales, values' codes, values' scales, each token by token.
+	// scales, values' codes, values' scales, each head by head and there token by token.
 	ReadPage(dst []byte, page int32, layer, tokens int)
 	// WritePage is the reverse. Bytes that no storing gives are refused before anything has changed.
 	WritePage(page int32, layer, tokens int, src []byte) error
