@@ -193,4 +193,3 @@ func (c *Chain) checkCandidates(list []protocol.Candidate) error {
 	}
 	return nil
 }
-

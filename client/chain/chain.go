@@ -76,7 +76,8 @@ type Replaying struct {
 	Hop, Tokens int
 }
 
-// Parting says that a hop is leaving, and that nothing is under way: the session goes on after Move, Route or Stay.
+// Parting says that a hop is leaving, and that nothing is under way: the session goes on after Move, Stay, or a Route
+// without that hop.
 type Parting struct {
 	Hop    int
 	Within time.Duration
@@ -235,7 +236,7 @@ func (c *Chain) Route(now time.Duration, hops []Hop) []Action {
 		c.hops[i] = hop{rtt: unknownRTT, cut: -1}
 		if k := slices.IndexFunc(old, func(o hop) bool { return o.ID == h.ID }); k >= 0 {
 			c.hops[i] = old[k]
-			c.hops[i].fault, c.hops[i].cut = nil, -1
+			c.hops[i].fault, c.hops[i].cut, c.hops[i].told = nil, -1, false
 		} else if h.RTT > 0 {
 			c.hops[i].rtt = min(h.RTT, maxRTT)
 		}

@@ -225,7 +225,9 @@ func (x *teller) make(a args) {
 	_, x.slow = a["slow"]
 	cfg := Config{Session: tellerKey(), Hidden: tellerHidden, Vocab: x.vocab}
 	if _, names := a["names"]; names {
-		cfg.Names = func(ids []uint32) []protocol.Digest { return make([]protocol.Digest, (max(len(ids), 1)-1)/protocol.PageTokens) }
+		cfg.Names = func(ids []uint32) []protocol.Digest {
+			return make([]protocol.Digest, (max(len(ids), 1)-1)/protocol.PageTokens)
+		}
 	}
 	x.chain = New(cfg)
 }
@@ -380,4 +382,3 @@ func showIDs(ids []uint32) string {
 	}
 	return fmt.Sprintf("[%d ... %d] (%d)", ids[0], ids[len(ids)-1], len(ids))
 }
-

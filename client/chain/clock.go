@@ -89,7 +89,7 @@ func (c *Chain) dues() (all []due) {
 	if c.phase == filling {
 		for _, r := range c.runs {
 			if r.begun && r.got < r.to {
-				limit := (strayLimit + c.travel(r.to - r.from)).Round(time.Millisecond)
+				limit := (strayLimit + c.travel(r.to-r.from)).Round(time.Millisecond)
 				all = append(all, due{r.progress + limit, &c.hops[r.last], protocol.Again, fmt.Errorf("a replay stood still for %v", limit), false})
 			}
 		}

@@ -2,6 +2,7 @@ package chain
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -16,8 +17,8 @@ type move struct {
 	until time.Duration // when it must be there
 }
 
-// Partings gives a Parting for each hop that is leaving, if nothing is under way; each is given once, here or among the
-// actions of other calls.
+// Partings gives a Parting if a hop is leaving and nothing is under way: one after the other, and each once, here or among
+// the actions of other calls.
 func (c *Chain) Partings() []Action {
 	if c.phase != ready || c.moving != nil || c.Broken() {
 		return nil
@@ -27,18 +28,15 @@ func (c *Chain) Partings() []Action {
 }
 
 func (c *Chain) partings() (actions []Action, some bool) {
-	for i := range c.hops {
-		h := &c.hops[i]
-		if !h.parting {
-			continue
-		}
-		some = true
-		if !h.told && len(c.flight) == 0 {
-			h.told = true
-			actions = append(actions, Parting{Hop: h.ID, Within: h.within})
-		}
+	i := slices.IndexFunc(c.hops, func(h hop) bool { return h.parting })
+	if i < 0 {
+		return nil, false
 	}
-	return actions, some
+	if h := &c.hops[i]; !h.told && len(c.flight) == 0 {
+		h.told = true
+		actions = append(actions, Parting{Hop: h.ID, Within: h.within})
+	}
+	return actions, true
 }
 
 // onParting takes a hop's word that it is leaving.
@@ -53,6 +51,9 @@ func (c *Chain) onParting(h *hop, m protocol.Parting) []Action {
 func (c *Chain) Stay(now time.Duration, id int) []Action {
 	if h, _ := c.find(id); h != nil {
 		h.parting = false
+	}
+	if len(c.queue) == 0 {
+		return c.Partings()
 	}
 	return c.pump(now)
 }
