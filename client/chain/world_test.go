@@ -373,7 +373,7 @@ func (w *world) replay(n *node, hop int, m protocol.Replay) {
 		if !n.lost {
 			w.t.Fatalf("%q was to replay %d..%d, it holds %d", string(n.id), m.From, m.Until, len(s.tokens))
 		}
-		n.lost = false
+		n.lost, s.most = false, 0 // it will have to compute them again
 		w.say(hop, protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeLostSession})
 		return
 	}
