@@ -126,7 +126,8 @@ type Chain struct {
 
 	limit    int           // no hop keeps more tokens than that
 	rounds   int           // opens since the session could go on
-	until    time.Duration // when the hops must have answered, whatever else they say
+	until    time.Duration // when the hops must have answered, if they compute nothing
+	latest   time.Duration // and if they do
 	nextPing time.Duration
 
 	runs   []run
@@ -152,7 +153,8 @@ type hop struct {
 
 	unsent   int           // frames that are still being written
 	heard    time.Duration // when it last showed life, or was given something to do
-	grace    time.Duration // time that its newest frame may need to arrive
+	reached  bool          // something has been written to it
+	grace    time.Duration // time that its newest frames may need to arrive
 	asked    time.Duration // when the newest open or ping was on its way
 	pinged   bool          // a ping has no answer yet
 	rtt      time.Duration // the shortest answer
@@ -210,7 +212,7 @@ func (c *Chain) Broken() bool {
 func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Sampling, prompt []uint32) []Action {
 	first := c.epoch == 0
 	c.sampling, c.expect, c.rounds = sampling, expect, 0
-	c.until = c.patience(now)
+	c.until, c.latest = now+openLimit, now+stepLimit
 	c.queue, c.flight = nil, nil
 	c.ids = c.ids[:min(keep, len(c.ids))]
 	c.hope, c.found = nil, 0
@@ -243,7 +245,7 @@ func (c *Chain) Route(now time.Duration, hops []Hop) []Action {
 		c.hops[i].Hop = h
 	}
 	c.rounds = 0
-	c.until = c.patience(now)
+	c.until, c.latest = now+openLimit, now+stepLimit
 	return c.open(now)
 }
 
@@ -307,9 +309,12 @@ func (c *Chain) send(now time.Duration, i int, message any, body int) Action {
 }
 
 func (h *hop) send(now time.Duration, message any, body int) Action {
+	if h.unsent == 0 {
+		h.grace = 0
+	}
 	h.unsent++
 	h.heard = now
-	h.grace = time.Duration(body) * time.Second / slowestLink
+	h.grace += time.Duration(body) * time.Second / slowestLink
 	return Send{Hop: h.ID, Message: message}
 }
 
@@ -333,7 +338,7 @@ func (c *Chain) Sent(now time.Duration, id int, message any) {
 	if h == nil {
 		return
 	}
-	h.unsent = max(h.unsent-1, 0)
+	h.unsent, h.reached = max(h.unsent-1, 0), true
 	switch message.(type) {
 	case protocol.Ping:
 		h.asked = now

@@ -184,8 +184,8 @@ func (x *teller) wait(a args) (actions []Action, err error) {
 				actions = append(actions, did)
 				continue
 			}
-			x.write([]Action{s})
 			if strings.Contains(a["alive"], x.name(s.Hop)) {
+				x.chain.Sent(x.now, s.Hop, s.Message)
 				m, _ := x.message("heartbeat", a)
 				actions = append(actions, x.chain.Handle(x.now, s.Hop, m)...)
 			}

@@ -40,6 +40,9 @@ func (c *Chain) onHeartbeat(now time.Duration, h *hop, i int, m protocol.Heartbe
 	}
 	goesOn := m.Progress > h.progress
 	h.progress = max(h.progress, m.Progress)
+	if goesOn && c.phase == opening {
+		c.until = min(max(c.until, now+openLimit), c.latest) // an open is answered when nothing older runs
+	}
 	if i < 0 || m.Epoch != c.epoch {
 		return nil
 	}
@@ -120,17 +123,17 @@ func (c *Chain) travel(rows int) time.Duration {
 
 // dues appends what is waited for of a hop: an open that leaves, a sign of life.
 func (h *hop) dues(all []due) []due {
-	if h.unsent > 0 {
-		if h.opened {
-			return all // the write has a deadline of its own
-		}
+	if !h.reached {
 		return append(all, due{h.heard + openLimit, h, protocol.Elsewhere, fmt.Errorf("no connection for %v", openLimit), false})
 	}
-	if !h.pinged {
+	if !h.pinged && h.unsent == 0 {
 		return all // it has not been asked, so its silence means nothing
 	}
 	quiet := silence + 4*h.rtt + h.grace
-	at := max(h.heard+quiet, h.asked+quiet-pingEvery)
+	at := h.heard + quiet
+	if h.pinged {
+		at = max(at, h.asked+quiet-pingEvery)
+	}
 	return append(all, due{at, h, protocol.Elsewhere, fmt.Errorf("silent for %v", quiet.Round(time.Millisecond)), true})
 }
 
@@ -185,7 +188,7 @@ func (c *Chain) excuse(now time.Duration) {
 	for i := range c.hops {
 		c.hops[i].heard, c.hops[i].asked = now, now
 	}
-	c.until = c.patience(now)
+	c.until, c.latest = now+openLimit, now+stepLimit
 	for k := range c.flight {
 		c.flight[k].shown, c.flight[k].progress = now, now
 	}

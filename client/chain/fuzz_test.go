@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -22,6 +23,21 @@ func FuzzChain_DyingHops(f *testing.F) {
 		}
 		w.end()
 	})
+}
+
+// TestChain_ComesToAnEndWhoeverDies is as much of the fuzzing as there is time for in each run.
+func TestChain_ComesToAnEndWhoeverDies(t *testing.T) {
+	for seed := range uint64(2000) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		w := newWorld(t, 700, 1, 1, 600, 1)
+		for range r.IntN(120) {
+			w.event(byte(r.IntN(256)))
+		}
+		w.end()
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
 }
 
 // FuzzChain lets hops say anything at any time. Each byte pair is an event: what, and how much. Whatever comes, the

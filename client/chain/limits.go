@@ -39,7 +39,8 @@ const (
 	slowestLink = 1 << 17
 
 	// openLimit is how long a hop has until an open is on its way to it, the dial included: TCP's third SYN leaves after
-	// 3 s, a relayed dial with its handshakes takes some 5 s.
+	// 3 s, a relayed dial with its handshakes takes some 5 s. It is also how long hops have to answer an open, as long as
+	// they compute nothing.
 	openLimit = 10 * time.Second
 
 	// strayLimit is how long no hop may say that it has a step, beside the time that its rows need on the slowest link:

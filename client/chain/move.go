@@ -32,7 +32,8 @@ func (c *Chain) partings() (actions []Action, some bool) {
 	if i < 0 {
 		return nil, false
 	}
-	if h := &c.hops[i]; !h.told && len(c.flight) == 0 {
+	told := slices.ContainsFunc(c.hops, func(h hop) bool { return h.parting && h.told })
+	if h := &c.hops[i]; !told && len(c.flight) == 0 {
 		h.told = true
 		actions = append(actions, Parting{Hop: h.ID, Within: h.within})
 	}
@@ -118,6 +119,6 @@ func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
 	_, i := c.find(v.from)
 	c.hops[i] = v.to
 	c.settleMove()
-	c.rounds, c.until = 0, c.patience(now)
+	c.rounds, c.until, c.latest = 0, now+openLimit, now+stepLimit
 	return append([]Action{Moved{From: v.from, To: v.to.ID, Tokens: int(m.Position)}}, c.open(now)...)
 }

@@ -24,15 +24,6 @@ func (c *Chain) sent() int {
 	return len(c.ids)
 }
 
-// patience is when hops that say other things must have answered an open: it is answered when nothing older runs.
-func (c *Chain) patience(now time.Duration) time.Duration {
-	until := now + stepLimit
-	for _, s := range c.flight {
-		until += s.limit()
-	}
-	return until
-}
-
 // open begins an epoch at every hop.
 func (c *Chain) open(now time.Duration) []Action {
 	c.epoch++

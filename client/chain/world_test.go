@@ -23,7 +23,8 @@ type world struct {
 	ids      []uint32   // all that was appended
 	wanted   bool       // an Append has begun
 	finished bool
-	troubles int // faults and partings not seen to yet
+	moves    map[int]bool // hops that were to hand over
+	troubles int          // faults and partings not seen to yet
 }
 
 // node is one peer.
@@ -54,7 +55,7 @@ type line struct {
 }
 
 func newWorld(t *testing.T, script ...int) *world {
-	w := &world{t: t, nodes: map[protocol.PeerID]*node{}}
+	w := &world{t: t, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
 	w.chain = New(Config{Session: tellerKey(), Hidden: 1, Vocab: 1})
 	for _, n := range script {
 		w.script = append(w.script, numbers(len(slices.Concat(w.script...)), n))
@@ -89,6 +90,8 @@ func (w *world) take(actions []Action) {
 				l.wait = append(l.wait, a.Message)
 			}
 			w.chain.Sent(0, a.Hop, a.Message)
+		case Moved:
+			w.hops, _ = w.chain.Hops()
 		case Ready, Done:
 			if _, done := a.(Done); done != w.wanted {
 				w.t.Fatalf("%T where an Append is under way: %t", a, w.wanted)
@@ -233,19 +236,22 @@ func (w *world) mend() {
 		return
 	}
 	for i := range w.chain.hops {
-		if h := &w.chain.hops[i]; h.parting && h.told && w.chain.moving == nil {
-			if w.nodes[h.Peer].relay { // nobody can take a cache from it
-				w.take(w.chain.Stay(0, h.ID))
-				continue
-			}
-			w.take(w.chain.Move(0, h.ID, w.newHop()))
-			w.hops, _ = w.chain.Hops()
-			return
+		h := &w.chain.hops[i]
+		if !h.parting || !h.told || w.chain.moving != nil {
+			continue
 		}
-	}
-	if w.chain.moving == nil && w.chain.phase == ready && !w.finished {
-		hops, _ := w.chain.Hops()
-		w.take(w.chain.Route(0, hops)) // a successor has failed
+		w.hops, _ = w.chain.Hops()
+		switch {
+		case w.nodes[h.Peer].alone: // nobody can take a cache from it
+			w.take(w.chain.Stay(0, h.ID))
+		case w.moves[h.ID]: // nor could the successor
+			w.hops[i] = w.newHop()
+			w.take(w.chain.Route(0, w.hops))
+		default:
+			w.moves[h.ID] = true
+			w.take(w.chain.Move(0, h.ID, w.newHop()))
+		}
+		return
 	}
 }
 
@@ -428,6 +434,7 @@ func (w *world) end() {
 	for range 20_000 {
 		if w.troubles > 0 {
 			w.mend()
+			continue
 		}
 		if w.deliver(0) {
 			continue
