@@ -3,97 +3,75 @@ package node
 import (
 	"encoding/binary"
 	"math"
-	"time"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 )
 
-// write writes replies, outcomes and heartbeats until the stream's context ends.
-func (st *stream) write() {
-	defer close(st.written)
-	beat := time.NewTicker(heartbeatEvery)
-	defer beat.Stop()
-	for {
-		var err error
-		select {
-		case msg := <-st.replies:
-			err = st.send(msg)
-		case j := <-st.outcomes:
-			err = st.answer(j, beat.C)
-		case <-beat.C:
-			err = st.beat()
-		case <-st.ctx.Done():
-			return
-		}
-		if err != nil {
-			st.cancel()
-			_ = st.net.Reset() // wakes the reader
-			return
-		}
-	}
-}
-
-// send writes one message.
-func (st *stream) send(msg any) error {
-	if err := st.net.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return err
-	}
-	return protocol.WriteMessage(st.net, msg)
-}
-
-// sendLast writes the last message that answers a step. The step is forgotten first: once the client has the answer it
-// may send another.
-func (st *stream) sendLast(j *job, msg any) error {
-	st.answered(j)
-	return st.send(msg)
-}
-
-// beat tells the client that its oldest step waits or runs. How many rows are done is not known before all are.
-func (st *stream) beat() error {
-	j := st.oldest()
-	if j == nil {
-		return nil
-	}
-	return st.send(protocol.Heartbeat{Epoch: j.in.Epoch, Number: j.in.Number, Running: j.running.Load()})
-}
-
-// answer writes what became of a step: a failure, at the model's end a result, elsewhere the rows for the next hop.
-//
-// The rows go back to the client, which passes them on. That way stays for hops that can't reach each other; a push
-// straight to the next hop belongs here, in front of it.
-func (st *stream) answer(j *job, beat <-chan time.Time) error {
-	st.release(j.reserved)
-	j.ids, j.rows = nil, kernels.Rows{}
+// answer says what became of a step: to the owner a failure or, at the model's end, a result; to the next hop the rows
+// that it goes on with. What belongs to an older epoch goes nowhere: nobody waits for it.
+func (h *hop) answer(j *job) {
+	defer func() {
+		j.frames.release(j.reserved)
+		j.out, j.logits, j.ids, j.rows = kernels.Rows{}, nil, nil, kernels.Rows{}
+		h.forget(j)
+	}()
 	switch {
 	case j.failure != nil:
-		return st.sendLast(j, *j.failure)
+		h.tellLast(j, *j.failure)
+	case h.way == nil || h.way.leg.epoch != j.in.Epoch:
+	case j.in.Number == 0:
+		h.replayed(j)
 	case j.final:
-		return st.result(j, beat)
+		h.result(j)
+	default:
+		h.send(j)
 	}
-	return st.sendLast(j, protocol.Push{
-		Session: j.session.ID.Key, Epoch: j.in.Epoch, Number: j.in.Number, Position: uint32(j.in.Position),
-		Want: j.in.Want, NewIDs: j.in.NewIDs, N: j.out.N, Width: j.out.Width, Exp: j.out.Exp, Half: j.out.Half,
-	})
 }
 
-// result writes what the client wants to know of the model's last rows.
-func (st *stream) result(j *job, beat <-chan time.Time) error {
-	r := protocol.Result{Epoch: j.in.Epoch, Number: j.in.Number, Position: uint32(j.in.Position), Want: j.in.Want, Final: true}
-	if r.Want == protocol.WantNone {
-		return st.sendLast(j, r)
+// send sends a step's rows on.
+func (h *hop) send(j *job) {
+	h.forget(j)
+	s := sent{
+		number: j.in.Number, from: j.in.Position, n: j.in.N, want: j.in.Want, newIDs: j.in.NewIDs, through: j.through,
 	}
-	memory := resultBytes(st.node.limits, r.Want, j.in.N)
+	h.way.send(s, j.out)
+}
+
+// tellLast sends the owner the last message that answers a step. The step is forgotten first: once the owner has the
+// answer it may send another.
+func (h *hop) tellLast(j *job, msg any) {
+	h.forget(j)
+	h.tell(msg)
+}
+
+// result tells the owner what it wants to know of the model's last rows.
+func (h *hop) result(j *job) {
+	r := protocol.Result{Epoch: j.in.Epoch, Number: j.in.Number, Position: uint32(j.in.Position), Want: j.in.Want, Final: true}
+	st := h.node.controlOf(h)
+	if r.Want == protocol.WantNone || st == nil {
+		h.tellLast(j, r)
+		return
+	}
+	if j.logits != nil { // it has its memory
+		h.candidates(j, r)
+		return
+	}
+	j.frames.release(j.reserved)
+	j.reserved = 0
+	memory := resultBytes(h.node.limits, r.Want, j.in.N)
 	if !st.reserve(memory) {
 		j.fail(refusal(protocol.CodeBusy, "no memory for the result: repeat the step"))
-		return st.sendLast(j, *j.failure)
+		h.tellLast(j, *j.failure)
+		return
 	}
 	defer st.release(memory)
 	if r.Want == protocol.WantCandidates {
-		return st.candidates(j, r, beat)
+		h.candidates(j, r)
+		return
 	}
-	return st.rows(j, r, beat)
+	h.rows(j, r)
 }
 
 // resultBytes is the memory that making a result takes: logits of some rows, as numbers and as bytes, or as bytes and
@@ -105,12 +83,15 @@ func resultBytes(l protocol.Limits, want protocol.Want, rows int) int {
 	return 2 * 4 * min(rows, logitRows) * l.Vocab
 }
 
-// candidates writes what sampling keeps of the last row.
-func (st *stream) candidates(j *job, r protocol.Result, beat <-chan time.Time) error {
+// candidates tells what sampling keeps of the last row.
+func (h *hop) candidates(j *job, r protocol.Result) {
 	last := j.in.N - 1
-	logits, err := st.logits(j, last, 1, beat)
+	logits := j.logits
 	if logits == nil {
-		return err
+		logits = h.logits(j, last, 1)
+	}
+	if logits == nil {
+		return
 	}
 	p := sample.Params{
 		Temperature: j.sampling.Temperature, TopK: int(j.sampling.TopK), TopP: j.sampling.TopP, Penalty: j.sampling.Penalty,
@@ -119,52 +100,42 @@ func (st *stream) candidates(j *job, r protocol.Result, beat <-chan time.Time) e
 		r.Candidates = append(r.Candidates, protocol.Candidate(c))
 	}
 	r.Position += uint32(last)
-	return st.sendLast(j, r)
+	h.tellLast(j, r)
 }
 
-// rows writes the raw logits of all rows, some at a time: a slow reader holds up nobody else, and no more than one
+// rows tells the raw logits of all rows, some at a time: a slow reader holds up nobody else, and no more than one
 // frame is kept for it.
-func (st *stream) rows(j *job, r protocol.Result, beat <-chan time.Time) error {
+func (h *hop) rows(j *job, r protocol.Result) {
 	for from := 0; from < j.in.N; from += logitRows {
 		n := min(logitRows, j.in.N-from)
-		logits, err := st.logits(j, from, n, beat)
+		logits := h.logits(j, from, n)
 		if logits == nil {
-			return err
+			return
 		}
-		r.Position, r.N, r.Vocab, r.Final = uint32(j.in.Position+from), n, st.node.limits.Vocab, from+n == j.in.N
+		r.Position, r.N, r.Vocab, r.Final = uint32(j.in.Position+from), n, h.node.limits.Vocab, from+n == j.in.N
 		r.Logits = littleEndian(logits)
-		send := st.send
 		if r.Final {
-			send = func(msg any) error { return st.sendLast(j, msg) }
+			h.forget(j)
 		}
-		if err := send(r); err != nil {
-			return err
-		}
+		h.tell(r)
 	}
-	return nil
 }
 
-// logits asks the compute goroutine for the logits of some rows and waits, with heartbeats. It gives none if the
-// step's answer has become a failure, which is written then, or if the stream has ended.
-func (st *stream) logits(j *job, from, n int, beat <-chan time.Time) ([]float32, error) {
-	h := &headJob{job: j, from: from, n: n, dst: make([]float32, n*st.node.limits.Vocab), done: make(chan error, 1)}
-	st.node.enqueueHead(h)
-	for {
-		select {
-		case err := <-h.done:
-			if err == nil {
-				return h.dst, nil
-			}
-			j.fail(asFailure(err))
-			return nil, st.sendLast(j, *j.failure)
-		case <-beat:
-			if err := st.beat(); err != nil {
-				return nil, err
-			}
-		case <-st.ctx.Done():
-			return nil, st.ctx.Err()
+// logits asks the compute goroutine for the logits of some rows and waits. It gives none if the step's answer has become a
+// failure, which is told then, or if a newer epoch is there.
+func (h *hop) logits(j *job, from, n int) []float32 {
+	ask := &headJob{hop: h, rows: j.out, from: from, n: n, dst: make([]float32, n*h.node.limits.Vocab), done: make(chan error, 1)}
+	h.node.enqueueHead(ask)
+	select {
+	case err := <-ask.done:
+		if err == nil {
+			return ask.dst
 		}
+		j.fail(asFailure(err))
+		h.tellLast(j, *j.failure)
+	case <-h.way.leg.ctx.Done():
 	}
+	return nil
 }
 
 // littleEndian gives numbers as they travel.

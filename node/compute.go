@@ -2,21 +2,24 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
+// caches is the keys and values of the sessions. They are the compute goroutine's alone.
+type caches map[*session.Session]*shard.Cache
+
 // compute is the one goroutine that uses the device and every cache. It ends with ctx.
 func (n *Node) compute(ctx context.Context) {
-	caches := make(map[*session.Session]*shard.Cache)
+	all := make(caches)
 	defer func() {
-		for _, c := range caches {
+		for _, c := range all {
 			c.Close()
 		}
 	}()
@@ -26,7 +29,7 @@ func (n *Node) compute(ctx context.Context) {
 			return
 		case <-n.work:
 		}
-		for ctx.Err() == nil && n.round(caches) {
+		for ctx.Err() == nil && n.round(all) {
 		}
 	}
 }
@@ -39,141 +42,271 @@ func (n *Node) wake() {
 	}
 }
 
-// round applies the head where it is asked for, then computes one batch of steps. It says whether there was anything.
-func (n *Node) round(caches map[*session.Session]*shard.Cache) bool {
+// do has the compute goroutine do a chore and waits until it is done. If ctx ends before, what the chore touches is still
+// the chore's.
+func (n *Node) do(ctx context.Context, run func(caches)) bool {
+	c := &chore{run, make(chan struct{})}
+	n.mu.Lock()
+	n.queue.chores = append(n.queue.chores, c)
+	n.mu.Unlock()
+	n.wake()
+	select {
+	case <-c.done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// round does the chores, applies the head where it is asked for, then computes one pass. It says whether there was
+// anything.
+func (n *Node) round(all caches) bool {
 	now := time.Now()
 	n.mu.Lock()
+	chores := n.queue.takeChores()
 	heads := n.queue.takeHeads()
-	batch := n.queue.take(batchRows)
-	steps := make([]*job, 0, len(batch)) // to be computed
-	for _, j := range batch {
-		if n.begin(now, j) {
-			steps = append(steps, j)
+	batch := n.queue.take(n.chunk(now))
+	steps := make([]piece, 0, len(batch)) // to be computed
+	var others []*job                     // that have an answer already
+	for _, p := range batch {
+		if p.started || n.begin(now, p.job) {
+			p.n = min(p.n, p.in.N-p.done)
+			steps = append(steps, p)
+		} else {
+			others = append(others, p.job)
 		}
 	}
 	n.busy = len(steps) > 0
 	dropped := n.table.TakeDropped()
 	n.mu.Unlock()
 
+	n.repeat(others, all)
 	for _, s := range dropped {
-		n.release(s, caches)
+		n.release(s, all)
 	}
-	for _, j := range batch {
-		if !j.running.Load() {
-			j.stream.outcomes <- j
-		}
+	for _, c := range chores {
+		c.run(all)
+		close(c.done)
 	}
 	n.answerHeads(heads)
 	if len(steps) > 0 {
-		n.forward(steps, caches)
+		n.forward(steps, all)
 	}
 	n.metrics.cacheBytes.Set(float64(n.shard.CacheBytes()))
-	return len(batch)+len(heads)+len(dropped) > 0
+	return len(batch)+len(heads)+len(chores)+len(dropped) > 0
+}
+
+// chunk says how many tokens of prompts may be in a pass with the prompt of a session: few, which ride along with the
+// decoding of others for little, if others decode; many, if nobody waits for the pass. Called with the mutex held.
+func (n *Node) chunk(now time.Time) func(*hop) int {
+	decoding, one := n.table.Decoding(now.Add(-decodingFor))
+	return func(h *hop) int {
+		if decoding > 1 || decoding == 1 && one != h.books || n.queue.decoding(h) {
+			return chunkBeside
+		}
+		return chunkAlone
+	}
 }
 
 // begin tests a step whose turn has come, and says whether it is to be computed. If not, its answer is there: a
 // refusal, or what an equal step has led to before. Called with the mutex held.
 func (n *Node) begin(now time.Time, j *job) bool {
-	s := j.session
+	s := j.hop.books
 	j.span = s.Span()
 	if (j.ids != nil) != (j.span.Start == 0) {
 		j.fail(refusal(protocol.CodeBadRequest, "layers %v begin with rows or with ids, as the step did not", j.span))
 		return false
 	}
-	again, err := s.Begin(now, j.in)
+	offered := s.Offered()
+	v, done, err := s.Begin(now, j.in)
 	if err != nil {
 		j.fail(asFailure(err))
 		return false
 	}
+	j.verdict, j.done = v, done
 	j.final = j.span.End == n.limits.Layers
 	if j.final && j.in.Want == protocol.WantCandidates {
 		j.sampling, j.history = s.Sampling(), s.History(j.in.Position+j.in.N)
 	}
-	if again != nil {
-		j.out = again.Rows
+	if v != session.Compute {
 		return false
 	}
-	j.running.Store(true)
+	if offered {
+		n.metrics.prefixHits.Add(float64(j.in.Position))
+	}
+	j.started = true
 	return true
 }
 
-// release gives back what a forgotten session held.
-func (n *Node) release(s *session.Session, caches map[*session.Session]*shard.Cache) {
-	if c := caches[s]; c != nil {
-		c.Close()
-		delete(caches, s)
+// repeat delivers steps that are not computed. What the cache keeps of those that have been is sent again.
+func (n *Node) repeat(jobs []*job, all caches) {
+	for _, j := range jobs {
+		if j.failure == nil && j.verdict == session.Repeat {
+			j.out = all[j.hop.books].Outputs(kernels.Rows{}, j.in.Position, j.in.N)
+			n.metrics.ledgerAnswers.Inc()
+		}
+		j.ids, j.rows = nil, kernels.Rows{}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	for _, j := range jobs {
+		j.hop.deliver(j)
+	}
+}
+
+// release gives back what a forgotten session held, and lets its hop end when it has said what is left to say.
+func (n *Node) release(s *session.Session, all caches) {
+	if c := all[s]; c != nil {
+		c.Close()
+		delete(all, s)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	h := n.hops[s]
+	n.refuseQueued(h, func(*job) bool { return true }, "the session has ended here")
+	delete(n.hops, s)
+	h.leg.cancel()
+	h.deliver(ending{})
 	if n.table.Find(s.ID) == nil { // it may have been opened anew meanwhile
 		n.host.ConnManager().Unprotect(s.ID.Owner, protectTag(s.ID.Key))
 	}
 }
 
-// forward computes steps that have begun, records them in the books and delivers them.
-func (n *Node) forward(jobs []*job, caches map[*session.Session]*shard.Cache) {
-	steps := make([]*shard.Step, len(jobs))
-	for i, j := range jobs {
-		steps[i] = &shard.Step{Cache: n.cacheOf(j, caches), IDs: j.ids, In: j.rows}
+// forward computes one pass and records it in the books. Steps that are done are delivered, the others wait for their
+// next turn.
+func (n *Node) forward(batch []piece, all caches) {
+	begun := time.Now()
+	steps := make([]*shard.Step, len(batch))
+	rows := 0
+	for i, p := range batch {
+		steps[i] = &shard.Step{Cache: n.cacheOf(p.job, all)}
+		if p.ids != nil {
+			steps[i].IDs = p.ids[p.done : p.done+p.n]
+		} else {
+			steps[i].In = rowsOf(p.rows, p.done, p.n)
+		}
+		rows += p.n
 	}
 	n.shard.Forward(steps...)
-
-	now := time.Now()
-	n.mu.Lock()
-	n.busy = false
-	for i, j := range jobs {
-		if err := steps[i].Err; err != nil {
-			n.table.Close(j.session) // a computation that failed ends its session, and no other
-			j.fail(failureOf(err))
+	n.metrics.pass(rows, time.Since(begun))
+	for i := range batch {
+		p := &batch[i]
+		if steps[i].Err != nil {
+			n.log.Warn("a session ended: computing its step failed", "peer", p.hop.owner(), "error", steps[i].Err)
+			p.fail(failureOf(steps[i].Err))
 			continue
 		}
-		j.out = steps[i].Out
-		j.session.Finish(now, j.in, j.out)
-	}
-	close(n.settled)
-	n.settled = make(chan struct{})
-	n.mu.Unlock()
-
-	for i, j := range jobs {
-		if steps[i].Err != nil {
-			n.log.Warn("a session ended: computing its step failed", "peer", j.session.ID.Owner, "error", steps[i].Err)
-		} else {
-			n.metrics.step(j.in.N, now.Sub(j.arrived))
+		n.metrics.computed(p.n, p.in.Number == 0)
+		if p.done += p.n; p.done == p.in.N {
+			p.out = steps[i].Out
+			if p.n < p.in.N {
+				p.out = all[p.hop.books].Outputs(p.out, p.in.Position, p.in.N)
+			}
+			p.ids, p.rows = nil, kernels.Rows{}
+			n.metrics.step(time.Since(p.arrived))
 		}
-		j.running.Store(false)
-		j.stream.outcomes <- j
+	}
+	n.candidateLogits(batch)
+	n.mu.Lock()
+	n.busy = false
+	for _, p := range batch {
+		n.passed(time.Now(), p.job)
+	}
+	n.broadcast()
+	n.mu.Unlock()
+}
+
+// candidateLogits applies the head to what the pass has made of the last rows of steps that want candidates: at once, so
+// that no answer waits for another pass. Where there is no memory for it, the hop asks later.
+func (n *Node) candidateLogits(batch []piece) {
+	var asks []*shard.Ask
+	var jobs []*job
+	for _, p := range batch {
+		if p.failure != nil || p.done < p.in.N || !p.final || p.in.Want != protocol.WantCandidates {
+			continue
+		}
+		memory := resultBytes(n.limits, p.in.Want, 1)
+		if !p.frames.reserve(memory) {
+			continue
+		}
+		p.reserved += memory
+		p.logits = make([]float32, n.limits.Vocab)
+		asks = append(asks, &shard.Ask{Rows: p.out, From: p.in.N - 1, N: 1, Dst: p.logits})
+		jobs = append(jobs, p.job)
+	}
+	if len(asks) == 0 {
+		return
+	}
+	n.shard.Heads(asks...)
+	for i, j := range jobs {
+		if err := asks[i].Err; err != nil {
+			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
+			j.fail(failureOf(err))
+		}
+	}
+}
+
+// passed records what a pass has done for a step. A step that failed ends its session, and no other. Called with the mutex
+// held.
+func (n *Node) passed(now time.Time, j *job) {
+	h := j.hop
+	switch {
+	case j.failure != nil:
+		n.table.Close(h.books)
+		h.deliver(j)
+	case j.done == j.in.N:
+		h.books.Finish(now, j.in)
+		h.deliver(j)
+	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || j.stream != nil && j.stream != h.control:
+		h.books.Abandon(now, j.in, j.done)
+		j.fail(refusal(protocol.CodeLostSession, "the step was given up: the session has ended, or is in a newer epoch"))
+		h.deliver(j)
+	default:
+		n.queue.back(j)
 	}
 }
 
 // cacheOf gives the cache that a step is appended to, cut to what the books say: a session may have been rolled back
 // or have changed its span since its last step.
-func (n *Node) cacheOf(j *job, caches map[*session.Session]*shard.Cache) *shard.Cache {
-	span := store.Span{Start: j.span.Start, End: j.span.End}
-	c := caches[j.session]
+func (n *Node) cacheOf(j *job, all caches) *shard.Cache {
+	c := n.cache(j.hop.books, j.span.Start, j.span.End, all)
+	at := j.in.Position + j.done
+	c.Truncate(at)
+	if c.Len() != at {
+		panic(fmt.Sprintf("node: the cache of a session holds %d tokens, its books say %d", c.Len(), at))
+	}
+	return c
+}
+
+// cache gives the cache of a session, a new one if it has none for these layers.
+func (n *Node) cache(s *session.Session, start, end int, all caches) *shard.Cache {
+	span := store.Span{Start: start, End: end}
+	c := all[s]
 	if c != nil && c.Span() != span {
 		c.Close()
 		c = nil
 	}
 	if c == nil {
-		c = n.shard.NewCache(span)
-		caches[j.session] = c
-	}
-	c.Truncate(j.in.Position)
-	if c.Len() != j.in.Position {
-		panic(fmt.Sprintf("node: the cache of a session holds %d tokens, its books say %d", c.Len(), j.in.Position))
+		c = n.newCache(s, span)
+		all[s] = c
 	}
 	return c
 }
 
-// answerHeads applies the head to the rows that streams ask for, to all of them together. Rows that give no finite
-// logits end the session.
+// rowsOf gives rows from..from+n-1, in the same memory.
+func rowsOf(r kernels.Rows, from, n int) kernels.Rows {
+	return kernels.Rows{N: n, Width: r.Width, Exp: r.Exp[from : from+n], Half: r.Half[2*from*r.Width : 2*(from+n)*r.Width]}
+}
+
+// answerHeads applies the head to the rows that hops ask for, to all of them together. Rows that give no finite logits
+// end the session.
 func (n *Node) answerHeads(heads []*headJob) {
 	if len(heads) == 0 {
 		return
 	}
 	asks := make([]*shard.Ask, len(heads))
 	for i, h := range heads {
-		asks[i] = &shard.Ask{Rows: h.job.out, From: h.from, N: h.n, Dst: h.dst}
+		asks[i] = &shard.Ask{Rows: h.rows, From: h.from, N: h.n, Dst: h.dst}
 	}
 	n.shard.Heads(asks...)
 	for i, h := range heads {
@@ -183,42 +316,9 @@ func (n *Node) answerHeads(heads []*headJob) {
 			continue
 		}
 		n.mu.Lock()
-		n.table.Close(h.job.session)
+		n.table.Close(h.hop.books)
 		n.mu.Unlock()
-		n.log.Warn("a session ended: computing its logits failed", "peer", h.job.session.ID.Owner, "error", err)
+		n.log.Warn("a session ended: computing its logits failed", "peer", h.hop.owner(), "error", err)
 		h.done <- failureOf(err)
 	}
-}
-
-// failureOf gives what a client is told about an error of the shard.
-func failureOf(err error) protocol.Failure {
-	code := protocol.CodeInternal
-	var memory *shard.NoMemoryError
-	var context *shard.ContextFullError
-	switch {
-	case errors.As(err, &memory):
-		code = protocol.CodeNoMemory
-	case errors.As(err, &context):
-		code = protocol.CodeContextFull
-	}
-	return protocol.Failure{Code: code, Text: protocol.CleanText(err.Error(), protocol.MaxTextBytes)}
-}
-
-// fail makes f the answer to the step.
-func (j *job) fail(f protocol.Failure) {
-	f.Epoch, f.Number = j.in.Epoch, j.in.Number
-	j.failure = &f
-}
-
-func refusal(code protocol.Code, format string, args ...any) protocol.Failure {
-	return protocol.Failure{Code: code, Text: fmt.Sprintf(format, args...)}
-}
-
-// asFailure gives the failure that an error of the session package is.
-func asFailure(err error) protocol.Failure {
-	var f protocol.Failure
-	if !errors.As(err, &f) {
-		panic(fmt.Sprintf("node: %v is not ready to be sent", err))
-	}
-	return f
 }

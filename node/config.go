@@ -25,7 +25,7 @@ type Config struct {
 	Sessions, SessionsPerPeer int
 	// Idle is after how long without a step a session is forgotten. Default 5 minutes. The client replays then.
 	Idle time.Duration
-	// DrainFor is how long Run, once its context has ended, goes on answering sessions in the midst of an answer.
+	// DrainFor is how long Run, once its context has ended, goes on serving sessions that have not gone elsewhere yet.
 	// Default 5 s. A further wait would outlast a user's patience with Ctrl-C.
 	DrainFor time.Duration
 

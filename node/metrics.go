@@ -10,40 +10,69 @@ import (
 
 // metrics is what a node counts, in a registry of its own.
 type metrics struct {
-	registry    *prometheus.Registry
-	tokens      prometheus.Counter
-	steps       prometheus.Counter
-	cacheBytes  prometheus.Gauge
-	stepSeconds prometheus.Histogram
+	registry *prometheus.Registry
+
+	tokens, replayed, prefixHits prometheus.Counter
+	steps, ledgerAnswers         prometheus.Counter
+	pagesHanded, repairs         prometheus.Counter
+	pushes                       *prometheus.CounterVec // by way
+	cacheBytes                   prometheus.Gauge
+	batchRows                    prometheus.Histogram
+	passSeconds, stepSeconds     prometheus.Histogram
 }
 
 func newMetrics(sessions func() float64) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "baichuan_node_" + name, Help: help})
+	}
+	seconds := func(name, help string) prometheus.Histogram {
+		return prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "baichuan_node_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
+		})
 	}
 	m := &metrics{
-		registry:   prometheus.NewRegistry(),
-		tokens:     counter("baichuan_node_tokens_total", "Tokens that went through this node's layers, replays included."),
-		steps:      counter("baichuan_node_steps_total", "Steps computed."),
+		registry:      prometheus.NewRegistry(),
+		tokens:        counter("tokens_computed_total", "Tokens computed through this node's layers, replayed ones included."),
+		replayed:      counter("tokens_replayed_total", "Of these, tokens computed for a session that had lost a peer."),
+		prefixHits:    counter("prefix_hit_tokens_total", "Tokens that were found in the cache and not computed."),
+		steps:         counter("steps_total", "Steps computed."),
+		ledgerAnswers: counter("ledger_answers_total", "Steps that came again and were answered without computing."),
+		pagesHanded:   counter("pages_handed_total", "Pages of cache sent to a node that takes over a session."),
+		repairs:       counter("push_repairs_total", "Push streams that broke and were opened anew, or given up."),
+		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "baichuan_node_pushes_total", Help: "Frames of rows sent on: to the next hop directly, or by way of the client.",
+		}, []string{"way"}),
 		cacheBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "baichuan_node_cache_bytes", Help: "Bytes of cache in use."}),
-		stepSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "baichuan_node_step_seconds", Help: "From a step's arrival to its rows, waiting included.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
+		batchRows: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "baichuan_node_batch_rows", Help: "Tokens computed in one pass.", Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
+		passSeconds: seconds("pass_seconds", "What a pass takes."),
+		stepSeconds: seconds("step_seconds", "From a step's arrival to its rows, waiting included."),
 	}
 	m.registry.MustRegister(
-		m.tokens, m.steps, m.cacheBytes, m.stepSeconds,
-		// These two stay 0: a client does not say that it replays, and sessions share no prefix.
-		counter("baichuan_node_replayed_tokens_total", "Tokens computed again for a session that lost a peer."),
-		counter("baichuan_node_prefix_hit_tokens_total", "Tokens that were found in the cache and not computed."),
+		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.repairs, m.pushes,
+		m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_sessions", Help: "Open sessions."}, sessions),
 	)
 	return m
 }
 
-// step counts a computed step.
-func (m *metrics) step(tokens int, took time.Duration) {
+// pass counts a pass.
+func (m *metrics) pass(rows int, took time.Duration) {
+	m.batchRows.Observe(float64(rows))
+	m.passSeconds.Observe(took.Seconds())
+}
+
+// computed counts tokens.
+func (m *metrics) computed(tokens int, replayed bool) {
 	m.tokens.Add(float64(tokens))
+	if replayed {
+		m.replayed.Add(float64(tokens))
+	}
+}
+
+// step counts a step that is done.
+func (m *metrics) step(took time.Duration) {
 	m.steps.Inc()
 	m.stepSeconds.Observe(took.Seconds())
 }

@@ -1,9 +1,11 @@
 // Package node is the volunteer's server: it answers sessions over a loaded shard, announces what it serves, counts
 // what it does, and leaves without cutting anybody off.
 //
-// Each session stream has a goroutine that reads and one that writes. What they may not do at once is guarded by one
-// mutex: the books of package session and the queue. One goroutine owns the device and every cache; it takes the
-// steps that wait in turns and computes them together. All of them are started by [Node.Run], which waits for them.
+// Each stream has a goroutine that reads: a control stream of a session's owner, or a push stream on which a neighbour
+// sends rows. Each session has a goroutine, its [hop]'s, that sends what leaves the node for it. What they may not do at
+// once is guarded by one mutex: the books of package session and the queue. One goroutine owns the device and every cache;
+// it takes the steps that wait in turns and computes them together. All of them are started by [Node.Run], which waits
+// for them.
 //
 // A node knows ids and rows. Text, sampling's draw and the other hops of a chain are the client's.
 package node
@@ -26,8 +28,11 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard"
 )
 
-// service is what the resource manager accounts our streams to.
-const service = "baichuan-session"
+// What the resource manager accounts our streams to.
+const (
+	service     = "baichuan-session"
+	pushService = "baichuan-push"
+)
 
 // Node serves a shard. Make one with New; its methods are safe for concurrent use.
 type Node struct {
@@ -45,17 +50,21 @@ type Node struct {
 	ctx      context.Context // of streams and of computing: ends when draining is over
 	end      context.CancelFunc
 	work     chan struct{}  // tells the compute goroutine to look at the queue; holds one
-	handlers sync.WaitGroup // streams
+	handlers sync.WaitGroup // streams and hops
 
 	mu       sync.Mutex // guards all below
 	started  bool
 	draining bool
-	closed   bool // no new streams
+	closed   bool      // no new streams
+	leaveBy  time.Time // zero: it does not drain
 	table    *session.Table
+	hops     map[*session.Session]*hop
 	queue    queue
 	busy     bool            // steps are being computed
-	settled  chan struct{}   // closed and replaced whenever steps are done
-	streams  map[peer.ID]int // session streams
+	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
+	streams  map[peer.ID]int // that the peer has opened
+	early    map[peer.ID]int // of them, those whose frame waits for its session to be opened
+	dials    map[peer.ID]dials
 }
 
 // New makes a node of a loaded shard, after computing a token with it and measuring how fast that goes. The host,
@@ -82,7 +91,8 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 			Layers: m.Layers, Context: m.Context, Tokens: s.CacheFree(),
 			PerPeer: cfg.SessionsPerPeer, Total: cfg.Sessions, Idle: cfg.Idle,
 		}),
-		work: make(chan struct{}, 1), settled: make(chan struct{}), streams: make(map[peer.ID]int),
+		work: make(chan struct{}, 1), changed: make(chan struct{}), hops: make(map[*session.Session]*hop),
+		streams: make(map[peer.ID]int), early: make(map[peer.ID]int), dials: make(map[peer.ID]dials),
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
 	n.ctx, n.end = context.WithCancel(context.Background())
@@ -90,8 +100,9 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	return n, nil
 }
 
-// Run serves until ctx ends, then leaves: it withdraws the offer, takes no new session, goes on answering those that
-// are in the midst of an answer for at most Config.DrainFor, and ends all that it has started. It runs once.
+// Run serves until ctx ends, then leaves: it tells the sessions' owners and withdraws the offer, takes no new session,
+// serves those that it has until the last has gone elsewhere, for at most Config.DrainFor, and ends all that it has
+// started. It runs once.
 func (n *Node) Run(ctx context.Context) error {
 	n.mu.Lock()
 	again := n.started
@@ -105,18 +116,21 @@ func (n *Node) Run(ctx context.Context) error {
 	own.Go(func() { n.tend(n.ctx) })
 	stopBlobs := n.serveBlobs()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
+	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 
 	n.announce(ctx)
 	n.cfg.Ready()
 	<-ctx.Done()
 
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.DrainFor)
+	n.part(leave)
 	if err := n.directory.Withdraw(leave); err != nil {
 		n.log.Debug("nobody has heard that this node leaves", "error", err)
 	}
-	n.drain(leave)
+	n.awaitParted(leave)
 	cancel()
 	n.host.RemoveStreamHandler(protocol.SessionID)
+	n.host.RemoveStreamHandler(protocol.PushID)
 	stopBlobs()
 	n.mu.Lock()
 	n.closed = true
@@ -125,39 +139,6 @@ func (n *Node) Run(ctx context.Context) error {
 	n.handlers.Wait()
 	own.Wait()
 	return nil
-}
-
-// Drain refuses new sessions from now on, tells the swarm so, and waits until no session is in the midst of an answer
-// or ctx ends. The node goes on serving those that it has.
-func (n *Node) Drain(ctx context.Context) {
-	n.mu.Lock()
-	n.draining = true
-	n.mu.Unlock()
-	n.announce(ctx)
-	n.drain(ctx)
-}
-
-// drain is Drain without a word to the swarm, which has been told more already when the node leaves.
-func (n *Node) drain(ctx context.Context) {
-	n.mu.Lock()
-	n.draining = true
-	n.mu.Unlock()
-	poll := time.NewTicker(drainPoll)
-	defer poll.Stop()
-	for n.answering() {
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// answering says whether steps wait or run, or some session had one a moment ago.
-func (n *Node) answering() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.busy || n.queue.steps > 0 || n.table.Active(time.Now().Add(-drainQuiet))
 }
 
 // Stats is what a node can tell about itself.
@@ -229,80 +210,29 @@ func (n *Node) leave(s network.Stream) {
 	n.handlers.Done()
 }
 
-// openSession begins or changes the session that a stream carries, in the books, and attaches the stream to it.
-func (n *Node) openSession(st *stream, m protocol.Open) (*session.Session, error) {
-	now := time.Now()
-	id := session.ID{Owner: st.owner, Key: m.Session}
+// watch gives a channel that is closed when something has changed that others may wait for.
+func (n *Node) watch() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.draining && n.table.Find(id) == nil {
-		return nil, refusal(protocol.CodeDraining, "this node takes no new sessions: it is leaving")
-	}
-	s, err := n.table.Open(now, st.owner, m)
-	if err != nil {
-		return nil, err
-	}
-	if st.session != s {
-		if st.session != nil {
-			st.session.Detach(now) // it was forgotten, and has been opened anew
-		}
-		s.Attach(now)
-		st.session = s
-		n.host.ConnManager().Protect(st.owner, protectTag(m.Session))
-	}
-	n.refuseQueued(s, func(j *job) bool { return j.in.Epoch < s.Epoch() }, "the session is in a newer epoch")
-	return s, nil
+	return n.changed
 }
 
-// closeSession ends a session at its owner's wish.
-func (n *Node) closeSession(s *session.Session) {
-	n.mu.Lock()
-	n.table.Close(s)
-	n.refuseQueued(s, func(*job) bool { return true }, "the session has been closed")
-	n.mu.Unlock()
-	n.wake()
-}
-
-// refuseQueued answers waiting steps of a session, which must not wait for their turn to hear it. Called with the mutex
-// held.
-func (n *Node) refuseQueued(s *session.Session, which func(*job) bool, why string) {
-	for _, j := range n.queue.drop(s, which) {
-		j.fail(refusal(protocol.CodeLostSession, "%s", why))
-		j.stream.outcomes <- j
-	}
-}
-
-// detach takes a stream from its session, and from the queue what it had brought.
-func (n *Node) detach(st *stream) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	st.session.Detach(time.Now())
-	n.queue.drop(st.session, func(j *job) bool { return j.stream == st })
-}
-
-// enqueue queues a step; it says no if too many of its session wait.
-func (n *Node) enqueue(j *job) bool {
-	n.mu.Lock()
-	ok := n.queue.push(j)
-	n.mu.Unlock()
-	n.wake()
-	return ok
-}
-
-// enqueueHead queues a request for logits.
-func (n *Node) enqueueHead(h *headJob) {
-	n.mu.Lock()
-	n.queue.heads = append(n.queue.heads, h)
-	n.mu.Unlock()
-	n.wake()
+// broadcast wakes who waits for a change. Called with the mutex held.
+func (n *Node) broadcast() {
+	close(n.changed)
+	n.changed = make(chan struct{})
 }
 
 // protectTag keeps the connection manager from closing the connection that a session needs.
 func protectTag(k protocol.Key) string { return fmt.Sprintf("session/%x", k[:]) }
 
-// maxFrameBytes is the largest frame that a client may send: an open with all ids, or a chunk of rows with theirs.
+// rowBytes is the size of a token's row.
+func (n *Node) rowBytes() int { return 2*n.limits.Hidden + 1 }
+
+// maxFrameBytes is the largest frame that a peer may send: an open with all ids and names, or a chunk of rows with their
+// ids.
 func maxFrameBytes(l protocol.Limits) int {
-	open := protocol.MaxOfferBytes + 4*l.Context
+	open := protocol.MaxOfferBytes + 4*l.Context + 32*(l.Context/protocol.PageTokens+1)
 	push := protocol.MaxStepRows * (4 + 1 + 2*l.Hidden)
 	return protocol.MaxHeaderBytes + max(open, push)
 }

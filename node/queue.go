@@ -2,7 +2,6 @@ package node
 
 import (
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -12,83 +11,129 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// job is a step on its way through the node. Its stream made it and answers it; between the two it belongs to the
-// queue and then to the compute goroutine.
+// job is a step on its way through the node. Who has read it made it; then it belongs to the queue and the compute
+// goroutine, in turns, and in the end to its hop's goroutine, which answers it.
 type job struct {
-	stream   *stream
-	session  *session.Session
+	frames   *frames // it came by
+	stream   *stream // the same, if it came from the owner
+	hop      *hop
 	in       session.Input
+	through  peer.ID      // of what is replayed: the last hop that it fills
 	ids      []uint32     // input where the session's span begins at layer 0
 	rows     kernels.Rows // input elsewhere
 	arrived  time.Time
-	reserved int         // bytes that the stream's scope holds for the frame
-	running  atomic.Bool // for heartbeats
+	reserved int // bytes that the stream's scope holds for it
 
-	// Set when its turn has come, before the job is delivered to its stream.
+	started bool // guarded by the node's mutex; its turn has come
+	done    int  // tokens that have been computed
+
+	// Set when its turn has come, before the job is delivered to its hop.
+	verdict  session.Verdict
 	span     protocol.Span
 	out      kernels.Rows // what the span made of it
 	final    bool         // the span ends with the model's last layer: the head comes next
+	logits   []float32    // of the last row, if candidates are wanted and it was computed just now
 	sampling protocol.Sampling
 	history  []uint32 // ids below Position+N, for the penalty
 	failure  *protocol.Failure
 }
 
-// headJob asks for the logits of some rows. The stream that asked waits for done, or leaves.
+// check refuses rows that no honest peer sends, before they wait for their turn.
+func (j *job) check() error {
+	if j.ids != nil {
+		return nil
+	}
+	return j.rows.CheckCanonical()
+}
+
+// short says whether the step decodes: it goes along with every pass. Longer ones are prompts, computed in chunks.
+func (j *job) short() bool { return j.in.N <= session.ShortStep }
+
+// piece is the next tokens of a step, computed in one pass.
+type piece struct {
+	*job
+	n int
+}
+
+// headJob asks for the logits of some rows. The hop that asked waits for done, or leaves.
 type headJob struct {
-	job  *job
+	hop  *hop
+	rows kernels.Rows
 	from int
 	n    int
 	dst  []float32  // n*vocab
 	done chan error // buffered
 }
 
-// queue is the steps that wait, first come first served by session: a session that has had its turn goes to the end, so
-// a long prompt in many chunks can't keep the others waiting. Nor can one peer's many sessions: each owner's first comes
-// before any owner's second. Guarded by the node's mutex.
+// chore is something that needs the caches, done by the compute goroutine between two passes.
+type chore struct {
+	run  func(caches)
+	done chan struct{}
+}
+
+// queue is the steps that wait, first come first served by session: a session that has had its turn goes to the end. Nor
+// can one peer's many sessions keep others waiting: each owner's first comes before any owner's second. Guarded by the
+// node's mutex.
 type queue struct {
-	turns []*session.Session
-	jobs  map[*session.Session][]*job
-	heads []*headJob
-	steps int
+	turns  []*hop
+	jobs   map[*hop][]*job
+	heads  []*headJob
+	chores []*chore
+	steps  int
 }
 
-// push appends a step; it says no if its session has enough of them waiting.
-func (q *queue) push(j *job) bool {
-	waiting := q.jobs[j.session]
-	if len(waiting) >= stepsInFlight {
-		return false
-	}
-	if len(waiting) == 0 {
-		q.turns = append(q.turns, j.session)
-	}
+// push appends a step.
+func (q *queue) push(j *job) { q.insert(j, false) }
+
+// back puts a step that is not done yet in front of its session's others, at the end of the turns.
+func (q *queue) back(j *job) { q.insert(j, true) }
+
+func (q *queue) insert(j *job, first bool) {
 	if q.jobs == nil {
-		q.jobs = make(map[*session.Session][]*job)
+		q.jobs = make(map[*hop][]*job)
 	}
-	q.jobs[j.session] = append(waiting, j)
+	waiting := q.jobs[j.hop]
+	if len(waiting) == 0 {
+		q.turns = append(q.turns, j.hop)
+	}
+	if first {
+		q.jobs[j.hop] = append([]*job{j}, waiting...)
+	} else {
+		q.jobs[j.hop] = append(waiting, j)
+	}
 	q.steps++
-	return true
 }
 
-// take gives the next batch: the first step of each session whose turn it is, at most rows tokens together, but always
-// one step if there is one.
-func (q *queue) take(rows int) []*job {
+// take gives the next pass: of each session's first step, if it is short all tokens, else the next chunk. Prompts have
+// together no more tokens than chunk gives for any of them; those for which nothing is left keep their turn.
+func (q *queue) take(chunk func(*hop) int) []piece {
 	q.fair()
-	var batch []*job
-	for len(batch) < len(q.turns) {
-		j := q.jobs[q.turns[len(batch)]][0]
-		if rows -= j.in.N; rows < 0 && len(batch) > 0 {
-			break
+	var batch []piece
+	var kept []*hop
+	total, prompts := 0, 0
+	for _, h := range q.turns {
+		j := q.jobs[h][0]
+		n := j.in.N - j.done
+		if !j.short() {
+			n = min(n, chunk(h)-prompts)
 		}
-		batch = append(batch, j)
+		if n <= 0 || total+n > batchRows {
+			kept = append(kept, h)
+			continue
+		}
+		if total += n; !j.short() {
+			prompts += n
+		}
+		batch = append(batch, piece{j, n})
 	}
-	q.turns = slices.Delete(q.turns, 0, len(batch))
-	for _, j := range batch {
+	q.turns = kept
+	for _, p := range batch {
 		q.steps--
-		if rest := q.jobs[j.session][1:]; len(rest) > 0 {
-			q.jobs[j.session] = rest
-			q.turns = append(q.turns, j.session)
+		if rest := q.jobs[p.hop][1:]; len(rest) > 0 {
+			q.jobs[p.hop] = rest
+			q.turns = append(q.turns, p.hop)
 		} else {
-			delete(q.jobs, j.session)
+			delete(q.jobs, p.hop)
 		}
 	}
 	return batch
@@ -96,23 +141,28 @@ func (q *queue) take(rows int) []*job {
 
 // fair moves each owner's first session before all others.
 func (q *queue) fair() {
-	var first, others []*session.Session
+	var first, others []*hop
 	seen := make(map[peer.ID]bool)
-	for _, s := range q.turns {
-		if seen[s.ID.Owner] {
-			others = append(others, s)
+	for _, h := range q.turns {
+		if seen[h.owner()] {
+			others = append(others, h)
 			continue
 		}
-		seen[s.ID.Owner] = true
-		first = append(first, s)
+		seen[h.owner()] = true
+		first = append(first, h)
 	}
 	q.turns = append(first, others...)
 }
 
+// decoding says whether another session than that of h has a short step that waits.
+func (q *queue) decoding(h *hop) bool {
+	return slices.ContainsFunc(q.turns, func(t *hop) bool { return t != h && q.jobs[t][0].short() })
+}
+
 // drop removes and returns the waiting steps of a session that which says yes to.
-func (q *queue) drop(s *session.Session, which func(*job) bool) []*job {
+func (q *queue) drop(h *hop, which func(*job) bool) []*job {
 	var kept, dropped []*job
-	for _, j := range q.jobs[s] {
+	for _, j := range q.jobs[h] {
 		if which(j) {
 			dropped = append(dropped, j)
 		} else {
@@ -123,17 +173,24 @@ func (q *queue) drop(s *session.Session, which func(*job) bool) []*job {
 		return nil
 	}
 	q.steps -= len(dropped)
-	q.jobs[s] = kept
+	q.jobs[h] = kept
 	if len(kept) == 0 {
-		delete(q.jobs, s)
-		q.turns = slices.DeleteFunc(q.turns, func(t *session.Session) bool { return t == s })
+		delete(q.jobs, h)
+		q.turns = slices.DeleteFunc(q.turns, func(t *hop) bool { return t == h })
 	}
 	return dropped
 }
 
-// takeHeads gives all waiting requests for logits; there is at most one for each stream.
+// takeHeads gives all waiting requests for logits; there is at most one for each session.
 func (q *queue) takeHeads() []*headJob {
 	heads := q.heads
 	q.heads = nil
 	return heads
+}
+
+// takeChores gives all chores.
+func (q *queue) takeChores() []*chore {
+	chores := q.chores
+	q.chores = nil
+	return chores
 }

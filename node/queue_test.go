@@ -9,39 +9,45 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// names gives the jobs as session and number.
-func names(jobs []*job) string {
+// names gives the pieces as session, number and tokens.
+func names(batch []piece) string {
 	var words []string
-	for _, j := range jobs {
-		words = append(words, fmt.Sprintf("%s%d", strings.TrimRight(string(j.session.ID.Key[:]), "\x00"), j.in.Number))
+	for _, p := range batch {
+		words = append(words, fmt.Sprintf("%s%d:%d", strings.TrimRight(string(p.hop.books.ID.Key[:]), "\x00"), p.in.Number, p.n))
 	}
 	return strings.Join(words, " ")
 }
 
-func newSession(name string) *session.Session {
+func newHop(name string) *hop {
 	s := &session.Session{}
 	copy(s.ID.Key[:], name)
-	return s
+	return &hop{books: s}
 }
 
-func newJob(s *session.Session, number uint64, tokens int) *job {
-	return &job{session: s, in: session.Input{Number: number, N: tokens}}
+func newJob(h *hop, number uint64, tokens int) *job {
+	return &job{hop: h, in: session.Input{Number: number, N: tokens}}
+}
+
+// pass takes a batch as if it were computed: what is not done yet goes back.
+func pass(q *queue, chunk int) string {
+	batch := q.take(func(*hop) int { return chunk })
+	for _, p := range batch {
+		if p.done += p.n; p.done < p.in.N {
+			q.back(p.job)
+		}
+	}
+	return names(batch)
 }
 
 func TestQueue_TakesTurns(t *testing.T) {
-	a, b, c := newSession("a"), newSession("b"), newSession("c")
+	a, b, c := newHop("a"), newHop("b"), newHop("c")
 	var q queue
-	for _, j := range []*job{newJob(a, 1, 512), newJob(a, 2, 512), newJob(b, 1, 1), newJob(c, 1, 1), newJob(c, 2, 1)} {
-		if !q.push(j) {
-			t.Fatalf("step %d of %s was refused", j.in.Number, j.session.ID.Key)
-		}
+	for _, j := range []*job{newJob(a, 1, 40), newJob(a, 2, 20), newJob(b, 1, 1), newJob(c, 1, 1), newJob(c, 2, 8), newJob(b, 2, 9)} {
+		q.push(j)
 	}
-	if q.push(newJob(a, 3, 1)) {
-		t.Error("a third step of a session was taken")
-	}
-	for i, want := range []string{"a1", "b1 c1", "a2", "c2", ""} {
-		if got := names(q.take(512)); got != want {
-			t.Errorf("batch %d is %q, want %q", i, got, want)
+	for i, want := range []string{"a1:16 b1:1 c1:1", "a1:16 c2:8", "b2:9 a1:7", "a1:1", "a2:16", "a2:4", ""} {
+		if got := pass(&q, 16); got != want {
+			t.Errorf("pass %d is %q, want %q", i, got, want)
 		}
 	}
 	if q.steps != 0 || len(q.turns) != 0 || len(q.jobs) != 0 {
@@ -52,33 +58,44 @@ func TestQueue_TakesTurns(t *testing.T) {
 func TestQueue_ServesEachPeerBeforeAnyTwice(t *testing.T) {
 	var q queue
 	for _, name := range []string{"a", "b", "c"} {
-		s := newSession(name)
-		s.ID.Owner = "greedy"
-		q.push(newJob(s, 1, 400))
-		q.push(newJob(s, 2, 400))
+		h := newHop(name)
+		h.books.ID.Owner = "greedy"
+		q.push(newJob(h, 1, 100))
 	}
-	honest := newSession("x")
-	honest.ID.Owner = "honest"
-	for i, want := range []string{"a1 x1", "b1 x2", "c1 x3", "a2 x4"} {
-		q.push(newJob(honest, uint64(i+1), 1))
-		if got := names(q.take(512)); got != want {
-			t.Errorf("batch %d is %q, want %q", i, got, want)
+	honest := newHop("x")
+	honest.books.ID.Owner = "honest"
+	q.push(newJob(honest, 1, 100))
+	for i, want := range []string{"a1:60", "x1:60", "b1:60", "x1:40 c1:20", "a1:40 b1:20", "c1:60", "b1:20 c1:20", ""} {
+		if got := pass(&q, 60); got != want {
+			t.Errorf("pass %d is %q, want %q", i, got, want)
 		}
 	}
 }
 
-func TestQueue_TakesAStepLargerThanABatch(t *testing.T) {
-	a, b := newSession("a"), newSession("b")
+func TestQueue_BoundsAPass(t *testing.T) {
 	var q queue
-	q.push(newJob(a, 1, 20))
+	for i := range batchRows {
+		q.push(newJob(newHop(fmt.Sprint(i)), 1, 2))
+	}
+	for range 2 {
+		if batch := q.take(func(*hop) int { return 16 }); len(batch) != batchRows/2 {
+			t.Errorf("%d steps in a pass", len(batch))
+		}
+	}
+}
+
+func TestQueue_KnowsWhoElseDecodes(t *testing.T) {
+	a, b := newHop("a"), newHop("b")
+	var q queue
+	q.push(newJob(a, 1, 100))
 	q.push(newJob(b, 1, 1))
-	if got := names(q.take(10)); got != "a1" {
-		t.Errorf("batch %q, want a1", got)
+	if !q.decoding(a) || q.decoding(b) {
+		t.Error("b decodes, and a does not")
 	}
 }
 
 func TestQueue_DropsWhatIsAskedFor(t *testing.T) {
-	a, b := newSession("a"), newSession("b")
+	a, b := newHop("a"), newHop("b")
 	one, two := &stream{}, &stream{}
 	var q queue
 	for i, st := range []*stream{one, two} {
@@ -87,20 +104,20 @@ func TestQueue_DropsWhatIsAskedFor(t *testing.T) {
 		q.push(j)
 	}
 	q.push(newJob(b, 1, 1))
-	if got := names(q.drop(a, func(j *job) bool { return j.stream == one })); got != "a1" {
-		t.Errorf("dropped %q, want a1", got)
+	if got := q.drop(a, func(j *job) bool { return j.stream == one }); len(got) != 1 || got[0].in.Number != 1 {
+		t.Errorf("dropped %v, want a's first", got)
 	}
 	if q.steps != 2 {
 		t.Errorf("%d steps wait, want 2", q.steps)
 	}
-	if got := names(q.drop(a, func(*job) bool { return true })); got != "a2" {
-		t.Errorf("dropped %q, want a2", got)
+	if got := q.drop(a, func(*job) bool { return true }); len(got) != 1 || got[0].in.Number != 2 {
+		t.Errorf("dropped %v, want a's second", got)
 	}
 	if got := q.drop(a, func(*job) bool { return true }); got != nil {
-		t.Errorf("dropped %q of a session without steps", names(got))
+		t.Errorf("dropped %v of a session without steps", got)
 	}
-	if got := names(q.take(512)); got != "b1" || q.steps != 0 {
-		t.Errorf("batch %q with %d steps left, want b1 and none", got, q.steps)
+	if got := pass(&q, 16); got != "b1:1" || q.steps != 0 {
+		t.Errorf("pass %q with %d steps left, want b's and none", got, q.steps)
 	}
 }
 

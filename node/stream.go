@@ -1,330 +1,235 @@
 package node
 
 import (
-	"bufio"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
-	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// stream is one session's control stream. The handler's own goroutine reads it and the writer's goroutine is alone in
-// writing it, so that a client hears from a busy node and a node hears from a client that has enough.
+// stream is a session's control stream, from its owner. The handler's own goroutine reads it, and answers at once what
+// needs no computing: so the owner hears from a busy node. What the session's hop has to say is written by the hop's
+// goroutine.
 type stream struct {
-	node  *Node
-	net   network.Stream
-	read  *bufio.Reader
-	owner peer.ID
-
-	ctx    context.Context // ends with the stream or the node
-	cancel context.CancelFunc
-
-	session *session.Session // the reader's; nil before open and after close
-
-	replies  chan any  // from the reader: messages to write
-	outcomes chan *job // from the compute goroutine: never more than there is room for
-	written  chan struct{}
-
-	mu       sync.Mutex
-	inflight []*job // steps without an answer, at most stepsInFlight, oldest first
+	*frames
+	hop     *hop // the reader's; nil before open and after close
+	writing sync.Mutex
 }
 
-// handle serves a session stream.
+// handle serves a control stream.
 func (n *Node) handle(s network.Stream) {
 	if !n.enter(s) {
 		_ = s.ResetWithError(network.StreamResourceLimitExceeded)
 		return
 	}
 	defer n.leave(s)
-	ctx, cancel := context.WithCancel(n.ctx)
-	st := &stream{
-		node: n, net: s, read: bufio.NewReader(s), owner: s.Conn().RemotePeer(), ctx: ctx, cancel: cancel,
-		replies: make(chan any), outcomes: make(chan *job, stepsInFlight), written: make(chan struct{}),
-	}
-	// A read or write that waits must end with the node.
-	stop := context.AfterFunc(n.ctx, func() { _ = s.Reset() })
-	defer stop()
-	go st.write()
+	f, end := n.newFrames(s)
+	defer end()
+	st := &stream{frames: f}
 	err := st.serve()
-	st.detach()
+	if st.hop != nil {
+		n.detach(st)
+	}
 	if err == nil {
-		cancel()
-		<-st.written
 		_ = s.Close()
 		return
 	}
 	_ = s.Reset()
-	cancel()
-	<-st.written
-	n.log.Debug("a session stream ended", "peer", st.owner, "error", err)
+	n.log.Debug("a session stream ended", "peer", st.who, "error", err)
 }
 
 // serve reads messages until the stream ends. After a clean end it returns nil.
 func (st *stream) serve() error {
 	for {
-		msg, reserved, err := st.next()
-		if errors.Is(err, io.EOF) {
-			return nil
+		patience := helloTimeout
+		if st.hop != nil {
+			patience = st.node.cfg.Idle
 		}
+		msg, reserved, err := st.next(patience, st.waited, st.beat)
 		var frame *protocol.FrameError
 		switch {
+		case errors.Is(err, io.EOF):
+			return nil
 		case errors.As(err, &frame):
-			st.release(reserved)
-			st.reply(frame.Failure())
-			if frame.Code != protocol.CodeUnsupported {
-				return nil
+			if err := st.send(frame.Failure()); err != nil || frame.Code != protocol.CodeUnsupported {
+				return err
 			}
 			continue
 		case err != nil:
 			return err
 		}
-		st.decide(msg, reserved)
+		if err := st.decide(msg, reserved); err != nil {
+			return err
+		}
 	}
 }
 
-// next reads one message. The memory that its frame takes is reserved first; whoever answers the message releases it.
-func (st *stream) next() (msg any, reserved int, err error) {
-	lengths, err := st.lengths()
+// waited says whether the owner waits for an answer.
+func (st *stream) waited() bool {
+	st.node.mu.Lock()
+	defer st.node.mu.Unlock()
+	return st.hop != nil && len(st.hop.inflight) > 0
+}
+
+// send writes one message. Any goroutine may call it.
+func (st *stream) send(msg any) error {
+	st.writing.Lock()
+	defer st.writing.Unlock()
+	err := st.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		err = protocol.WriteMessage(st.net, msg)
+	}
 	if err != nil {
-		return nil, 0, err
+		st.cancel() // wakes the reader
 	}
-	if err := st.net.SetReadDeadline(time.Now().Add(frameTimeout)); err != nil {
-		return nil, 0, err
-	}
-	size := uint64(binary.LittleEndian.Uint32(lengths)) + uint64(binary.LittleEndian.Uint32(lengths[4:]))
-	if size <= uint64(st.node.maxFrame) { // a larger one is refused before any of it is read
-		reserved = int(size)
-		if !st.reserve(reserved) {
-			return nil, 0, &protocol.FrameError{Code: protocol.CodeBusy, Text: "no memory to take the message"}
+	return err
+}
+
+// beat tells the owner what the hop is doing: the answer to a ping.
+func (st *stream) beat() error {
+	beat := protocol.Heartbeat{Progress: st.node.shard.Progress()}
+	if h := st.hop; h != nil {
+		st.node.mu.Lock()
+		beat.Epoch = h.books.Epoch()
+		if len(h.inflight) > 0 {
+			j := h.inflight[0]
+			beat.Epoch, beat.Number, beat.Running = j.in.Epoch, j.in.Number, j.started
 		}
+		st.node.mu.Unlock()
 	}
-	msg, err = protocol.ReadMessage(st.read, st.node.limits)
-	return msg, reserved, err
+	return st.send(beat)
 }
 
-// lengths waits for a frame's first 8 bytes, for as long as a step is under way or the session lives.
-func (st *stream) lengths() ([]byte, error) {
-	patience := helloTimeout
-	if st.session != nil {
-		patience = st.node.cfg.Idle
-	}
-	for {
-		if err := st.net.SetReadDeadline(time.Now().Add(patience)); err != nil {
-			return nil, err
+// decide acts on a message from the owner.
+func (st *stream) decide(msg any, reserved int) error {
+	switch m := msg.(type) {
+	case protocol.Step:
+		in := session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: len(m.IDs), NewIDs: m.NewIDs, Want: m.Want}
+		hashIDs(&in, m.IDs)
+		out := len(m.IDs) * st.node.rowBytes() // rows come with their memory; ids become rows here
+		if err := st.awaitMemory(out, st.beat); err != nil {
+			return err
 		}
-		lengths, err := st.read.Peek(8)
-		switch {
-		case err == nil:
-			return lengths, nil
-		case errors.Is(err, os.ErrDeadlineExceeded) && st.oldest() != nil:
-		case len(lengths) > 0 && errors.Is(err, io.EOF):
-			return nil, io.ErrUnexpectedEOF
-		default:
-			return nil, err
+		reserved += out
+		return st.submit(&job{in: in, ids: m.IDs, through: m.Through, frames: st.frames, reserved: reserved})
+	case protocol.Push:
+		if st.hop == nil || st.hop.books.ID.Key != m.Session {
+			st.release(reserved)
+			return st.refuse(m.Epoch, m.Number, protocol.CodeLostSession, "there is no such session: open it")
 		}
+		return st.submit(pushed(m, st.frames, reserved))
 	}
-}
-
-// reserve asks the stream's scope for memory. Its limit (16 MiB in libp2p) is meant for us to use whole.
-func (st *stream) reserve(bytes int) bool {
-	return st.net.Scope().ReserveMemory(bytes, network.ReservationPriorityAlways) == nil
-}
-
-func (st *stream) release(reserved int) {
-	if reserved > 0 {
-		st.net.Scope().ReleaseMemory(reserved)
-	}
-}
-
-// reply has the writer write a message.
-func (st *stream) reply(msg any) {
-	select {
-	case st.replies <- msg:
-	case <-st.ctx.Done():
-	case <-st.written:
-	}
-}
-
-// decide acts on a message from the session's owner.
-func (st *stream) decide(msg any, reserved int) {
+	defer st.release(reserved)
 	switch m := msg.(type) {
 	case protocol.Open:
-		opened, err := st.open(m)
-		if err != nil {
-			f := asFailure(err)
-			f.Epoch = m.Epoch
-			st.reply(f)
-		} else {
-			st.reply(opened)
-		}
-	case protocol.Step:
-		hash := sha256.New()
-		hashIDs(hash, m.IDs)
-		in := session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: len(m.IDs), NewIDs: m.NewIDs, Want: m.Want}
-		hash.Sum(in.Hash[:0])
-		st.submit(&job{in: in, ids: m.IDs, reserved: reserved})
-		return
-	case protocol.Push:
-		st.push(m, reserved)
-		return
+		return st.open(m)
+	case protocol.Ping:
+		return st.beat()
+	case protocol.Replay:
+		return st.request(m.Epoch, m)
+	case protocol.HandOver:
+		return st.request(m.Epoch, m)
 	case protocol.Close:
-		st.close(m)
-	default:
-		st.reply(refusal(protocol.CodeUnsupported, "a node takes no %T", msg))
+		if st.hop != nil && st.hop.books.ID.Key == m.Session { // else it names a session of somebody else, or none
+			st.node.closeSession(st.hop)
+		}
+		return nil
 	}
-	st.release(reserved)
+	f := refusal(protocol.CodeUnsupported, "a node takes no %T", msg)
+	return st.send(f)
 }
 
-// open begins or changes the stream's session, waits until nothing older of it runs, and gives the answer. Its errors
-// are protocol.Failures.
-func (st *stream) open(m protocol.Open) (opened protocol.Opened, err error) {
+// refuse answers a message that nothing is done about.
+func (st *stream) refuse(epoch uint32, number uint64, code protocol.Code, format string, args ...any) error {
+	f := refusal(code, format, args...)
+	f.Epoch, f.Number = epoch, number
+	return st.send(f)
+}
+
+// open begins or changes the stream's session. The hop answers when nothing older runs.
+func (st *stream) open(m protocol.Open) error {
 	n := st.node
 	own := n.shard.Span()
 	if m.Span.Start < own.Start || m.Span.End > own.End {
-		return opened, refusal(protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
+		return st.refuse(m.Epoch, 0, protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
 	}
-	if st.session != nil && st.session.ID.Key != m.Session {
-		return opened, refusal(protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
+	if st.hop != nil && st.hop.books.ID.Key != m.Session {
+		return st.refuse(m.Epoch, 0, protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
 	}
-	if err := n.checkNext(m.Next); err != nil {
-		return opened, refusal(protocol.CodeBadRequest, "%v", err)
-	}
-	s, err := n.openSession(st, m)
+	next, err := n.checkOffer(m.Next)
 	if err != nil {
-		return opened, err
+		return st.refuse(m.Epoch, 0, protocol.CodeBadRequest, "the next hop: %v", err)
 	}
-	for {
-		n.mu.Lock()
-		settled := n.settled
-		done, closed := s.Settled(), s.Closed()
-		opened = s.Opened()
-		n.mu.Unlock()
-		switch {
-		case closed:
-			return opened, refusal(protocol.CodeLostSession, "the session has ended here: open it anew")
-		case done:
-			return opened, nil
-		}
-		select {
-		case <-settled:
-		case <-st.ctx.Done():
-			return opened, refusal(protocol.CodeDraining, "this node is leaving")
-		}
-	}
-}
-
-// checkNext refuses a next hop whose offer is not what it should be. None is in order: then rows go to the client.
-func (n *Node) checkNext(sealed []byte) error {
-	if len(sealed) == 0 {
-		return nil
-	}
-	o, err := protocol.Unseal(sealed)
-	if err != nil {
-		return fmt.Errorf("the next hop: %w", err)
-	}
-	if o.Model != n.limits.Model {
-		return fmt.Errorf("the next hop serves another model, %v", o.Model)
+	if err := n.openSession(st, m, next); err != nil {
+		f := asFailure(err)
+		f.Epoch = m.Epoch
+		return st.send(f)
 	}
 	return nil
 }
 
-// push takes rows from the owner. Rows from the hop before will come by a protocol of their own, and end here as well.
-func (st *stream) push(m protocol.Push, reserved int) {
-	in := session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: m.N, NewIDs: m.NewIDs, Want: m.Want}
-	j := &job{in: in, rows: kernels.Rows{N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half}, reserved: reserved}
-	j.stream = st
-	if st.session == nil || st.session.ID.Key != m.Session {
-		st.refuse(j, refusal(protocol.CodeLostSession, "there is no such session: open it"))
-		return
+// request has the hop do what takes longer: send again, hand over.
+func (st *stream) request(epoch uint32, m any) error {
+	if st.hop == nil || !st.node.ask(st.hop, m) {
+		return st.refuse(epoch, 0, protocol.CodeLostSession, "there is no session on this stream, or too much is asked of it at once")
 	}
-	if err := j.rows.CheckCanonical(); err != nil {
-		st.refuse(j, refusal(protocol.CodeBadRequest, "%v", err))
-		return
+	return nil
+}
+
+// submit queues a step that the owner has sent. A third step at once is refused; rows that the owner passes on and what is
+// replayed wait here, and the owner is told meanwhile that the node lives.
+func (st *stream) submit(j *job) error {
+	j.stream = st
+	if st.hop == nil {
+		st.release(j.reserved)
+		return st.refuse(j.in.Epoch, j.in.Number, protocol.CodeLostSession, "there is no session on this stream: open it")
+	}
+	if err := j.check(); err != nil {
+		st.release(j.reserved)
+		return st.refuse(j.in.Epoch, j.in.Number, protocol.CodeBadRequest, "%v", err)
+	}
+	for {
+		changed := st.node.watch()
+		err := st.node.enqueue(st.hop, j)
+		switch {
+		case err == nil:
+			return nil
+		case err.Code != protocol.CodeBusy || j.ids != nil && j.in.Number != 0:
+			st.release(j.reserved)
+			return st.refuse(j.in.Epoch, j.in.Number, err.Code, "%s", err.Text)
+		}
+		if err := st.await(changed, st.beat); err != nil {
+			return err
+		}
+	}
+}
+
+// pushed makes a job of rows.
+func pushed(m protocol.Push, f *frames, reserved int) *job {
+	j := &job{
+		in:      session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: m.N, NewIDs: m.NewIDs, Want: m.Want},
+		rows:    kernels.Rows{N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half},
+		through: m.Through, frames: f, reserved: reserved,
 	}
 	hash := sha256.New()
 	hash.Write(m.Exp)
 	hash.Write(m.Half)
 	hash.Sum(j.in.Hash[:0])
-	st.submit(j)
+	return j
 }
 
-// submit queues a step of the stream's session.
-func (st *stream) submit(j *job) {
-	j.stream, j.session, j.arrived = st, st.session, time.Now()
-	if j.session == nil {
-		st.refuse(j, refusal(protocol.CodeLostSession, "there is no session on this stream: open it"))
-		return
-	}
-	st.mu.Lock()
-	full := len(st.inflight) >= stepsInFlight
-	if !full {
-		st.inflight = append(st.inflight, j)
-	}
-	st.mu.Unlock()
-	if !full && st.node.enqueue(j) {
-		return
-	}
-	st.answered(j)
-	st.refuse(j, refusal(protocol.CodeBusy, "%d steps of this session are under way, which is the limit", stepsInFlight))
-}
-
-// refuse answers a step that was not queued.
-func (st *stream) refuse(j *job, f protocol.Failure) {
-	j.fail(f)
-	st.reply(*j.failure)
-	st.release(j.reserved)
-}
-
-// close ends the stream's session. A key that is not this stream's names a session of somebody else, or none.
-func (st *stream) close(m protocol.Close) {
-	if st.session == nil || st.session.ID.Key != m.Session {
-		return
-	}
-	st.node.closeSession(st.session)
-	st.session = nil
-}
-
-// detach leaves the session without this stream, and takes back what it had queued.
-func (st *stream) detach() {
-	if st.session != nil {
-		st.node.detach(st)
-	}
-}
-
-// answered forgets a step that has its answer.
-func (st *stream) answered(j *job) {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.inflight = slices.DeleteFunc(st.inflight, func(k *job) bool { return k == j })
-}
-
-// oldest gives the step that has waited for its answer for the longest time, nil if there is none.
-func (st *stream) oldest() *job {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	if len(st.inflight) == 0 {
-		return nil
-	}
-	return st.inflight[0]
-}
-
-func hashIDs(w io.Writer, ids []uint32) {
+func hashIDs(in *session.Input, ids []uint32) {
 	b := make([]byte, 0, 4*len(ids))
 	for _, id := range ids {
 		b = binary.LittleEndian.AppendUint32(b, id)
 	}
-	w.Write(b) // a hash never fails
+	in.Hash = sha256.Sum256(b)
 }

@@ -158,7 +158,7 @@ func leftOver() string {
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string
 	for g := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(g, "/node.(*Node)") || strings.Contains(g, "/node.(*stream)") {
+		if strings.Contains(g, "/node.(*") {
 			left = append(left, g)
 		}
 	}
@@ -171,6 +171,8 @@ type caller struct {
 	s   network.Stream
 	lim protocol.Limits
 	key protocol.Key
+
+	writing sync.Mutex
 }
 
 // call opens a stream to a node.
@@ -196,6 +198,8 @@ func call(t *testing.T, from host.Host, n *Node, key string) *caller {
 
 func (c *caller) send(msg any) {
 	c.t.Helper()
+	c.writing.Lock()
+	defer c.writing.Unlock()
 	if err := protocol.WriteMessage(c.s, msg); err != nil {
 		c.t.Fatal(err)
 	}
@@ -227,7 +231,7 @@ func answer[T any](c *caller) T {
 	msg := c.receive()
 	m, ok := msg.(T)
 	if !ok {
-		c.t.Fatalf("the answer is %T %+v, want %T", msg, msg, m)
+		c.t.Fatalf("the answer is %T %.200v, want %T", msg, fmt.Sprint(msg), m)
 	}
 	return m
 }

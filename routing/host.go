@@ -159,7 +159,7 @@ func newResources() (network.ResourceManager, error) {
 	system.Streams, system.StreamsInbound, system.StreamsOutbound = systemStreams, systemStreams, systemStreams
 	each := &limits.PeerBaseLimit
 	each.Streams, each.StreamsInbound, each.StreamsOutbound = peerStreams, peerStreams, peerStreams
-	for _, id := range []protocol.ID{wire.SessionID, wire.DirectoryID, wire.PartsID, kadID} {
+	for _, id := range []protocol.ID{wire.SessionID, wire.PushID, wire.DirectoryID, wire.PartsID, kadID} {
 		limits.AddProtocolLimit(id, rcmgr.BaseLimit{Streams: 2 * protocolStreams, StreamsInbound: protocolStreams,
 			StreamsOutbound: protocolStreams, Memory: protocolMemory}, rcmgr.BaseLimitIncrease{})
 		limits.AddProtocolPeerLimit(id, rcmgr.BaseLimit{Streams: 2 * protocolPeerStreams, StreamsInbound: protocolPeerStreams,

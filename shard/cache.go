@@ -149,8 +149,12 @@ func (c *Cache) Adopt(names []pagename.Name) int {
 	return c.len
 }
 
-// OutputNames names the output of each full page: what the next span may find its own pages by.
+// OutputNames names the output of each full page: what the next span may find its own pages by. A cache that is not
+// shared has none.
 func (c *Cache) OutputNames() []pagename.Name {
+	if !c.shared {
+		return nil
+	}
 	names := make([]pagename.Name, c.len/kernels.PageSize)
 	for i := range names {
 		names[i] = *c.shard.pages.record(c.pages[i]).outName(kernels.PageSize - 1)

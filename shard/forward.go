@@ -140,6 +140,7 @@ func (s *Shard) pass(span store.Span, batch []piece, n int) {
 			out = nil
 		}
 		s.layer(i, n, out)
+		s.progress.Add(1)
 	}
 	w.faults = w.faults[:n]
 	s.dev.Faults(w.faults)
@@ -291,6 +292,7 @@ func (s *Shard) headPass(rows []headRow) {
 			copy(r.ask.Dst[r.row*vocab:(r.row+1)*vocab], w.read[i*vocab:])
 		}
 	}
+	s.progress.Add(1)
 	w.faults = w.faults[:n]
 	d.Faults(w.faults)
 	for i, at := range w.faults {

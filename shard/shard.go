@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/shard/pagename"
@@ -41,6 +42,8 @@ type Shard struct {
 	pages *pages
 	namer *pagename.Namer
 	work  *scratch
+
+	progress atomic.Uint64
 }
 
 // layer is one transformer layer's weights. (out, in): wPack (3*hidden, hidden) with the rows of Q, K and V one after
@@ -189,6 +192,10 @@ func (s *Shard) Manifest() *store.Manifest { return s.manifest }
 
 // Device is what computes the shard.
 func (s *Shard) Device() kernels.Device { return s.dev }
+
+// Progress is a count that grows with each layer computed, whoever for. It may be read at any time, by any goroutine: who
+// waits for a long computation learns from it that it goes on.
+func (s *Shard) Progress() uint64 { return s.progress.Load() }
 
 // Close frees the cache and unmaps the weights. No Cache of the shard may be used after it.
 func (s *Shard) Close() error {

@@ -9,9 +9,9 @@ import (
 
 // The defaults of Config.
 const (
-	// DefaultPerPeer: a chat client needs one, a gateway one for each conversation that runs at once. 64 of them at the
-	// 13B's hidden size keep at most 64 x 2 ledger entries of 512 x (2 x 5,120 + 1) bytes = 671 MB, and that only if
-	// each of them prefills; a decoding session's two entries are 20 KB.
+	// DefaultPerPeer: a chat client needs one, a gateway one for each conversation that runs at once. What 64 of them may
+	// take of the cache is bounded by the cache; 2 steps of each in flight hold 64 x 2 x 512 x (2 x 5,120 + 1) bytes =
+	// 671 MB at the 13B's hidden size if all of them prefill at once, 1.3 MB if they decode.
 	DefaultPerPeer = 64
 	// DefaultTotal bounds the books themselves: a session without rows is some 17 KB (4,096 ids of history).
 	DefaultTotal = 256
@@ -26,8 +26,11 @@ const (
 // node takes seconds, and a conversation that is replayed after half a minute of silence loses little.
 const yieldAfter = 30 * time.Second
 
-// keptSteps is how many steps' outputs are kept to be given again: as many as may be in flight.
+// keptSteps is how many steps can be answered again: as many as may be in flight.
 const keptSteps = protocol.MaxStepsInFlight
+
+// ShortStep is the tokens of a step that decodes: one, or a few that were guessed.
+const ShortStep = 8
 
 // pageTokens is what cache is handed out in.
 const pageTokens = kernels.PageSize

@@ -13,7 +13,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -114,8 +113,30 @@ func (w *world) about(verb, name string, args map[string]string) string {
 	case "step":
 		return w.step(name, s, args)
 	case "finish":
-		s.Finish(w.now, w.runs[name], kernels.Rows{})
+		s.Finish(w.now, w.runs[name])
 		return w.state(s)
+	case "abandon":
+		s.Abandon(w.now, w.runs[name], w.num(args, "done"))
+		return w.state(s)
+	case "found":
+		if !s.MayFind() {
+			return "may find nothing"
+		}
+		return fmt.Sprintf("keeps %d, %s", s.Found(w.now, w.num(args, "n")), w.state(s))
+	case "take":
+		if err := s.Take(w.now, w.num(args, "n")); err != nil {
+			return err.Error()
+		}
+		s.Taken(w.num(args, "n"))
+		return w.state(s)
+	case "taken":
+		s.TakenAll(uint64(w.num(args, "last")))
+		return w.state(s)
+	case "excess":
+		keep, cut := s.TakeExcess()
+		return fmt.Sprintf("keep %d, cut %v", keep, cut)
+	case "from":
+		return fmt.Sprintf("rows from %q, pages from %q", string(s.Prev()), string(s.From()))
 	case "fail", "close":
 		w.table.Close(s)
 		return w.books()
@@ -135,6 +156,7 @@ func (w *world) open(id ID, args map[string]string) string {
 	m := protocol.Open{
 		Session: id.Key, Epoch: uint32(w.num(args, "epoch")), Expect: uint32(w.num(args, "expect")),
 		Position: uint32(w.num(args, "position")), IDs: w.ids(args["ids"]),
+		Prev: peer.ID(args["prev"]), From: peer.ID(args["from"]), Private: args["private"] != "",
 	}
 	if _, err := fmt.Sscanf(args["span"], "%d:%d", &m.Span.Start, &m.Span.End); err != nil {
 		w.t.Fatalf("span %q: %v", args["span"], err)
@@ -154,15 +176,21 @@ func (w *world) step(name string, s *Session, args map[string]string) string {
 	if args["want"] == "candidates" {
 		in.Want = protocol.WantCandidates
 	}
-	out, err := s.Begin(w.now, in)
+	v, done, err := s.Begin(w.now, in)
 	switch {
 	case err != nil:
 		return err.Error() + w.droppedNames()
-	case out != nil:
-		return fmt.Sprintf("again step %d, tokens %d+%d", out.Number, out.Position, out.N)
+	case v == Repeat:
+		return fmt.Sprintf("again step %d, tokens %d+%d", in.Number, in.Position, in.N)
+	case v == Held:
+		return "held"
 	}
 	w.runs[name] = in
-	return "compute" + w.droppedNames()
+	text := "compute"
+	if done > 0 {
+		text += fmt.Sprintf(", %d done", done)
+	}
+	return text + w.droppedNames()
 }
 
 func (w *world) state(s *Session) string {

@@ -3,7 +3,8 @@ package session
 import (
 	"time"
 
-	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -14,44 +15,55 @@ type Session struct {
 
 	epoch    uint32
 	span     protocol.Span
+	prev     peer.ID // who pushes rows here; "": the owner alone
+	from     peer.ID // who hands the session over; "": nobody
+	salt     [16]byte
+	private  bool
 	sampling protocol.Sampling
 
 	length  int      // tokens that the cache holds
 	last    uint64   // number of the last step whose tokens it holds
-	ledger  []Output // of the last steps, at most keptSteps, numbers rising
+	ledger  []Entry  // the last steps, at most keptSteps, numbers rising
+	partial partial  // behind length
 	history []uint32 // last hop: ids of positions 0..; never overwritten, so that prefixes may be handed out
+	offered bool     // the tokens were found, and no step has said yet how many of them it builds upon
+	excess  bool     // the cache holds more than the books
 
 	promised  int // tokens of cache
 	streams   int // of the owner
 	goneSince time.Time
 	used      time.Time // when it last did anything
-	stepped   time.Time // when its last step was done
+	decoded   time.Time // when its last short step was done
 	running   bool
 	pending   *protocol.Open // waits for the running step
 	closed    bool
 }
 
-// Input is what a step must show before it may be executed.
-type Input struct {
-	Epoch    uint32
-	Number   uint64
-	Position int
-	N        int // tokens
-	NewIDs   []uint32
-	Want     protocol.Want
-	Hash     [32]byte // of the ids or rows
-}
-
-// Output is what a step left behind.
-type Output struct {
+// Entry is a step that has been executed, in the ledger. Its outputs are in the cache's pages.
+type Entry struct {
 	Number      uint64
 	Position, N int
 	Hash        [32]byte
-	Rows        kernels.Rows // what the span made of the input; never changed
+}
+
+// partial is a step that was given up before all of its tokens were computed. Those that were are still in the cache, and
+// need not be computed again if the step comes again.
+type partial struct {
+	Entry
+	done int // tokens
 }
 
 // Span is the layers that the session runs through here.
 func (s *Session) Span() protocol.Span { return s.span }
+
+// Prev is the peer whose pushes are taken; "": the owner's alone are.
+func (s *Session) Prev() peer.ID { return s.prev }
+
+// From is the peer whose pages are taken; "": nobody's are.
+func (s *Session) From() peer.ID { return s.from }
+
+// Sharing says with whom the session's pages are shared: private is nobody.
+func (s *Session) Sharing() (salt [16]byte, private bool) { return s.salt, s.private }
 
 // Sampling is what the last hop chooses candidates by.
 func (s *Session) Sampling() protocol.Sampling { return s.sampling }
@@ -61,6 +73,15 @@ func (s *Session) Closed() bool { return s.closed }
 
 // Epoch is the highest epoch that the session has been opened with.
 func (s *Session) Epoch() uint32 { return s.epoch }
+
+// Length is how many tokens the cache holds, by the books.
+func (s *Session) Length() int { return s.length }
+
+// Last is the number of the last step.
+func (s *Session) Last() uint64 { return s.last }
+
+// Running says whether a step has begun and is not done.
+func (s *Session) Running() bool { return s.running }
 
 // Settled says whether the last Open has taken effect.
 func (s *Session) Settled() bool { return s.pending == nil }
@@ -83,14 +104,18 @@ func (s *Session) Detach(now time.Time) {
 	}
 }
 
-// gone says whether the owner has had no stream here for so long that the session may be evicted.
-func (s *Session) gone(now time.Time) bool {
-	return s.streams == 0 && !s.running && now.Sub(s.goneSince) >= s.table.cfg.GoneAfter
+// Gone says whether the owner has had no stream here for so long that nothing more is done for the session.
+func (s *Session) Gone(now time.Time) bool {
+	return s.streams == 0 && now.Sub(s.goneSince) >= s.table.cfg.GoneAfter
 }
 
-// reopen takes a higher epoch at once, so that nothing older begins any more, and the rest when nothing older runs.
+// evictable says whether the session may be forgotten in favour of another.
+func (s *Session) evictable(now time.Time) bool { return !s.running && s.Gone(now) }
+
+// reopen takes a higher epoch at once, and with it those who may send, so that nothing older begins any more; and the
+// rest when nothing older runs.
 func (s *Session) reopen(m protocol.Open) {
-	s.epoch = m.Epoch
+	s.epoch, s.prev, s.from = m.Epoch, m.Prev, m.From
 	if s.running {
 		s.pending = &m
 		return
@@ -98,7 +123,8 @@ func (s *Session) reopen(m protocol.Open) {
 	s.apply(m)
 }
 
-// apply makes the session what m says. Another span has another cache, so nothing of the old one is kept.
+// apply makes the session what m says. Another span has another cache, so nothing of the old one is kept. With whom the
+// pages are shared is settled when the first of them is made.
 func (s *Session) apply(m protocol.Open) {
 	if m.Span != s.span {
 		s.cut(0)
@@ -106,6 +132,9 @@ func (s *Session) apply(m protocol.Open) {
 	}
 	s.sampling = m.Sampling
 	s.cut(int(m.Position))
+	if s.held() == 0 {
+		s.salt, s.private = m.Salt, m.Private
+	}
 	if s.final() && len(m.IDs) > 0 {
 		s.history = m.IDs
 	}
@@ -114,13 +143,21 @@ func (s *Session) apply(m protocol.Open) {
 // final says whether the session ends with the model's last layer here.
 func (s *Session) final() bool { return s.span.End == s.table.cfg.Layers }
 
+// held is how many tokens lie in the cache, those of a step that was given up included.
+func (s *Session) held() int { return s.length + s.partial.done }
+
 // cut forgets everything from position on. The steps that made it have not happened then: their numbers may come again.
 func (s *Session) cut(position int) {
 	s.forget(position)
+	if position >= s.held() {
+		return
+	}
+	s.excess = true
+	s.partial.done = max(0, position-s.length)
 	s.length = min(s.length, position)
-	for i, out := range s.ledger {
-		if out.Position+out.N > s.length {
-			s.last = out.Number - 1
+	for i, e := range s.ledger {
+		if e.Position+e.N > s.length {
+			s.last = e.Number - 1
 			s.ledger = s.ledger[:i:i]
 			return
 		}
@@ -134,107 +171,12 @@ func (s *Session) forget(position int) {
 	}
 }
 
-// Begin tests a step that is about to be executed. It gives the output of an equal step that has been executed already,
-// or nil if the step is to be computed: then the session is running until Finish. It is refused with a
-// protocol.Failure that carries epoch and number of the step.
-func (s *Session) Begin(now time.Time, in Input) (*Output, error) {
-	out, err := s.begin(now, in)
-	if f, ok := err.(protocol.Failure); ok {
-		f.Epoch, f.Number = in.Epoch, in.Number
-		return nil, f
-	}
-	return out, err
-}
-
-func (s *Session) begin(now time.Time, in Input) (*Output, error) {
-	switch {
-	case s.closed:
-		return nil, fail(protocol.CodeLostSession, "the session has ended here: open it anew")
-	case in.Epoch != s.epoch:
-		return nil, fail(protocol.CodeLostSession, "the step is of epoch %d, the session is in epoch %d", in.Epoch, s.epoch)
-	}
-	s.used = now
-	for i := range s.ledger {
-		out := &s.ledger[i]
-		if out.Number != in.Number {
-			continue
-		}
-		if out.Position != in.Position || out.N != in.N || out.Hash != in.Hash {
-			return nil, fail(protocol.CodeBadRequest, "step %d has been executed with other content", in.Number)
-		}
-		return out, s.learn(in)
-	}
-	switch {
-	case in.Number <= s.last:
-		return nil, fail(protocol.CodeBadRequest, "step %d comes after step %d", in.Number, s.last)
-	case in.Position != s.length:
-		return nil, fail(protocol.CodeLostSession, "the step begins at token %d, the cache holds %d", in.Position, s.length)
-	case in.N < 1 || in.Position+in.N > s.table.cfg.Context:
-		return nil, fail(protocol.CodeContextFull, "%d tokens do not fit the model's context of %d", in.Position+in.N, s.table.cfg.Context)
-	}
-	if err := s.grow(now, in.Position+in.N); err != nil {
-		return nil, err
-	}
-	if err := s.learn(in); err != nil {
-		return nil, err
-	}
-	s.running = true
-	return nil, nil
-}
-
-// grow promises the session cache for so many tokens.
-func (s *Session) grow(now time.Time, tokens int) error {
-	more := pages(tokens) - s.promised
-	if more <= 0 {
-		return nil
-	}
-	if err := s.table.makeRoom(now, more, s.ID.Owner); err != nil {
-		return err
-	}
-	s.promised += more
-	s.table.promised += more
-	return nil
-}
-
-// learn takes over the ids that a step tells the last hop, and refuses a step whose candidates lack some.
-func (s *Session) learn(in Input) error {
-	if !s.final() {
-		return nil
-	}
-	known := len(s.history)
-	if len(in.NewIDs) > 0 {
-		if known < in.Position {
-			return fail(protocol.CodeBadRequest, "the new ids begin at position %d, %d are known", in.Position, known)
-		}
-		known = in.Position + len(in.NewIDs)
-	}
-	if in.Want == protocol.WantCandidates && known < in.Position+in.N {
-		return fail(protocol.CodeBadRequest, "candidates after token %d need all ids before: %d are known", in.Position+in.N-1, known)
-	}
-	if len(in.NewIDs) > 0 {
-		s.forget(in.Position)
-		s.history = append(s.history, in.NewIDs...)
-	}
-	return nil
+// TakeExcess says, once after each time that something was cut, how many tokens the cache is to keep.
+func (s *Session) TakeExcess() (keep int, cut bool) {
+	cut = s.excess
+	s.excess = false
+	return s.held(), cut
 }
 
 // History gives the ids of positions 0..n-1 at the last hop. They are never overwritten.
 func (s *Session) History(n int) []uint32 { return s.history[:n:n] }
-
-// Finish records a computed step and lets a waiting Open take effect.
-func (s *Session) Finish(now time.Time, in Input, rows kernels.Rows) {
-	s.running = false
-	s.used, s.stepped = now, now
-	if s.closed {
-		return
-	}
-	if len(s.ledger) == keptSteps {
-		s.ledger = append(s.ledger[:0:0], s.ledger[1:]...)
-	}
-	s.ledger = append(s.ledger, Output{Number: in.Number, Position: in.Position, N: in.N, Hash: in.Hash, Rows: rows})
-	s.last, s.length = in.Number, in.Position+in.N
-	if m := s.pending; m != nil {
-		s.pending = nil
-		s.apply(*m)
-	}
-}

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -18,10 +17,10 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 	}
 	step := func(epoch uint32, number uint64, position int, ids ...uint32) []uint32 {
 		in := Input{Epoch: epoch, Number: number, Position: position, N: len(ids), NewIDs: ids, Want: protocol.WantCandidates}
-		if _, err := s.Begin(now, in); err != nil {
+		if _, _, err := s.Begin(now, in); err != nil {
 			t.Fatal(err)
 		}
-		s.Finish(now, in, kernels.Rows{})
+		s.Finish(now, in)
 		return s.History(position + len(ids))
 	}
 	held := step(1, 1, 0, 1, 2, 3, 4)
@@ -34,21 +33,74 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 	}
 }
 
-func TestFinish_KeepsTheRowsToBeGivenAgain(t *testing.T) {
-	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
-	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 0, End: 1}})
-	if err != nil {
-		t.Fatal(err)
+// TestBegin_WhateverOrderFramesComeInNothingIsComputedTwice plays recorded frames in every order, each of them twice, and
+// again after an open in a newer epoch. Whatever comes when, the tokens of the sequence are computed one after the other,
+// each once, and no frame of another epoch is executed.
+func TestBegin_WhateverOrderFramesComeInNothingIsComputedTwice(t *testing.T) {
+	frames := []Input{
+		{Epoch: 2, Number: 0, Position: 0, N: 4, Hash: [32]byte{1}},
+		{Epoch: 2, Number: 5, Position: 4, N: 2, Hash: [32]byte{2}},
+		{Epoch: 2, Number: 6, Position: 6, N: 1, Hash: [32]byte{3}},
+		{Epoch: 1, Number: 6, Position: 6, N: 1, Hash: [32]byte{4}}, // stale
+		{Epoch: 3, Number: 6, Position: 6, N: 1, Hash: [32]byte{3}}, // to come
+		{Epoch: 2, Number: 6, Position: 6, N: 1, Hash: [32]byte{5}}, // forged
 	}
-	in := Input{Epoch: 1, Number: 1, N: 1, Hash: [32]byte{1}}
-	if out, err := s.Begin(now, in); out != nil || err != nil {
-		t.Fatalf("the first time gives %v, %v", out, err)
+	orders := 0
+	permute(frames, func(order []Input) {
+		orders++
+		now := time.Unix(0, 0)
+		table := New(Config{Layers: 2, Context: 64, Tokens: 64})
+		open := protocol.Open{Epoch: 2, Span: protocol.Span{Start: 0, End: 1}, Position: 64}
+		s, err := table.Open(now, "alice", open)
+		if err != nil {
+			t.Fatal(err)
+		}
+		computed := 0
+		play := func(order []Input, epoch uint32) {
+			for _, in := range order {
+				v, _, err := s.Begin(now, in)
+				if v != Compute {
+					if err == nil && (in.Epoch != epoch || in.Position+in.N > computed) {
+						t.Fatalf("order %v: verdict %d of %+v", order, v, in)
+					}
+					continue
+				}
+				if in.Epoch != epoch || in.Position != computed {
+					t.Fatalf("order %v: %+v is computed in epoch %d after %d tokens", order, in, epoch, computed)
+				}
+				computed += in.N
+				s.Finish(now, in)
+			}
+		}
+		play(order, 2)
+		play(order, 2)
+		open.Epoch = 3
+		if _, err := table.Open(now, "alice", open); err != nil {
+			t.Fatal(err)
+		}
+		play(order, 3)
+		if s.Length() != computed || computed > 7 {
+			t.Fatalf("order %v: %d tokens computed, %d are held", order, computed, s.Length())
+		}
+	})
+	if orders != 720 {
+		t.Errorf("%d orders were played", orders)
 	}
-	rows := kernels.Rows{N: 1, Width: 1, Exp: []uint8{0}, Half: []byte{5, 6}}
-	s.Finish(now, in, rows)
-	out, err := s.Begin(now, in)
-	if err != nil || out == nil || !slices.Equal(out.Rows.Half, rows.Half) {
-		t.Errorf("the second time gives %v, %v", out, err)
+}
+
+// permute calls do with every order of all.
+func permute[T any](all []T, do func([]T)) {
+	var rest func(k int)
+	rest = func(k int) {
+		if k == len(all) {
+			do(slices.Clone(all))
+			return
+		}
+		for i := k; i < len(all); i++ {
+			all[k], all[i] = all[i], all[k]
+			rest(k + 1)
+			all[k], all[i] = all[i], all[k]
+		}
 	}
+	rest(0)
 }

@@ -90,7 +90,7 @@ func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, e
 		return nil, err
 	}
 	s := &Session{ID: id, table: t, used: now, goneSince: now, promised: tokens}
-	s.epoch = m.Epoch
+	s.epoch, s.prev, s.from = m.Epoch, m.Prev, m.From
 	s.apply(m)
 	t.sessions[id] = s
 	t.perPeer[owner]++
@@ -136,7 +136,7 @@ func (t *Table) share(now time.Time, tokens int, owner peer.ID) bool {
 		if t.Free() >= tokens {
 			return true
 		}
-		unused := s.promised - pages(s.length)
+		unused := s.promised - pages(s.held())
 		s.promised -= unused
 		t.promised -= unused
 		held[s.ID.Owner] -= unused
@@ -174,7 +174,7 @@ func sortByUse(sessions []*Session) {
 func (t *Table) evict(now time.Time, enough func() bool, owner peer.ID) bool {
 	var gone []*Session
 	for _, s := range t.sessions {
-		if s.gone(now) && (owner == "" || s.ID.Owner == owner) {
+		if s.evictable(now) && (owner == "" || s.ID.Owner == owner) {
 			gone = append(gone, s)
 		}
 	}
@@ -214,14 +214,26 @@ func (t *Table) Expire(now time.Time) int {
 	return before - len(t.sessions)
 }
 
-// Active says whether a session has had a step since then, or has one that runs.
-func (t *Table) Active(since time.Time) bool {
+// Present is how many sessions have an owner who may still want something.
+func (t *Table) Present(now time.Time) int {
+	n := 0
 	for _, s := range t.sessions {
-		if s.running || s.stepped.After(since) {
-			return true
+		if s.running || !s.Gone(now) {
+			n++
 		}
 	}
-	return false
+	return n
+}
+
+// Decoding gives the sessions that have had a short step since then: how many they are, and one of them.
+func (t *Table) Decoding(since time.Time) (n int, one *Session) {
+	for _, s := range t.sessions {
+		if s.decoded.After(since) {
+			n++
+			one = s
+		}
+	}
+	return n, one
 }
 
 // TakeDropped gives the sessions that were forgotten since the last call, whose caches are now the caller's to free

@@ -1,0 +1,97 @@
+package node
+
+import (
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/node/session"
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/pagename"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// newCache makes the cache of a session: its pages can be found by others unless it is private, or handed over.
+func (n *Node) newCache(s *session.Session, span store.Span) *shard.Cache {
+	n.mu.Lock()
+	salt, private := s.Sharing()
+	n.mu.Unlock()
+	if private {
+		return n.shard.NewCache(span)
+	}
+	return n.shard.NewSharedCache(span, pagename.Salt(salt))
+}
+
+// trim gives back the pages behind the tokens that a session was cut to. An empty cache goes: the next one may be shared
+// with others than before.
+func (h *hop) trim(all caches, keep int) {
+	c := all[h.books]
+	if c == nil {
+		return
+	}
+	h.node.mu.Lock()
+	running := h.books.Running() || h.books.Length() > keep // a step has come meanwhile
+	span := h.books.Span()
+	h.node.mu.Unlock()
+	switch {
+	case running:
+	case keep == 0 || c.Span() != store.Span(span):
+		c.Close()
+		delete(all, h.books)
+	default:
+		c.Truncate(keep)
+	}
+}
+
+// adopt fills the cache of a session with pages that are found by name, and names their outputs. The last of them may be
+// of use in part.
+func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) []protocol.Digest {
+	n := h.node
+	n.mu.Lock()
+	may := h.books.MayFind() && h.books.Epoch() == o.leg.epoch
+	span := h.books.Span()
+	n.mu.Unlock()
+	if !may {
+		return nil
+	}
+	if c := all[h.books]; c != nil { // it may be one that was begun for pages of another kind
+		c.Close()
+		delete(all, h.books)
+	}
+	c := n.cache(h.books, span.Start, span.End, all)
+	wanted := min(len(names), (int(o.open.Position)+kernels.PageSize-1)/kernels.PageSize)
+	in := make([]pagename.Name, wanted)
+	for i := range in {
+		in[i] = pagename.Name(names[i])
+	}
+	found := min(c.Adopt(in), int(o.open.Position))
+	own := digests(c.OutputNames())
+	n.mu.Lock()
+	if !h.books.Closed() {
+		found = h.books.Found(time.Now(), found)
+	}
+	n.mu.Unlock()
+	c.Truncate(found)
+	return own
+}
+
+// ownNames gives the names of the session's outputs.
+func (h *hop) ownNames(all caches) []protocol.Digest {
+	c := all[h.books]
+	if c == nil {
+		return nil
+	}
+	h.node.mu.Lock()
+	pages := h.books.Length() / kernels.PageSize
+	h.node.mu.Unlock()
+	names := digests(c.OutputNames())
+	return names[:min(len(names), pages)]
+}
+
+func digests(names []pagename.Name) []protocol.Digest {
+	all := make([]protocol.Digest, len(names))
+	for i, name := range names {
+		all[i] = protocol.Digest(name)
+	}
+	return all
+}

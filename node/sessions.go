@@ -1,0 +1,167 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/node/session"
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// openSession begins or changes the session that a stream carries, in the books, and has its hop answer.
+func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) error {
+	now := time.Now()
+	id := session.ID{Owner: st.who, Key: m.Session}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := n.table.Find(id)
+	if n.closed || n.draining && before == nil {
+		return refusal(protocol.CodeDraining, "this node takes no new sessions: it is leaving")
+	}
+	higher := before == nil || m.Epoch > before.Epoch()
+	s, err := n.table.Open(now, st.who, m)
+	n.wake() // others may have had to give way
+	if err != nil {
+		return err
+	}
+	h := n.hops[s]
+	if h == nil {
+		h = &hop{node: n, books: s, work: make(chan struct{}, 1)}
+		n.hops[s] = h
+		n.handlers.Go(h.run)
+		n.host.ConnManager().Protect(st.who, protectTag(m.Session))
+	}
+	n.attach(now, st, h)
+	o := &opening{stream: st, open: m}
+	if higher {
+		o.leg = h.newLeg(m.Epoch, next)
+		n.refuseQueued(h, func(j *job) bool { return j.in.Epoch < m.Epoch }, "the session is in a newer epoch")
+	}
+	h.deliver(o)
+	n.broadcast()
+	return nil
+}
+
+// attach makes a stream the control stream of a session, in place of an older one: the owner has come back. Called with the
+// mutex held.
+func (n *Node) attach(now time.Time, st *stream, h *hop) {
+	if st.hop != nil && st.hop != h {
+		st.hop.leaveStream(now, st) // its session was forgotten, and has been opened anew
+	}
+	st.hop = h
+	if h.control == st {
+		return
+	}
+	if h.control != nil {
+		h.control.cancel()
+		h.leaveStream(now, h.control)
+	}
+	h.books.Attach(now)
+	h.control = st
+}
+
+// leaveStream leaves the hop without its control stream, and takes from the queue what it had brought. Called with the
+// mutex held.
+func (h *hop) leaveStream(now time.Time, st *stream) {
+	if h.control != st {
+		return
+	}
+	h.control = nil
+	h.books.Detach(now)
+	for _, j := range h.node.queue.drop(h, func(j *job) bool { return j.stream == st }) {
+		h.giveUp(now, j)
+		j.fail(refusal(protocol.CodeLostSession, "the stream that it came by has ended"))
+		h.deliver(j)
+	}
+}
+
+// giveUp records that a step which waited, and may have been computed in part, is not to be computed. Called with the mutex
+// held.
+func (h *hop) giveUp(now time.Time, j *job) {
+	if j.started {
+		h.books.Abandon(now, j.in, j.done)
+	}
+}
+
+// detach takes a stream that has ended from its session.
+func (n *Node) detach(st *stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	st.hop.leaveStream(time.Now(), st)
+	n.broadcast()
+}
+
+// closeSession ends a session at its owner's wish.
+func (n *Node) closeSession(h *hop) {
+	n.mu.Lock()
+	n.table.Close(h.books)
+	n.refuseQueued(h, func(*job) bool { return true }, "the session has been closed")
+	n.broadcast()
+	n.mu.Unlock()
+	n.wake()
+}
+
+// refuseQueued answers waiting steps of a session, which must not wait for their turn to hear it. Called with the mutex
+// held.
+func (n *Node) refuseQueued(h *hop, which func(*job) bool, why string) {
+	for _, j := range n.queue.drop(h, which) {
+		h.giveUp(time.Now(), j)
+		j.fail(refusal(protocol.CodeLostSession, "%s", why))
+		h.deliver(j)
+	}
+}
+
+// enqueue queues a step of a session, or says why not: busy if enough of them are under way. One that is under way already
+// has come again: it is answered once.
+func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var f protocol.Failure
+	switch {
+	case h.books.Closed():
+		f = refusal(protocol.CodeLostSession, "the session has ended here: open it anew")
+	case h.underWay(j.in):
+		j.frames.release(j.reserved)
+		return nil
+	case len(h.inflight) >= stepsInFlight:
+		f = refusal(protocol.CodeBusy, "%d steps of this session are under way, which is the limit", stepsInFlight)
+	default:
+		j.hop, j.arrived = h, time.Now()
+		h.inflight = append(h.inflight, j)
+		n.queue.push(j)
+		n.wake()
+		return nil
+	}
+	return &f
+}
+
+// underWay says whether an equal step has no answer yet. Called with the mutex held.
+func (h *hop) underWay(in session.Input) bool {
+	return slices.ContainsFunc(h.inflight, func(j *job) bool {
+		return j.in.Epoch == in.Epoch && j.in.Number == in.Number && j.in.Position == in.Position && j.in.Hash == in.Hash
+	})
+}
+
+// hand delivers a step that is refused before it was queued.
+func (n *Node) hand(h *hop, j *job, f protocol.Failure) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	j.hop = h
+	j.fail(f)
+	h.deliver(j)
+}
+
+// controlOf gives the owner's stream, nil if there is none.
+func (n *Node) controlOf(h *hop) *stream {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return h.control
+}
+
+// enqueueHead queues a request for logits.
+func (n *Node) enqueueHead(h *headJob) {
+	n.mu.Lock()
+	n.queue.heads = append(n.queue.heads, h)
+	n.mu.Unlock()
+	n.wake()
+}

@@ -1,0 +1,45 @@
+package routing
+
+import (
+	"slices"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// Callable is where a host may dial a peer on the word of a stranger that has passed on the peer's offer: over TCP, QUIC
+// or a relay, and at a private or loopback address only if the host has one such itself. Else a stranger could have our
+// machine knock at doors of its own network. Names are not resolved for the same reason.
+func Callable(h host.Host, o *protocol.Offer) peer.AddrInfo {
+	own := h.Addrs()
+	private := slices.ContainsFunc(own, func(a ma.Multiaddr) bool { return manet.IsPrivateAddr(a) && !manet.IsIPLoopback(a) })
+	loopback := slices.ContainsFunc(own, manet.IsIPLoopback)
+	info := o.Dialable()
+	info.Addrs = slices.DeleteFunc(info.Addrs, func(a ma.Multiaddr) bool {
+		switch {
+		case !isTransport(a):
+			return true
+		case manet.IsIPLoopback(a):
+			return !loopback
+		case manet.IsPrivateAddr(a):
+			return !private
+		}
+		return !manet.IsPublicAddr(a)
+	})
+	return info
+}
+
+// isTransport says whether an address is a number, and of a kind that our hosts dial.
+func isTransport(a ma.Multiaddr) bool {
+	if _, err := manet.ToIP(a); err != nil {
+		return false
+	}
+	return slices.ContainsFunc([]int{ma.P_TCP, ma.P_QUIC_V1, ma.P_CIRCUIT}, func(code int) bool {
+		_, err := a.ValueForProtocol(code)
+		return err == nil
+	})
+}
