@@ -18,6 +18,7 @@ type bans struct {
 
 type ban struct {
 	until   time.Time
+	struck  time.Time
 	strikes int // each doubles the next ban, each success halves them
 }
 
@@ -38,7 +39,7 @@ func (b *bans) strike(p peer.ID, class protocol.Class, now time.Time) {
 	if x.until.After(until) {
 		until = x.until // another session knows worse
 	}
-	b.peers[p] = ban{until: until, strikes: x.strikes + 1}
+	b.peers[p] = ban{until: until, struck: now, strikes: x.strikes + 1}
 }
 
 // success ends a peer's ban and halves what is held against it.
@@ -53,10 +54,12 @@ func (b *bans) success(p peer.ID) {
 	}
 }
 
-// left is how long a peer is still banned, and whether that is for its first failure.
-func (b *bans) left(p peer.ID, now time.Time) (left time.Duration, first bool) {
+// left is how long a peer is still banned. mercy says that it may be tried before that where there is no other: at once
+// after its first failure, then ever more rarely.
+func (b *bans) left(p peer.ID, now time.Time) (left time.Duration, mercy bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	x := b.peers[p]
-	return max(0, x.until.Sub(now)), x.strikes == 1
+	pause := min(mercyFirst<<min(max(x.strikes-2, 0), maxDoublings), mercyLongest)
+	return max(0, x.until.Sub(now)), x.strikes == 1 || now.Sub(x.struck) >= pause
 }

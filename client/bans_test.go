@@ -55,12 +55,15 @@ func TestBans_AreEachPeersOwn(t *testing.T) {
 	var b bans
 	now := time.Unix(0, 0)
 	b.strike("a", protocol.Elsewhere, now)
-	if _, first := b.left("a", now); !first {
-		t.Error("the first failure is not the first")
+	if _, mercy := b.left("a", now); !mercy {
+		t.Error("no mercy after the first failure")
 	}
 	b.strike("a", protocol.Again, now)
-	if got, first := b.left("a", now); got != banFirst || first {
-		t.Errorf("after a pause the ban lasts %v, want %v (first failure: %t)", got, banFirst, first)
+	if got, mercy := b.left("a", now); got != banFirst || mercy {
+		t.Errorf("after a pause the ban lasts %v, want %v (mercy: %t)", got, banFirst, mercy)
+	}
+	if _, mercy := b.left("a", now.Add(mercyFirst)); !mercy {
+		t.Error("no mercy some time after the second failure")
 	}
 	b.success("b")
 	if got, _ := b.left("b", now); got != 0 {

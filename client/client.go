@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -37,7 +38,10 @@ type Config struct {
 type Client struct {
 	host      host.Host
 	directory *routing.Directory
-	offers    func(ctx context.Context) ([]protocol.Offer, error) // of the model
+	offers    func(ctx context.Context) ([]protocol.Offer, error) // of the model, asked for now
+	known     func() []protocol.Offer                             // of the model, as far as known; nil: nothing is
+	refresh   func(ctx context.Context)                           // learns what is known anew; nil: there is no need
+	sealed    func(id peer.ID) []byte                             // a peer's offer as it signed it
 	model     *Model
 	bans      bans
 }
@@ -71,7 +75,10 @@ func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config)
 	}
 	return &Client{
 		host: h, directory: d, model: model,
-		offers: func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
+		offers:  func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
+		known:   func() []protocol.Offer { return plain(d.Known(model.ID)) },
+		refresh: func(ctx context.Context) { _, _ = d.Offers(ctx, model.ID) }, // else what is known ages
+		sealed:  d.Sealed,
 	}, nil
 }
 
@@ -86,11 +93,15 @@ func find(ctx context.Context, d *routing.Directory, id protocol.ModelID) ([]pro
 	if err != nil && (len(seen) == 0 || ctx.Err() != nil) { // a slow peer does not make the others' offers useless
 		return nil, fmt.Errorf("ask the swarm who serves: %w", err)
 	}
+	return plain(seen), nil
+}
+
+func plain(seen []routing.Seen) []protocol.Offer {
 	offers := make([]protocol.Offer, len(seen))
 	for i, s := range seen {
 		offers[i] = s.Offer
 	}
-	return offers, nil
+	return offers
 }
 
 // fetchModel gets the manifest and the tokenizer of an offered model from peers that have them, by their hashes.
@@ -121,55 +132,32 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t, Drawing: drawing(o.Advice)}, nil
 }
 
-// plan chooses a chain among those who have not failed lately. When there is none, but the ban of some peer ends soon,
-// it waits for that.
-func (c *Client) plan(ctx context.Context) ([]routing.Hop, error) {
-	for {
-		offers, err := c.offers(ctx)
-		if err != nil {
-			return nil, err
-		}
-		hops, wait, err := c.choose(offers, time.Now())
-		if err == nil {
-			return hops, nil
-		}
-		if wait == 0 {
-			return nil, fmt.Errorf("model %s: %w", c.model.Name, err)
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// choose plans with some offers. If there is no chain, wait is how long it takes until a ban ends that may be why, or 0
-// where that takes too long.
+// choose plans for some layers. Peers are left out that failed lately, or that not names; those of prefer are chosen
+// wherever they serve.
 //
-// A peer that has failed once and is still connected is chosen where there is no other: it may have been held up, and a
-// conversation that stumbles is better than none.
-func (c *Client) choose(offers []protocol.Offer, now time.Time) (hops []routing.Hop, wait time.Duration, err error) {
+// A peer that has failed and is still connected is chosen now and then where there is no other: it may have been held up,
+// and a conversation that stumbles is better than none.
+func (c *Client) choose(offers []protocol.Offer, now time.Time, span protocol.Span, not, prefer map[peer.ID]bool) ([]routing.Hop, error) {
 	strict := c.directory.Measures()
 	last := strict
-	strict.Banned, last.Banned = make(map[peer.ID]bool), make(map[peer.ID]bool)
+	strict.Prefer, last.Prefer = prefer, prefer
+	strict.Banned, last.Banned = maps.Clone(not), maps.Clone(not)
+	paused := false
 	for _, o := range offers {
-		left, first := c.bans.left(o.Peer, now)
+		left, mercy := c.bans.left(o.Peer, now)
 		if left == 0 {
 			continue
 		}
 		strict.Banned[o.Peer] = true
-		if !first || c.host.Network().Connectedness(o.Peer) != network.Connected {
+		if !mercy || c.host.Network().Connectedness(o.Peer) != network.Connected {
 			last.Banned[o.Peer] = true
 		}
-		if left <= pauseLongest && (wait == 0 || left < wait) {
-			wait = left
-		}
+		paused = paused || left <= pauseLongest
 	}
 	layers := c.model.Manifest.Layers
-	if hops, err = routing.Plan(offers, strict, layers); err == nil || wait > 0 {
-		return hops, wait, err
+	hops, err := routing.PlanSpan(offers, strict, layers, span)
+	if err != nil && !paused { // else it is better to wait a moment
+		return routing.PlanSpan(offers, last, layers, span)
 	}
-	hops, err = routing.Plan(offers, last, layers)
-	return hops, 0, err
+	return hops, err
 }

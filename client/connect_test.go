@@ -153,20 +153,21 @@ func TestClient_PlansWithItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hops, err := c.plan(t.Context())
-	if err != nil || len(hops) != 1 || hops[0].Peer != h.ID() || hops[0].Span != span(0, 1) {
+	plan := func() ([]place, error) { return c.NewSession(SessionConfig{}).(*session).replan(t.Context(), false) }
+	hops, err := plan()
+	if err != nil || len(hops) != 1 || hops[0].hop.Peer != h.ID() || hops[0].hop.Span != span(0, 1) {
 		t.Errorf("the chain is %v, %v", hops, err)
 	}
 	c.bans.strike(h.ID(), protocol.Elsewhere, time.Now())
-	if _, err := c.plan(t.Context()); err != nil {
+	if _, err := plan(); err != nil {
 		t.Errorf("after its first failure the only peer is not planned with: %v", err)
 	}
 	c.bans.strike(h.ID(), protocol.Elsewhere, time.Now())
-	if _, err := c.plan(t.Context()); err == nil {
+	if _, err := plan(); err == nil {
 		t.Error("a banned peer is planned with")
 	}
 	c.bans.success(h.ID())
-	if _, err := c.plan(t.Context()); err != nil {
+	if _, err := plan(); err != nil {
 		t.Errorf("after it has worked: %v", err)
 	}
 }

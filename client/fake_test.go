@@ -140,6 +140,7 @@ func (s *toyStepper) Step(ctx context.Context, ids []uint32, want Want) ([]sampl
 func (s *toyStepper) Len() int              { return len(s.ids) }
 func (s *toyStepper) Chain() []HopInfo      { return []HopInfo{{Device: "toy"}} }
 func (s *toyStepper) Failovers() []Failover { return nil }
+func (s *toyStepper) Stats() Stats          { return Stats{} }
 func (s *toyStepper) Close() error          { return nil }
 
 // toyRows writes states as rows that may travel: a byte of the state in each of the first eight elements.

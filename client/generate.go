@@ -42,6 +42,7 @@ type Outcome struct {
 	Chain        []HopInfo  `json:"chain"`
 	Timings      Timings    `json:"timings"`
 	Failovers    []Failover `json:"failovers"`
+	Stats        Stats      `json:"stats"`
 }
 
 // Timings say how long an answer took.
@@ -179,18 +180,27 @@ func (g *generation) run(ctx context.Context) error {
 }
 
 // open keeps what the prompt has in common with what was computed before, one token less than the prompt at most: the
-// answer's first token follows from its last. Logits are wanted of all tokens, so nothing is kept for them.
+// answer's first token follows from its last. More of it may be found at peers. Logits are wanted of all tokens, so
+// nothing is kept for them, nor looked for.
 func (g *generation) open(ctx context.Context) error {
 	keep := 0
+	var prompt []uint32
 	if g.o.Logits == nil {
+		prompt = g.prompt
 		most := min(len(g.prompt)-1, len(g.Conversation.ids), g.stepper.Len())
 		for keep < most && g.prompt[keep] == g.Conversation.ids[keep] {
 			keep++
 		}
 	}
-	err := g.stepper.Begin(ctx, Run{Keep: keep, Expect: len(g.prompt) + min(g.limit, expectAnswer), Sampling: g.o.Sampling})
-	g.Conversation.ids = slices.Clone(g.prompt[:min(keep, g.stepper.Len())])
-	return err
+	err := g.stepper.Begin(ctx, Run{
+		Keep: keep, Prompt: prompt, Expect: len(g.prompt) + min(g.limit, expectAnswer), Sampling: g.o.Sampling,
+	})
+	if err != nil {
+		g.Conversation.ids = slices.Clone(g.prompt[:min(keep, g.stepper.Len())])
+		return err
+	}
+	g.Conversation.ids = slices.Clone(g.prompt[:g.stepper.Len()])
+	return nil
 }
 
 // step computes ids and gives the candidates for the token after them.
@@ -265,7 +275,7 @@ func (g *generation) finish(reason string) error {
 	out := &Outcome{
 		Text: g.text.String(), PromptIDs: g.prompt, IDs: g.ids, FinishReason: reason, Model: g.model.Name,
 		Chain: g.stepper.Chain(), Timings: Timings{FirstToken: g.first, Total: total, Tokens: len(g.ids)},
-		Failovers: append([]Failover{}, g.stepper.Failovers()...),
+		Failovers: append([]Failover{}, g.stepper.Failovers()...), Stats: g.stepper.Stats(),
 	}
 	g.yield(Chunk{Text: rest, Outcome: out}, nil)
 	return nil

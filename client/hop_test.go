@@ -2,12 +2,15 @@ package client
 
 import (
 	"context"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -19,11 +22,15 @@ type toyHop struct {
 	host host.Host
 	span protocol.Span
 
-	// spoil, if not nil, may change what is answered to the n-th step of this hop (from 1) or, with n 0, to an open; nil
-	// is no answer.
+	// spoil, if not nil, may change what is answered to the n-th step of this hop (from 1), with n 0 to an open, or with n
+	// -1 to a replay; nil is no answer. While it runs, the hop says that it works.
 	spoil func(n int, s network.Stream, answer any) any
 
-	late time.Duration // until it hears a goodbye
+	late    time.Duration // until it hears a goodbye
+	hung    atomic.Bool   // it does nothing for so long
+	nap     time.Duration
+	beats   atomic.Uint64
+	working atomic.Value // of protocol.Step
 
 	mu       sync.Mutex // guards the following
 	sessions map[protocol.Key]*toySession
@@ -39,12 +46,13 @@ type toySession struct {
 	cache   *toyCache
 	history []uint32
 	last    uint64
+	ledger  []protocol.Step // number, position and ids' count of the last two steps
 }
 
 // startHop serves span from a host.
 func startHop(t *testing.T, h host.Host, span protocol.Span) *toyHop {
 	t.Helper()
-	hop := &toyHop{host: h, span: span, sessions: make(map[protocol.Key]*toySession)}
+	hop := &toyHop{host: h, span: span, sessions: make(map[protocol.Key]*toySession), nap: time.Hour}
 	h.SetStreamHandler(protocol.SessionID, hop.serve)
 	return hop
 }
@@ -68,21 +76,50 @@ func (h *toyHop) counts() (opens, steps, tokens, open int) {
 	return h.opens, h.steps, h.tokens, len(h.sessions)
 }
 
+// serve reads messages and answers pings at once; another goroutine does the rest.
 func (h *toyHop) serve(s network.Stream) {
 	h.streams.Add(1)
 	defer h.streams.Done()
 	defer s.Close()
-	var key protocol.Key
+	work := make(chan any, 64)
+	var worker sync.WaitGroup
+	worker.Go(func() { h.work(s, work) })
+	defer worker.Wait()
+	defer close(work)
 	for {
 		m, err := protocol.ReadMessage(s, toyModel().limits())
 		if err != nil {
 			return
 		}
+		if h.hung.Load() {
+			time.Sleep(h.nap)
+		}
+		if _, ok := m.(protocol.Ping); !ok {
+			work <- m
+			continue
+		}
+		beat := protocol.Heartbeat{Progress: h.beats.Load()}
+		if step, _ := h.working.Load().(protocol.Step); step.Number > 0 {
+			beat.Epoch, beat.Number, beat.Running, beat.Progress = step.Epoch, step.Number, true, h.beats.Add(1)
+		}
+		if protocol.WriteMessage(s, beat) != nil {
+			return
+		}
+	}
+}
+
+func (h *toyHop) work(s network.Stream, work <-chan any) {
+	var key protocol.Key
+	for m := range work {
 		switch m := m.(type) {
 		case protocol.Open:
 			key = m.Session
 		case protocol.Close:
 			time.Sleep(h.late)
+		case protocol.Step:
+			h.working.Store(m)
+		case protocol.Push:
+			h.working.Store(protocol.Step{Epoch: m.Epoch, Number: m.Number})
 		}
 		n, answers := h.answers(key, m)
 		for _, a := range answers {
@@ -90,9 +127,11 @@ func (h *toyHop) serve(s network.Stream) {
 				a = h.spoil(n, s, a)
 			}
 			if a != nil && protocol.WriteMessage(s, a) != nil {
-				return
+				s.Reset()
+				break
 			}
 		}
+		h.working.Store(protocol.Step{})
 	}
 }
 
@@ -111,13 +150,46 @@ func (h *toyHop) answers(key protocol.Key, m any) (n int, answers []any) {
 		for i, id := range m.IDs {
 			states[i] = uint64(id)
 		}
-		h.steps++
-		return h.steps, h.onRows(h.sessions[key], m.Epoch, m.Number, int(m.Position), m.Want, m.NewIDs, states)
+		return h.step(key, m, states)
 	case protocol.Push:
-		h.steps++
-		return h.steps, h.onRows(h.sessions[key], m.Epoch, m.Number, int(m.Position), m.Want, m.NewIDs, fromToyRows(m.N, m.Half))
+		step := protocol.Step{Epoch: m.Epoch, Number: m.Number, Position: m.Position, Want: m.Want, Through: m.Through, NewIDs: m.NewIDs}
+		return h.step(key, step, fromToyRows(m.N, m.Half))
+	case protocol.Replay:
+		return -1, h.replay(h.sessions[key], m)
 	}
 	return 0, nil
+}
+
+// step counts steps, but not what is replayed.
+func (h *toyHop) step(key protocol.Key, m protocol.Step, states []uint64) (n int, answers []any) {
+	n = -1
+	if m.Number != 0 {
+		h.steps++
+		n = h.steps
+	}
+	return n, h.onRows(h.sessions[key], m, states)
+}
+
+// replay pushes what the hop made of some tokens once more.
+func (h *toyHop) replay(s *toySession, m protocol.Replay) (all []any) {
+	if s == nil || m.Epoch != s.open.Epoch || int(m.Until) > s.cache.len() {
+		return []any{protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeLostSession}}
+	}
+	const most = 256
+	out := s.cache.states[len(s.cache.states)-1]
+	for from := int(m.From); from < int(m.Until); from += most {
+		step := protocol.Step{Epoch: m.Epoch, Position: uint32(from), Through: m.Through}
+		all = append(all, h.push(s, step, out[from:min(from+most, int(m.Until))]))
+	}
+	return all
+}
+
+func (h *toyHop) push(s *toySession, m protocol.Step, states []uint64) protocol.Push {
+	exp, half := toyRows(states)
+	return protocol.Push{
+		Session: s.open.Session, Epoch: m.Epoch, Number: m.Number, Position: m.Position, Want: m.Want, Through: m.Through,
+		NewIDs: m.NewIDs, N: len(states), Width: toyHidden, Exp: exp, Half: half,
+	}
 }
 
 func (h *toyHop) onOpen(m protocol.Open) any {
@@ -135,37 +207,57 @@ func (h *toyHop) onOpen(m protocol.Open) any {
 	}
 	s.open = m
 	s.cache.truncate(int(m.Position))
+	for i, e := range s.ledger {
+		if int(e.Position)+len(e.IDs) > s.cache.len() {
+			s.last, s.ledger = e.Number-1, s.ledger[:i]
+			break
+		}
+	}
 	s.history = append([]uint32(nil), m.IDs...)
 	return protocol.Opened{Epoch: m.Epoch, Position: uint32(s.cache.len()), Last: s.last}
 }
 
-func (h *toyHop) onRows(s *toySession, epoch uint32, number uint64, at int, want protocol.Want, ids []uint32, states []uint64) []any {
+// onRows computes a step, or answers it from the ledger.
+func (h *toyHop) onRows(s *toySession, m protocol.Step, states []uint64) []any {
 	fail := func(code protocol.Code) []any {
-		return []any{protocol.Failure{Epoch: epoch, Number: number, Code: code}}
+		return []any{protocol.Failure{Epoch: m.Epoch, Number: m.Number, Code: code}}
+	}
+	if s == nil || m.Epoch != s.open.Epoch {
+		return fail(protocol.CodeLostSession)
+	}
+	at, n := int(m.Position), len(states)
+	switch again := s.recorded(m.Number); {
+	case again:
+		states = slices.Clone(s.cache.states[len(s.cache.states)-1][at : at+n])
+	case at != s.cache.len():
+		return fail(protocol.CodeLostSession)
+	case m.Number != 0 && (m.Number <= s.last || len(m.NewIDs) != n):
+		return fail(protocol.CodeBadRequest)
+	default:
+		h.tokens += n
+		for i, x := range states {
+			states[i] = s.cache.push(x)
+		}
+		if m.Number != 0 {
+			s.last = m.Number
+			s.ledger = append(s.ledger, protocol.Step{Number: m.Number, Position: m.Position, IDs: m.NewIDs})
+			s.ledger = s.ledger[max(0, len(s.ledger)-2):]
+		}
 	}
 	switch {
-	case s == nil || epoch != s.open.Epoch || at != s.cache.len():
-		return fail(protocol.CodeLostSession)
-	case number <= s.last || len(ids) != len(states):
+	case m.Number == 0 && m.Through == h.host.ID():
+		return []any{protocol.Replayed{Epoch: m.Epoch, Position: uint32(s.cache.len())}}
+	case s.open.Span.End < toyLayers:
+		return []any{h.push(s, m, states)}
+	case len(s.history) < at:
 		return fail(protocol.CodeBadRequest)
 	}
-	s.last = number
-	h.tokens += len(states)
-	for i, x := range states {
-		states[i] = s.cache.push(x)
-	}
-	if s.open.Span.End < toyLayers {
-		exp, half := toyRows(states)
-		return []any{protocol.Push{
-			Session: s.open.Session, Epoch: epoch, Number: number, Position: uint32(at), Want: want, NewIDs: ids,
-			N: len(states), Width: toyHidden, Exp: exp, Half: half,
-		}}
-	}
-	if len(s.history) < at {
-		return fail(protocol.CodeBadRequest)
-	}
-	s.history = append(s.history[:at:at], ids...)
-	return h.results(s, epoch, number, at, want, states)
+	s.history = append(s.history[:at:at], m.NewIDs...)
+	return h.results(s, m.Epoch, m.Number, at, m.Want, states)
+}
+
+func (s *toySession) recorded(number uint64) bool {
+	return slices.ContainsFunc(s.ledger, func(m protocol.Step) bool { return m.Number == number })
 }
 
 func (h *toyHop) results(s *toySession, epoch uint32, number uint64, at int, want protocol.Want, states []uint64) (all []any) {
@@ -209,12 +301,13 @@ type toySwarm struct {
 	hops   []*toyHop
 	spares int // hops at the end that nobody knows of before the first failure
 	asked  int
+	grace  time.Duration
 }
 
 // newToySwarm serves the spans from a host each; what comes later in the list is slower.
 func newToySwarm(t *testing.T, makeHost func(*testing.T) host.Host, spans ...protocol.Span) *toySwarm {
 	t.Helper()
-	w := &toySwarm{}
+	w := &toySwarm{grace: time.Second}
 	for _, span := range spans {
 		w.hops = append(w.hops, startHop(t, makeHost(t), span))
 	}
@@ -240,14 +333,14 @@ func newToySwarm(t *testing.T, makeHost func(*testing.T) host.Host, spans ...pro
 			offers = append(offers, o)
 		}
 		return offers, nil
-	}}
+	}, sealed: func(peer.ID) []byte { return nil }}
 	return w
 }
 
 // session is a conversation over the swarm, closed when the test ends.
 func (w *toySwarm) session(t *testing.T) (*Conversation, *session) {
 	t.Helper()
-	s := w.client.NewSession().(*session)
+	s := w.client.NewSession(SessionConfig{Grace: w.grace}).(*session)
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			t.Error(err)

@@ -3,9 +3,24 @@ package client
 import "time"
 
 const (
-	// maxTries bounds how often one step is begun on a new chain before its failure is the user's: four replacements
-	// in a row mean that the swarm is falling apart, or that we are.
-	maxTries = 5
+	// maxTries bounds how often a chain is mended before anything is computed on it: then its failure is the user's. So
+	// many replacements in a row mean that the swarm is falling apart, or that we are.
+	maxTries = 16
+
+	// maxAgain is how often a peer whose stream ends, on a connection that lives, is reached anew before another takes its
+	// place, as long as nothing is computed.
+	maxAgain = 2
+
+	// defaultGrace is how long a session waits for somebody who serves what is missing.
+	defaultGrace = 30 * time.Second
+
+	// idleAfter is how long a session must be out of use before it is looked after: longer than a reader takes between
+	// two tokens.
+	idleAfter = 200 * time.Millisecond
+
+	// refreshEvery is how often a session that is used asks the directory: offers live 24 s, and a look takes findLimit at
+	// most.
+	refreshEvery = 10 * time.Second
 
 	// banFirst and banLongest are the bans of a peer that failed: 15 s, doubled up to 10 minutes.
 	banFirst   = 15 * time.Second
@@ -15,6 +30,11 @@ const (
 	// a swarm without any is worth the wait. It doubles up to pauseLongest: 0.25 + 0.5 + 1 + 2 s before the last try.
 	pauseFirst   = 250 * time.Millisecond
 	pauseLongest = 2 * time.Second
+
+	// mercyFirst is how long a banned peer that is the only one left is let alone after its second failure: one that was
+	// stopped for some seconds is found again within the grace time. It doubles up to mercyLongest.
+	mercyFirst   = 2 * time.Second
+	mercyLongest = 8 * time.Second
 
 	// maxDoublings keeps the doubling inside a Duration: 15 s << 10 is 4 h. maxBans bounds the peers that are remembered.
 	maxDoublings = 10
@@ -32,9 +52,10 @@ const (
 	// closeLimit is how long goodbyes may take. A peer that does not get one notices the closed stream.
 	closeLimit = 500 * time.Millisecond
 
-	// queueFrames is how many frames may wait for a hop: two steps, the opens of one turn, a close, and room for turns
-	// that were given up before their frames were written.
+	// queueFrames is how many frames may wait for a hop: two steps, the opens of one turn, pings, a close, and room for
+	// turns that were given up before their frames were written. queueEvents is how many answers may wait for us.
 	queueFrames = 16
+	queueEvents = 64
 
 	// findLimit is for one look into the directory, fetchLimit for a manifest (200 KB) and a tokenizer (2 MB) together.
 	findLimit  = 10 * time.Second

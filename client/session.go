@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -15,6 +15,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/client/chain"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard/pagename"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 )
 
@@ -33,25 +34,60 @@ func (e *HopError) Error() string {
 // Unwrap gives what the hop said, or what became of it.
 func (e *HopError) Unwrap() error { return e.Err }
 
-// session is the Stepper over a chain of peers. The truth is ids: whatever the peers lose is computed again from them.
+// SessionConfig says how a session deals with the swarm. The zero value is right for most.
+type SessionConfig struct {
+	// Private keeps others from finding what the session's peers have cached of it, and the session from finding what
+	// they have cached of others.
+	Private bool
+
+	// Waiting is told, again and again, that the session waits for somebody to serve the missing layers: until that
+	// happens, or Grace is over. nil: nobody is told.
+	Waiting func(w Waiting)
+
+	// Grace is how long it waits; 0 means 30 s.
+	Grace time.Duration
+}
+
+// Waiting says what a session waits for.
+type Waiting struct {
+	Missing []protocol.Span
+	For     time.Duration // so far
+	Grace   time.Duration // at most
+}
+
+// session is the Stepper over a chain of peers. The truth, the ids, is kept by the link's chain.
 type session struct {
 	client *Client
-	run    Run
-	ids    []uint32
+	cfg    SessionConfig
+	len    int  // tokens of the steps that are done
+	opened bool // it has been ready once
 
-	link      *link         // nil: a chain has to be chosen
-	hops      []routing.Hop // of link
-	behind    bool          // link has to be opened at len(ids) before its next step
-	failovers []Failover
-	open      []time.Time // when each of the last failovers began, those that no step has followed yet
+	link  *link // nil before the first Begin
+	hops  []routing.Hop
+	ids   []int // of hops, for the chain
+	books books
+	mind  mind
+
+	idle    *time.Timer // looks after the session while nobody uses it; nil: it is in use
+	relax   context.CancelFunc
+	resting sync.WaitGroup
+
+	refreshed  time.Time // when the directory was last asked
+	refreshing sync.WaitGroup
+	stop       context.CancelFunc // ends refreshing
 }
 
 // NewSession makes a Stepper over the swarm. It talks to nobody until its first Begin.
-func (c *Client) NewSession() Stepper { return &session{client: c} }
+func (c *Client) NewSession(cfg SessionConfig) Stepper {
+	if cfg.Grace == 0 {
+		cfg.Grace = defaultGrace
+	}
+	return &session{client: c, cfg: cfg, mind: newMind(), refreshed: time.Now()}
+}
 
-func (s *session) Len() int { return len(s.ids) }
+func (s *session) Len() int { return s.len }
 
-func (s *session) Failovers() []Failover { return s.failovers }
+func (s *session) Failovers() []Failover { return s.books.failovers }
 
 func (s *session) Chain() []HopInfo {
 	infos := make([]HopInfo, len(s.hops))
@@ -61,64 +97,108 @@ func (s *session) Chain() []HopInfo {
 	return infos
 }
 
+// Stats tells what the answer since the last Begin has cost.
+func (s *session) Stats() Stats {
+	st := s.books.stats
+	if s.link != nil {
+		st.Hops = len(s.hops)
+		st.Bytes = s.link.bytes.Load() - s.books.bytes
+		st.RelayedBytes = s.link.chain.Relayed() - s.books.relayed
+	}
+	return st
+}
+
+// Close is part of Stepper.
 func (s *session) Close() error {
-	s.hangUp(-1)
+	s.rouse()
+	if s.stop != nil {
+		s.stop()
+	}
+	s.refreshing.Wait()
+	if s.link != nil {
+		s.link.close()
+		s.link, s.hops, s.ids, s.len = nil, nil, nil, 0
+	}
 	return nil
 }
 
-// Begin reopens the session at its peers, or opens it at new ones: these hold nothing yet.
+// Begin opens the session at its peers, or rolls it back there.
 func (s *session) Begin(ctx context.Context, r Run) error {
-	s.run = r
-	s.ids = s.ids[:min(r.Keep, len(s.ids))]
-	s.failovers, s.open = nil, nil
-	return s.persist(ctx, func() error {
-		if s.link == nil {
-			s.replayed(len(s.ids))
-			s.ids = s.ids[:0]
+	s.rouse()
+	if s.link == nil {
+		s.link = s.newLink()
+	}
+	s.books.begin(s.link)
+	s.refresh()
+	p := r.Sampling
+	wire := protocol.Sampling{Temperature: p.Temperature, TopP: p.TopP, Penalty: p.Penalty}
+	if p.TopK > 0 && p.TopK <= sample.MaxCandidates {
+		wire.TopK = int32(p.TopK)
+	}
+	s.len = min(r.Keep, s.len)
+	l := s.link
+	err := s.run(ctx, l.chain.Open(l.now(), s.len, r.Expect, wire, r.Prompt), func(a chain.Action) (bool, error) {
+		ready, ok := a.(chain.Ready)
+		if ok {
+			s.opened = true
+			s.books.stats.PrefixHits = ready.Found
+			s.len = ready.Position
 		}
-		if err := s.reach(ctx); err != nil {
-			return err
-		}
-		s.ids = s.ids[:s.link.chain.Position()]
-		return nil
+		return ok, nil
 	})
+	if err == nil {
+		s.rest()
+	}
+	return err
 }
 
-// Step computes the ids, on another chain if it must; those of before are then computed again first.
+// newLink begins a session that no peer has heard of.
+func (s *session) newLink() *link {
+	c := s.client
+	cfg := chain.Config{Model: c.model.ID, Private: s.cfg.Private, Hidden: c.model.Manifest.Hidden, Vocab: c.model.Manifest.Vocab}
+	rand.Read(cfg.Session[:])
+	if s.cfg.Private {
+		rand.Read(cfg.Salt[:])
+	} else {
+		cfg.Names = func(ids []uint32) []protocol.Digest {
+			names := pagename.Pages(cfg.Model, cfg.Salt, ids, protocol.PageTokens)
+			digests := make([]protocol.Digest, len(names))
+			for i, n := range names {
+				digests[i] = protocol.Digest(n)
+			}
+			return digests
+		}
+	}
+	return newLink(c.host, c.model.limits(), cfg)
+}
+
+// Step computes the ids, on another chain if it must.
 func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.Candidate, error) {
 	if len(ids) == 0 {
 		return nil, errors.New("a step of no tokens")
 	}
-	rows := 0 // that the caller has been given
+	s.rouse()
+	s.refresh()
 	var found []sample.Candidate
-	err := s.persist(ctx, func() error {
-		if s.link == nil || s.behind {
-			if err := s.reach(ctx); err != nil {
-				return err
+	l := s.link
+	err := s.run(ctx, l.chain.Append(l.now(), ids, want.onWire()), func(a chain.Action) (bool, error) {
+		switch a := a.(type) {
+		case chain.Rows:
+			s.mind.progress()
+			return false, deliver(a, want.Rows)
+		case chain.Done:
+			for _, c := range a.Candidates {
+				found = append(found, sample.Candidate(c))
 			}
+			return true, nil
 		}
-		at := s.link.chain.Position()
-		if again := slices.Concat(s.ids[at:], ids[:rows]); len(again) > 0 {
-			if _, err := s.compute(ctx, again, protocol.WantNone, nil); err != nil {
-				return err
-			}
-			s.replayed(len(again))
-		}
-		if rows == len(ids) {
-			return nil
-		}
-		var err error
-		found, err = s.compute(ctx, ids[rows:], want.onWire(), func(position int, logits []float32) error {
-			rows++
-			return want.Rows(position, logits)
-		})
-		return err
+		return false, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	s.ids = append(s.ids, ids...)
-	s.settle()
+	s.len += len(ids)
+	s.rest()
 	return found, nil
 }
 
@@ -130,145 +210,6 @@ func (w Want) onWire() protocol.Want {
 		return protocol.WantCandidates
 	}
 	return protocol.WantNone
-}
-
-// persist tries until it works, a failure is nobody's peer's, or too many peers have failed.
-func (s *session) persist(ctx context.Context, try func() error) error {
-	for n := 1; ; n++ {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		s.behind = true
-		fault := (*chain.Fault)(nil)
-		if !errors.As(err, &fault) {
-			return err
-		}
-		failed := s.blame(fault)
-		switch {
-		case failed.Class == protocol.Never:
-			return failed
-		case n == maxTries:
-			return fmt.Errorf("gave up after %d tries: %w", n, failed)
-		}
-	}
-}
-
-// blame hangs up on the chain because of a hop, which is kept out of the next chains for a while.
-func (s *session) blame(fault *chain.Fault) *HopError {
-	h := s.hops[fault.Hop]
-	err := &HopError{Peer: h.Peer, Layers: h.Span, Class: fault.Class, Err: fault.Err}
-	now := time.Now()
-	s.client.bans.strike(h.Peer, fault.Class, now)
-	s.failovers = append(s.failovers, Failover{Layers: h.Span, Peer: h.Peer, Reason: fault.Err})
-	s.open = append(s.open, now)
-	s.hangUp(fault.Hop)
-	return err
-}
-
-// hangUp ends the link; failed is the hop that is why, or -1.
-func (s *session) hangUp(failed int) {
-	if s.link != nil {
-		s.link.close(failed)
-		s.link = nil
-	}
-}
-
-// replayed counts tokens that are computed again for the failovers that no step has followed yet.
-func (s *session) replayed(n int) {
-	for i := len(s.failovers) - len(s.open); i < len(s.failovers); i++ {
-		s.failovers[i].Replayed += n
-	}
-}
-
-// settle closes the books of the failovers that a step has followed, and credits the peers that made it.
-func (s *session) settle() {
-	first := len(s.failovers) - len(s.open)
-	for i, began := range s.open {
-		f := &s.failovers[first+i]
-		f.Stall = time.Since(began)
-		for _, h := range s.hops {
-			if h.Span.Start < f.Layers.End && f.Layers.Start < h.Span.End {
-				f.Successors = append(f.Successors, h.Peer)
-			}
-		}
-	}
-	s.open = nil
-	for _, h := range s.hops {
-		s.client.bans.success(h.Peer)
-	}
-}
-
-// reach opens the session at len(ids), at the peers that it has or, if there are none, at new ones.
-func (s *session) reach(ctx context.Context) error {
-	if s.link == nil {
-		if err := s.connect(ctx); err != nil {
-			return err
-		}
-	}
-	l, p := s.link, s.run.Sampling
-	wire := protocol.Sampling{Temperature: p.Temperature, TopP: p.TopP, Penalty: p.Penalty}
-	if p.TopK > 0 && p.TopK <= sample.MaxCandidates {
-		wire.TopK = int32(p.TopK)
-	}
-	err := l.drive(ctx, l.chain.Open(l.now(), len(s.ids), s.run.Expect, wire), func(a chain.Action) (bool, error) {
-		_, ready := a.(chain.Ready)
-		return ready, nil
-	})
-	s.behind = err != nil
-	return err
-}
-
-// connect chooses a chain and starts connecting to it, as a session that these peers have not heard of.
-func (s *session) connect(ctx context.Context) error {
-	hops, err := s.client.plan(ctx)
-	if err != nil {
-		if n := len(s.failovers); n > 0 {
-			f := s.failovers[n-1]
-			return fmt.Errorf("%w (peer %s failed: %w)", err, f.Peer, f.Reason)
-		}
-		return err
-	}
-	m := s.client.model.Manifest
-	var key protocol.Key
-	rand.Read(key[:])
-	cfg := chain.Config{Hidden: m.Hidden, Vocab: m.Vocab}
-	peers := make([]peer.AddrInfo, len(hops))
-	for i, h := range hops {
-		o := protocol.Open{Session: key, Model: s.client.model.ID, Span: h.Span}
-		if i > 0 {
-			o.Prev = hops[i-1].Peer
-		}
-		if i < len(hops)-1 {
-			o.Next = s.client.directory.Sealed(hops[i+1].Peer)
-		}
-		cfg.Hops = append(cfg.Hops, o)
-		peers[i] = h.Offer.Dialable()
-	}
-	s.hops = hops
-	s.link = newLink(s.client.host, s.client.model.limits(), key, cfg, peers)
-	return nil
-}
-
-// compute sends ids through the chain.
-func (s *session) compute(ctx context.Context, ids []uint32, want protocol.Want, each func(int, []float32) error) ([]sample.Candidate, error) {
-	l := s.link
-	var found []sample.Candidate
-	s.behind = true
-	err := l.drive(ctx, l.chain.Append(l.now(), ids, want), func(a chain.Action) (bool, error) {
-		switch a := a.(type) {
-		case chain.Rows:
-			return false, deliver(a, each)
-		case chain.Done:
-			for _, c := range a.Candidates {
-				found = append(found, sample.Candidate(c))
-			}
-			return true, nil
-		}
-		return false, nil
-	})
-	s.behind = err != nil
-	return found, err
 }
 
 // deliver hands rows out one by one.
@@ -284,4 +225,115 @@ func deliver(r chain.Rows, each func(int, []float32) error) error {
 		}
 	}
 	return nil
+}
+
+// run carries out actions and what follows until take says that all is done, and mends the chain whenever it breaks.
+func (s *session) run(ctx context.Context, actions []chain.Action, take func(chain.Action) (bool, error)) error {
+	for {
+		if s.link.chain.Broken() || s.mind.parting != nil {
+			var err error
+			if actions, err = s.mend(ctx); err != nil {
+				return err
+			}
+		}
+		done := false
+		err := s.link.drive(ctx, 0, actions, func(a chain.Action) (bool, error) {
+			last, err := take(a)
+			done = done || last
+			return s.note(a) || last, err
+		})
+		if err != nil {
+			return err
+		}
+		if done {
+			s.settle()
+			return nil
+		}
+		actions = nil
+	}
+}
+
+// note takes down what happens to the chain, and says whether somebody must see to it.
+func (s *session) note(a chain.Action) (trouble bool) {
+	switch a := a.(type) {
+	case *chain.Fault:
+		s.blame(a)
+		return true
+	case chain.Parting:
+		s.mind.parting = &a
+		if s.mind.since.IsZero() {
+			s.mind.since = time.Now()
+		}
+		return true
+	case chain.Moved:
+		s.moved(a)
+	case chain.Replaying:
+		s.books.replayed(a.Tokens)
+	}
+	return false
+}
+
+// settle closes the books of what a step has got over, and credits the peers that made it.
+func (s *session) settle() {
+	s.mind.progress()
+	s.books.settle(s.hops)
+	for _, h := range s.hops {
+		s.client.bans.success(h.Peer)
+	}
+}
+
+// rest, after a success, has the session looked after until it is used again: a peer that leaves meanwhile hands over what it holds. What
+// fails meanwhile is mended when the session is used.
+func (s *session) rest() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.relax = cancel
+	s.resting.Add(1)
+	s.idle = time.AfterFunc(idleAfter, func() {
+		defer s.resting.Done()
+		s.watch(ctx)
+	})
+}
+
+// rouse ends rest.
+func (s *session) rouse() {
+	if s.idle == nil {
+		return
+	}
+	s.relax()
+	if s.idle.Stop() {
+		s.resting.Done() // it had not begun
+	}
+	s.resting.Wait()
+	s.idle = nil
+}
+
+// watch is what rest does. It ends with its context, or when something has failed.
+func (s *session) watch(ctx context.Context) {
+	l := s.link
+	actions := l.chain.Partings()
+	for !l.chain.Broken() {
+		err := l.drive(ctx, 0, actions, func(a chain.Action) (bool, error) { return s.note(a), nil })
+		if err != nil || l.chain.Broken() || s.mind.parting == nil {
+			return
+		}
+		if actions, err = s.part(ctx); err != nil {
+			return
+		}
+	}
+}
+
+// refresh asks the directory now and then, in the background, so that whoever can take a failed peer's place is known when
+// it fails.
+func (s *session) refresh() {
+	if time.Since(s.refreshed) < refreshEvery || s.client.refresh == nil {
+		return
+	}
+	s.refreshing.Wait()
+	s.refreshed = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
+	s.stop = cancel
+	s.refreshing.Go(func() {
+		defer cancel()
+		s.client.refresh(ctx)
+	})
 }

@@ -131,23 +131,24 @@ type hopFault struct {
 	name  string
 	hop   int
 	spoil func(network.Stream, any) any
+	again bool // the peer is reached anew
 }
 
 func hopFaults() []hopFault {
 	return []hopFault{
-		{"stream reset", 0, func(s network.Stream, a any) any { s.Reset(); return nil }},
-		{"stream closed", 1, func(s network.Stream, a any) any { s.Close(); return nil }},
-		{"connection closed", 1, func(s network.Stream, a any) any { s.Conn().Close(); return nil }},
-		{"draining", 0, failure(protocol.CodeDraining)},
-		{"lost session", 1, failure(protocol.CodeLostSession)},
-		{"another epoch", 0, func(_ network.Stream, a any) any { p := a.(protocol.Push); p.Epoch++; return p }},
-		{"another number", 1, func(_ network.Stream, a any) any { r := a.(protocol.Result); r.Number++; return r }},
+		{"stream reset", 0, func(s network.Stream, a any) any { s.Reset(); return nil }, true},
+		{"stream closed", 1, func(s network.Stream, a any) any { s.Close(); return nil }, true},
+		{"connection closed", 1, func(s network.Stream, a any) any { s.Conn().Close(); return nil }, false},
+		{"draining", 0, failure(protocol.CodeDraining), false},
+		{"lost session", 1, failure(protocol.CodeLostSession), true},
+		{"another epoch", 0, func(_ network.Stream, a any) any { p := a.(protocol.Push); p.Epoch++; return p }, false},
+		{"another number", 1, func(_ network.Stream, a any) any { r := a.(protocol.Result); r.Number++; return r }, false},
 		{"rows that do not travel", 0, func(_ network.Stream, a any) any {
 			p := a.(protocol.Push)
 			p.Half = slices.Clone(p.Half)
 			p.Half[1] = 0x7e
 			return p
-		}},
+		}, false},
 		{"more candidates than sampling keeps", 1, func(_ network.Stream, a any) any {
 			r := a.(protocol.Result)
 			r.Candidates = nil
@@ -155,18 +156,18 @@ func hopFaults() []hopFault {
 				r.Candidates = append(r.Candidates, protocol.Candidate{ID: uint32(i)})
 			}
 			return r
-		}},
+		}, false},
 		{"an id beyond the vocabulary", 1, func(_ network.Stream, a any) any {
 			r := a.(protocol.Result)
 			r.Candidates = []protocol.Candidate{{ID: toyVocab}}
 			return r
-		}},
+		}, false},
 		{"a logit that is not finite", 1, func(_ network.Stream, a any) any {
 			r := a.(protocol.Result)
 			r.Candidates = []protocol.Candidate{{ID: 1, Penalised: float32(math.NaN())}}
 			return r
-		}},
-		{"a message that is not for a client", 0, func(_ network.Stream, a any) any { return protocol.Info{} }},
+		}, false},
+		{"a message that is not for a client", 0, func(_ network.Stream, a any) any { return protocol.Info{} }, false},
 	}
 }
 
@@ -184,13 +185,22 @@ func TestSession_GoesOnWhenAHopFails(t *testing.T) {
 				t.Fatal(err)
 			}
 			sameAnswer(t, out, oracle(t, prompt(20), o))
-			bad := w.hops[tt.hop]
+			bad, good := w.hops[tt.hop], w.hops[1-tt.hop]
+			if _, _, tokens, _ := good.counts(); tokens != 20+7 {
+				t.Errorf("the hop that did not fail has computed %d tokens, want 27", tokens)
+			}
+			if tt.again {
+				if len(out.Failovers) != 0 || out.Stats.Reconnects != 1 || out.Stats.Stall <= 0 || out.Chain[tt.hop].Peer != bad.host.ID() {
+					t.Errorf("failovers: %v, stats %+v, chain %v", out.Failovers, out.Stats, out.Chain)
+				}
+				return
+			}
 			if len(out.Failovers) != 1 {
 				t.Fatalf("failovers: %v", out.Failovers)
 			}
 			f := out.Failovers[0]
 			if f.Peer != bad.host.ID() || f.Layers != bad.span || f.Replayed != 21 || f.Stall <= 0 ||
-				len(f.Successors) != 1 || f.Successors[0] != w.hops[2].host.ID() {
+				len(f.Successors) != 1 || f.Successors[0] != w.hops[2].host.ID() || out.Stats.Bans != 1 {
 				t.Errorf("the failover is %+v", f)
 			}
 			if reason := f.Reason.Error(); strings.Contains(reason, "127.0.0.1") || strings.Contains(reason, "stream reset") {
@@ -220,8 +230,8 @@ func TestSession_GoesOnWithLogitsWhenAHopFails(t *testing.T) {
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
 		t.Errorf("%d bytes of logits are not the %d of one process", got.Len(), want.Len())
 	}
-	if len(out.Failovers) != 1 || out.Failovers[0].Replayed != 16 {
-		t.Errorf("the failovers are %+v, want one that replays what was delivered", out.Failovers)
+	if len(out.Failovers) != 1 || out.Failovers[0].Replayed != 0 {
+		t.Errorf("the failovers are %+v, want one: the step begins anew", out.Failovers)
 	}
 }
 
@@ -277,8 +287,8 @@ func TestSession_AsksABusyPeerAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameAnswer(t, out, oracle(t, prompt(5), o))
-	if len(out.Failovers) != 2 {
-		t.Errorf("the failovers are %v", out.Failovers)
+	if len(out.Failovers) != 0 || out.Stats.Bans != 2 {
+		t.Errorf("the failovers are %v, stats %+v", out.Failovers, out.Stats)
 	}
 }
 

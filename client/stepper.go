@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -15,7 +14,8 @@ import (
 // (client/local) the other; both give the same bits. A Stepper is used by one goroutine at a time.
 type Stepper interface {
 	// Begin makes ready for the steps of one answer: all tokens from r.Keep on are forgotten, and r's sampling holds
-	// from now on. Fewer tokens than r.Keep may be left: Len says how many.
+	// from now on. Len says how many tokens there are then: fewer than r.Keep may be left, and more may have been found
+	// that r.Prompt goes on with.
 	Begin(ctx context.Context, r Run) error
 
 	// Step appends ids, at least one, and brings back what want asks for: candidates, of the last token alone, or
@@ -32,6 +32,9 @@ type Stepper interface {
 	// Failovers lists which peers were replaced since the last Begin, and what that cost.
 	Failovers() []Failover
 
+	// Stats tells what has happened since the last Begin.
+	Stats() Stats
+
 	// Close ends the sequence here and at the peers, and waits until nothing of it runs in this process.
 	Close() error
 }
@@ -39,6 +42,7 @@ type Stepper interface {
 // Run is what holds for the steps of one answer.
 type Run struct {
 	Keep     int           // tokens of the sequence that stay
+	Prompt   []uint32      // what the sequence is about to hold, its first Keep tokens included; nil: no others are looked for
 	Expect   int           // tokens that the sequence will probably reach: peers keep room for them
 	Sampling sample.Params // what candidates are chosen by
 }
@@ -66,30 +70,4 @@ func (h HopInfo) MarshalJSON() ([]byte, error) {
 		Layers string `json:"layers"`
 		Device string `json:"device"`
 	}{h.Peer.String(), h.Layers.String(), h.Device})
-}
-
-// Failover is a peer that was replaced during an answer, in the form of `generate --json`.
-type Failover struct {
-	Layers     protocol.Span // that the peer computed
-	Peer       peer.ID
-	Reason     error
-	Successors []peer.ID     // who computes those layers now
-	Stall      time.Duration // from the failure until the interrupted step was done
-	Replayed   int           // tokens that were computed again for it
-}
-
-// MarshalJSON gives {"layers","peer","reason","successors","stall_ms","replayed_tokens"}.
-func (f Failover) MarshalJSON() ([]byte, error) {
-	successors := make([]string, len(f.Successors))
-	for i, p := range f.Successors {
-		successors[i] = p.String()
-	}
-	return json.Marshal(struct {
-		Layers     string   `json:"layers"`
-		Peer       string   `json:"peer"`
-		Reason     string   `json:"reason"`
-		Successors []string `json:"successors"`
-		StallMS    int64    `json:"stall_ms"`
-		Replayed   int      `json:"replayed_tokens"`
-	}{f.Layers.String(), f.Peer.String(), f.Reason.Error(), successors, f.Stall.Milliseconds(), f.Replayed})
 }

@@ -16,8 +16,6 @@ import (
 	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/test"
 	ma "github.com/multiformats/go-multiaddr"
-
-	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // pipes is a network of in-memory hosts, for tests in a bubble of made-up time: as much of libp2p as a session uses.
@@ -84,31 +82,36 @@ type pipeConn struct{ network.Conn }
 
 func (pipeConn) IsClosed() bool { return false }
 
+// hang has the hop do nothing for an hour, or as long as its nap lasts.
+func (h *toyHop) hang(_ network.Stream, a any) any {
+	h.hung.Store(true)
+	time.Sleep(h.nap)
+	h.hung.Store(false)
+	return a
+}
+
 func TestSession_GivesUpAHopInTime(t *testing.T) {
-	silent := func(network.Stream, any) any { return nil }
 	tests := []struct {
 		name   string
 		spoil  func(h *toyHop)
 		stall  time.Duration
 		reason string
 	}{
-		{"silent in a step", func(h *toyHop) { h.spoil = spoilStep(3, silent) }, 1500 * time.Millisecond, "silent"},
-		{"silent in a long step", func(h *toyHop) {
-			h.spoil = func(n int, _ network.Stream, a any) any {
-				if n > 0 {
+		{"hangs in a step", func(h *toyHop) { h.spoil = spoilStep(3, h.hang) }, 1500 * time.Millisecond, "silent"},
+		{"hangs in a long step", func(h *toyHop) { h.spoil = spoilStep(1, h.hang) }, 1500 * time.Millisecond, "silent"},
+		{"answers all but a step", func(h *toyHop) {
+			h.spoil = func(n int, s network.Stream, a any) any {
+				if n > 2 {
 					return nil
 				}
 				return a
 			}
-		}, 1500 * time.Millisecond, "silent"},
-		{"no answer to open", func(h *toyHop) { h.spoil = spoilStep(0, silent) }, 10 * time.Second, "no answer to open"},
+		}, 3 * 5 * time.Second, "with nobody"},
+		{"hangs in open", func(h *toyHop) { h.spoil = spoilStep(0, h.hang) }, 2500 * time.Millisecond, "silent"},
+		{"answers all but open", func(h *toyHop) {
+			h.spoil = spoilStep(0, func(network.Stream, any) any { return nil })
+		}, 10 * time.Second, "no answer to open"},
 		{"no connection", func(h *toyHop) { h.host.(*pipeHost).hang = true }, dialLimit, "connect: context deadline exceeded"},
-		{"hangs", func(h *toyHop) {
-			h.spoil = spoilStep(2, func(network.Stream, any) any {
-				time.Sleep(time.Hour)
-				return nil
-			})
-		}, 1500 * time.Millisecond, "silent"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -142,12 +145,8 @@ func TestSession_WaitsForAHopThatSaysItWorks(t *testing.T) {
 	toyModel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newToySwarm(t, pipes{}.host, span(0, 4))
-		w.hops[0].spoil = spoilStep(2, func(s network.Stream, a any) any {
-			r := a.(protocol.Result)
-			for i := range 60 {
-				time.Sleep(time.Second)
-				protocol.WriteMessage(s, protocol.Heartbeat{Epoch: r.Epoch, Number: r.Number, Running: i > 20})
-			}
+		w.hops[0].spoil = spoilStep(2, func(_ network.Stream, a any) any {
+			time.Sleep(time.Minute)
 			return a
 		})
 		c, _ := w.session(t)
@@ -166,10 +165,9 @@ func TestSession_GoesBackToAHopThatWasHeldUpWhenThereIsNoOther(t *testing.T) {
 	toyModel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newToySwarm(t, pipes{}.host, span(0, 4))
-		w.hops[0].spoil = spoilStep(3, func(_ network.Stream, a any) any {
-			time.Sleep(5 * time.Second)
-			return a
-		})
+		w.grace = 20 * time.Second
+		w.hops[0].nap = 5 * time.Second
+		w.hops[0].spoil = spoilStep(3, w.hops[0].hang)
 		c, _ := w.session(t)
 		o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
 		_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
@@ -177,8 +175,8 @@ func TestSession_GoesBackToAHopThatWasHeldUpWhenThereIsNoOther(t *testing.T) {
 			t.Fatal(err)
 		}
 		sameAnswer(t, out, oracle(t, prompt(5), o))
-		if len(out.Failovers) != 1 || out.Failovers[0].Successors[0] != w.hops[0].host.ID() {
-			t.Errorf("the failovers are %+v", out.Failovers)
+		if len(out.Failovers) != 0 || out.Stats.Reconnects == 0 || out.Stats.Bans == 0 || out.Stats.Stall < 5*time.Second {
+			t.Errorf("the failovers are %+v, stats %+v", out.Failovers, out.Stats)
 		}
 		time.Sleep(time.Minute)
 	})
@@ -192,8 +190,7 @@ func TestSession_ClosesInTimeWhenAPeerTakesNothing(t *testing.T) {
 		defer cancel()
 		w.hops[0].spoil = spoilStep(2, func(network.Stream, any) any {
 			cancel()
-			time.Sleep(time.Hour)
-			return nil
+			return w.hops[0].hang(nil, nil)
 		})
 		c, s := w.session(t)
 		if _, _, err := answer(t, c.Generate(ctx, prompt(5), Options{Sampling: seeded, IgnoreEOS: true})); err == nil {

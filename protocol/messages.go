@@ -24,6 +24,9 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 // ModelID is the SHA-256 of a manifest's bytes.
 type ModelID = Digest
 
+// PeerID names a peer: for packages that know peers and no libp2p.
+type PeerID = peer.ID
+
 // Key is a session's random name, made by the client. A session belongs to the peer that opened it.
 type Key [16]byte
 

@@ -47,12 +47,21 @@ func (e *NoChainError) Error() string {
 //
 // Equal times are decided by peer id, and all sums are integers (microseconds): everyone finds the same.
 func Plan(offers []protocol.Offer, m Measures, layers int) ([]Hop, error) {
-	if layers < 1 || layers > protocol.MaxLayers {
-		panic(fmt.Sprintf("routing: a plan over %d layers", layers))
+	return PlanSpan(offers, m, layers, protocol.Span{End: layers})
+}
+
+// PlanSpan is Plan for some of the layers alone: a piece of a chain, to take the place of one that broke.
+func PlanSpan(offers []protocol.Offer, m Measures, layers int, span protocol.Span) ([]Hop, error) {
+	if layers < 1 || layers > protocol.MaxLayers || span.Start < 0 || span.Start >= span.End || span.End > layers {
+		panic(fmt.Sprintf("routing: a plan over layers %v of %d", span, layers))
 	}
-	p := &planner{layers: layers}
+	p := &planner{first: span.Start, layers: span.Len()}
 	for _, o := range usable(offers, m, layers) {
-		p.peers = append(p.peers, priced(o, m))
+		c := priced(o, m)
+		c.span.Start, c.span.End = max(o.Span.Start, span.Start)-p.first, min(o.Span.End, span.End)-p.first
+		if c.span.Start < c.span.End {
+			p.peers = append(p.peers, c)
+		}
 	}
 	if missing := p.missing(); len(missing) > 0 {
 		return nil, &NoChainError{Missing: missing}
@@ -76,8 +85,9 @@ func usable(offers []protocol.Offer, m Measures, layers int) []protocol.Offer {
 // candidate is a peer with its prices in microseconds.
 type candidate struct {
 	offer protocol.Offer
-	layer int64 // one layer of one token
-	hop   int64 // being in the chain at all
+	span  protocol.Span // of what is planned, in the planner's counting
+	layer int64         // one layer of one token
+	hop   int64         // being in the chain at all
 }
 
 func priced(o protocol.Offer, m Measures) candidate {
@@ -96,8 +106,9 @@ func priced(o protocol.Offer, m Measures) candidate {
 	return c
 }
 
-// planner searches among peers, which are sorted by id.
+// planner searches among peers, which are sorted by id. It counts layers from the first one that is planned.
 type planner struct {
+	first  int
 	layers int
 	peers  []candidate
 }
@@ -106,7 +117,7 @@ type planner struct {
 func (p *planner) missing() (gaps []protocol.Span) {
 	served := make([]bool, p.layers)
 	for _, c := range p.peers {
-		for i := c.offer.Span.Start; i < c.offer.Span.End; i++ {
+		for i := c.span.Start; i < c.span.End; i++ {
 			served[i] = true
 		}
 	}
@@ -118,7 +129,7 @@ func (p *planner) missing() (gaps []protocol.Span) {
 		for i < p.layers && !served[i] {
 			i++
 		}
-		gaps = append(gaps, protocol.Span{Start: start, End: i})
+		gaps = append(gaps, protocol.Span{Start: p.first + start, End: p.first + i})
 	}
 	return gaps
 }
@@ -189,7 +200,7 @@ func (p *planner) spanOf(q *problem, i int) protocol.Span {
 	if s, narrowed := q.span[i]; narrowed {
 		return s
 	}
-	return p.peers[i].offer.Span
+	return p.peers[i].span
 }
 
 // solve finds q's cheapest chain, a peer's return allowed, and reports whether there is one. Layer by layer, stay[i] is
@@ -269,7 +280,7 @@ func (p *planner) chain(pieces []piece) []Hop {
 	hops := make([]Hop, len(pieces))
 	for i, h := range pieces {
 		o := p.peers[h.peer].offer
-		hops[i] = Hop{Peer: o.Peer, Span: protocol.Span{Start: h.start, End: h.end}, Offer: o}
+		hops[i] = Hop{Peer: o.Peer, Span: protocol.Span{Start: p.first + h.start, End: p.first + h.end}, Offer: o}
 	}
 	return hops
 }

@@ -94,6 +94,32 @@ func TestPlan_FindsTheFastestChain(t *testing.T) {
 	}
 }
 
+func TestPlanSpan_PlansAPieceOfAChain(t *testing.T) {
+	offers := []protocol.Offer{
+		offered("a", 0, 8, 8, 1000), offered("b", 2, 4, 8, 4000), offered("c", 4, 7, 8, 4000), offered("d", 6, 8, 8, 9000),
+	}
+	for _, c := range []struct {
+		span   protocol.Span
+		banned peer.ID
+		want   string
+	}{
+		{protocol.Span{Start: 2, End: 4}, "", "b 2:4"},
+		{protocol.Span{Start: 3, End: 6}, "a", "b 3:4, c 4:6"},
+		{protocol.Span{Start: 4, End: 8}, "a", "c 4:6, d 6:8"},
+		{protocol.Span{Start: 1, End: 5}, "a", "no peer serves layers 1:2"},
+		{protocol.Span{Start: 5, End: 8}, "d", "a 5:8"},
+	} {
+		hops, err := PlanSpan(offers, Measures{Banned: map[peer.ID]bool{c.banned: true}}, 8, c.span)
+		got := spelled(hops)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != c.want {
+			t.Errorf("layers %v without %s: %s, want %s", c.span, string(c.banned), got, c.want)
+		}
+	}
+}
+
 func TestPlan_NamesTheLayersWithoutAPeer(t *testing.T) {
 	for _, c := range []struct {
 		offers []protocol.Offer

@@ -1,13 +1,18 @@
 // Package chain drives one session through the hops of its chain: which frame goes to which hop, with which epoch,
-// number and position, what an answer must look like, and when a hop counts as hung.
+// number and position, what an answer must look like, when a hop counts as hung, and how the session goes on with other
+// hops in the place of those that failed.
 //
 // A Chain decides and does nothing else: it is told what came, what was sent and how late it is, and answers with
 // the actions to take. It has no clock, no stream and no goroutine, and is not safe for concurrent use. Nothing that
-// a hop sends is trusted: what can't be true ends the session with a [*Fault] that names the hop.
+// a hop sends is trusted: what can't be true is a [*Fault] of the hop. The truth is the token ids, which a Chain keeps:
+// whatever hops lose is made again from them, or from what the hops before have kept of it.
+//
+// A Fault does not end a session. Nothing more is sent until [Chain.Route] has named the hops from then on: then the
+// session is opened at all of them in a new epoch, those that are behind are filled (fill.go), and the steps that were
+// under way are repeated under their old numbers. Whoever has computed them answers from its ledger.
 package chain
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -17,25 +22,41 @@ import (
 
 // Config describes a session that is about to begin.
 type Config struct {
-	// Hops are the opens of the session's hops in the order of their layers, complete but for what a Chain counts:
-	// epoch, position, ids, sampling and the expected length.
-	Hops []protocol.Open
+	Session protocol.Key
+	Model   protocol.ModelID
+	Salt    [16]byte // who shares its pages
+	Private bool     // nobody does
+
 	// Hidden is the width of a row, Vocab the number of logits.
 	Hidden, Vocab int
+
+	// Names gives the names of the pages that ids fill; nil: no pages are looked for.
+	Names func(ids []uint32) []protocol.Digest
 }
 
-// Action is something to do for the session: one of Send, Ready, Rows, Done and *Fault.
+// Hop is a peer's place in a chain. The caller gives each stream to a peer an ID of its own: a peer that is reached
+// anew has another one.
+type Hop struct {
+	ID    int
+	Peer  protocol.PeerID
+	Span  protocol.Span
+	Offer []byte        // as the peer signed it: who comes before connects by it
+	RTT   time.Duration // there and back; 0: not measured
+}
+
+// Action is something to do for the session: one of Send, Ready, Rows, Done, Replaying, Parting, Moved and *Fault.
 type Action any
 
 // Send says that a message goes to a hop.
 type Send struct {
 	Hop     int
-	Message any // protocol.Open, Step, Push or Close
+	Message any // protocol.Open, Step, Push, Replay, HandOver, Ping or Close
 }
 
-// Ready says that all hops are open and hold the same Position tokens: steps may follow.
+// Ready says that all hops are open and hold the same Position tokens: steps may follow. Found of them were there when
+// the session began.
 type Ready struct {
-	Position int
+	Position, Found int
 }
 
 // Rows are the raw logits of N positions from Position on, N*vocab float32, little endian. They belong to the
@@ -50,7 +71,24 @@ type Done struct {
 	Candidates []protocol.Candidate
 }
 
-// Fault says that the session can't go on: Hop is why. It is an error.
+// Replaying says that some hops compute Tokens tokens again, those of the run that begins at a hop.
+type Replaying struct {
+	Hop, Tokens int
+}
+
+// Parting says that a hop is leaving, and that nothing is under way: the session goes on after Move, Stay, or a Route
+// without that hop.
+type Parting struct {
+	Hop    int
+	Within time.Duration
+}
+
+// Moved says that hop To has taken over the Tokens tokens of hop From, which is no longer needed.
+type Moved struct {
+	From, To, Tokens int
+}
+
+// Fault says why a hop can't go on. It is an error.
 type Fault struct {
 	Hop   int
 	Class protocol.Class // what the client may do about it
@@ -62,38 +100,67 @@ func (f *Fault) Error() string { return f.Err.Error() }
 // Unwrap gives what happened.
 func (f *Fault) Unwrap() error { return f.Err }
 
+// phase is what a Chain waits for.
+type phase int
+
+const (
+	unopened phase = iota // for Route
+	opening               // for Opened from all hops
+	filling               // for Replayed from the runs of hops that are behind
+	ready                 // for results, if anything is under way
+)
+
 // Chain is the state of one session. Make one with New.
 type Chain struct {
 	cfg   Config
 	hops  []hop
+	phase phase
 	epoch uint32
 	last  uint64 // number of the newest step
 
-	ids      []uint32 // what the hops hold, with the steps under way
+	ids      []uint32 // what the hops hold, with the steps under way and those that wait
+	hope     []uint32 // until a session is Ready for the first time: the prompt whose pages may be there already
+	found    int      // tokens of it that were there
 	sampling protocol.Sampling
 	expect   int
 
-	opening bool
-	keep    int           // position that the hops were asked for
-	rounds  int           // opens of the present one, until the hops agree
-	until   time.Duration // when the hops must have answered, whatever else they say
+	limit    int           // no hop keeps more tokens than that
+	rounds   int           // opens since the session could go on
+	until    time.Duration // when the hops must have answered, if they compute nothing
+	latest   time.Duration // and if they do
+	nextPing time.Duration
 
+	runs   []run
+	moving *move
 	queue  []step // steps not sent yet
 	flight []step // steps under way, oldest first
-	fault  *Fault
+
+	relayed int64 // bytes of rows that came this way because two hops could not connect
 }
 
 // hop is what is known of one hop. Times are since the session's start.
 type hop struct {
+	Hop
+	fault    *Fault
 	opened   bool
 	position int
+	last     uint64
+	cut      int // position to go back to at the next open; -1: none
+
+	parting bool // it is leaving, and nothing has been done about it
+	told    bool // a Parting has been given out
+	within  time.Duration
 
 	unsent   int           // frames that are still being written
 	heard    time.Duration // when it last showed life, or was given something to do
-	openedAt time.Duration // when the open was on its way
-	grace    time.Duration // time that its newest frame may need to arrive
-	rtt      time.Duration // the shortest answer to an open
+	reached  bool          // something has been written to it
+	grace    time.Duration // time that its newest frames may need to arrive
+	asked    time.Duration // when the newest open or ping was on its way
+	pinged   bool          // a ping has no answer yet
+	rtt      time.Duration // the shortest answer
 	measured bool
+	progress uint64 // of its computing, as it says
+	passed   int    // replayed rows that went on to the next hop by way of the client end here
 }
 
 // step is one pass of some tokens through the chain.
@@ -103,68 +170,90 @@ type step struct {
 	ids      []uint32
 	want     protocol.Want
 
-	hop      int           // where it is
-	running  bool          // as the hop says
-	turns    int           // how often that has changed
-	rows     uint32        // computed there, as the hop says
-	progress time.Duration // when that last changed
-	got      int           // rows of logits received
+	holder   int           // the last hop that said it has it; -1: none yet
+	passed   int           // rows went on to this hop by way of the client
+	shown    time.Duration // when a hop last said that it has it
+	progress time.Duration // when such a hop last got on
+	row      int           // rows of logits that came in this epoch
+	got      int           // and that were given out
 }
 
-// limit is how long the count of a step's rows may stand still.
+// limit is how long a hop that has the step may get on with nothing.
 func (s *step) limit() time.Duration { return stepLimit + time.Duration(len(s.ids))*rowLimit }
 
-// New makes the Chain of a session that no hop knows yet.
-func New(cfg Config) *Chain {
-	if len(cfg.Hops) == 0 {
-		panic("chain: no hops")
-	}
-	return &Chain{cfg: cfg, hops: make([]hop, len(cfg.Hops))}
-}
+func (s *step) end() int { return s.position + len(s.ids) }
 
-// Position is the number of tokens that the hops hold, steps under way included.
+// New makes the Chain of a session that no hop knows yet, and that has no hops yet: Open and Route must follow.
+func New(cfg Config) *Chain { return &Chain{cfg: cfg} }
+
+// Position is the number of tokens of the session, steps under way included.
 func (c *Chain) Position() int { return len(c.ids) }
 
-// Open opens the session at every hop, keeping at most keep tokens of its cache; steps of before are given up. It is
-// also how a session is rolled back and how its sampling changes. expect is the length the session may reach.
-func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Sampling) []Action {
-	if c.fault != nil {
-		return []Action{c.fault}
+// Relayed is the bytes of rows that passed through the client because two hops could not connect.
+func (c *Chain) Relayed() int64 { return c.relayed }
+
+// Hops gives the chain's hops, and of each why it failed; nil: it did not.
+func (c *Chain) Hops() (hops []Hop, faults []*Fault) {
+	for _, h := range c.hops {
+		hops = append(hops, h.Hop)
+		faults = append(faults, h.fault)
 	}
-	c.sampling, c.expect, c.rounds = sampling, expect, 0
-	return c.open(now, min(keep, len(c.ids)))
+	return hops, faults
 }
 
-func (c *Chain) open(now time.Duration, keep int) []Action {
-	c.epoch++
-	c.rounds++
-	c.opening, c.keep = true, keep
-	c.ids = c.ids[:keep]
-	c.until = now + stepLimit
-	for _, s := range c.flight {
-		c.until += s.limit() // an open is answered when nothing older runs
-	}
+// Broken says that the session can't go on before Route: some hop failed, or there is none.
+func (c *Chain) Broken() bool {
+	return len(c.hops) == 0 || slices.ContainsFunc(c.hops, func(h hop) bool { return h.fault != nil })
+}
+
+// Open opens the session at every hop, keeping at most keep tokens of its cache; steps of before are given up. It is
+// also how a session is rolled back and how its sampling changes. expect is the length the session may reach, and
+// prompt what it will begin with: where nothing is kept, pages that hold it already are looked for.
+func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Sampling, prompt []uint32) []Action {
+	first := c.epoch == 0
+	c.sampling, c.expect, c.rounds = sampling, expect, 0
+	c.until, c.latest = now+openLimit, now+stepLimit
 	c.queue, c.flight = nil, nil
-	actions := make([]Action, len(c.hops))
-	for i := range c.hops {
-		m := c.cfg.Hops[i]
-		m.Epoch, m.Position, m.Expect, m.Sampling = c.epoch, uint32(keep), uint32(c.expect), c.sampling
-		if i == len(c.hops)-1 {
-			m.IDs = slices.Clone(c.ids) // a frame may be written when c.ids has changed
-		}
-		c.hops[i].opened = false
-		actions[i] = c.send(now, i, m, 0)
+	c.ids = c.ids[:min(keep, len(c.ids))]
+	c.hope, c.found = nil, 0
+	if first && c.cfg.Names != nil && len(prompt) > 1 {
+		c.hope = slices.Clone(prompt[:len(prompt)-1])
 	}
-	return actions
+	if c.Broken() {
+		return nil
+	}
+	return c.open(now)
+}
+
+// Route names the hops from now on, in the order of their layers. Hops that the chain has already keep their streams,
+// those of others are of no further use. It begins a new epoch; what was under way goes on in it.
+func (c *Chain) Route(now time.Duration, hops []Hop) []Action {
+	if len(hops) == 0 {
+		panic("chain: no hops")
+	}
+	c.settleMove()
+	old := c.hops
+	c.hops = make([]hop, len(hops))
+	for i, h := range hops {
+		c.hops[i] = hop{rtt: unknownRTT, cut: -1}
+		if k := slices.IndexFunc(old, func(o hop) bool { return o.ID == h.ID }); k >= 0 {
+			c.hops[i] = old[k]
+			c.hops[i].fault, c.hops[i].cut, c.hops[i].told = nil, -1, false
+		} else if h.RTT > 0 {
+			c.hops[i].rtt = min(h.RTT, maxRTT)
+		}
+		c.hops[i].Hop = h
+	}
+	c.rounds = 0
+	c.until, c.latest = now+openLimit, now+stepLimit
+	return c.open(now)
 }
 
 // Append computes ids after what the hops hold, in steps of at most 512 tokens: all of them bring rows if rows are
 // wanted, the last one alone brings candidates. It must follow Ready, or the Done of the Append before it.
 func (c *Chain) Append(now time.Duration, ids []uint32, want protocol.Want) []Action {
 	switch {
-	case c.fault != nil:
-		return []Action{c.fault}
-	case c.epoch == 0 || c.opening || len(c.flight) > 0:
+	case c.epoch == 0 || len(c.flight)+len(c.queue) > 0:
 		panic("chain: Append to a session that is not ready")
 	case len(ids) == 0:
 		panic("chain: Append of nothing")
@@ -182,116 +271,149 @@ func (c *Chain) Append(now time.Duration, ids []uint32, want protocol.Want) []Ac
 	return c.pump(now)
 }
 
-// pump sends what may be under way.
+// pump sends what may be under way. A hop that is leaving is seen to first, when nothing is under way.
 func (c *Chain) pump(now time.Duration) []Action {
+	if c.phase != ready || c.moving != nil || c.Broken() {
+		return nil
+	}
+	if parting, some := c.partings(); some {
+		return parting
+	}
 	var actions []Action
 	for len(c.queue) > 0 && len(c.flight) < stepsInFlight {
 		s := c.queue[0]
 		c.queue = c.queue[1:]
 		c.last++
-		s.number, s.progress = c.last, now
+		s.number = c.last
+		if len(c.flight) == 0 {
+			c.await(now)
+		}
 		c.flight = append(c.flight, s)
-		actions = append(actions, c.send(now, 0, protocol.Step{
-			Epoch: c.epoch, Number: s.number, Position: uint32(s.position),
-			Want: s.want, NewIDs: s.ids, IDs: s.ids,
-		}, 4*len(s.ids)))
+		actions = append(actions, c.begin(now, &c.flight[len(c.flight)-1]))
 	}
 	return actions
 }
 
-// send notes that a hop has something to answer. body is the size of what travels beside the header.
-func (c *Chain) send(now time.Duration, i int, message any, body int) Action {
-	h := &c.hops[i]
-	h.unsent++
-	h.heard = now
-	h.grace = time.Duration(body) * time.Second / slowestLink
-	return Send{Hop: i, Message: message}
+// begin sends a step to the first hop, for the first time or again.
+func (c *Chain) begin(now time.Duration, s *step) Action {
+	s.holder, s.passed, s.row = -1, 0, 0
+	s.shown, s.progress = now, now
+	return c.send(now, 0, protocol.Step{
+		Epoch: c.epoch, Number: s.number, Position: uint32(s.position), Want: s.want, NewIDs: s.ids, IDs: s.ids,
+	}, 4*len(s.ids))
 }
 
-// Sent tells that one of the frames for a hop has been written.
-func (c *Chain) Sent(now time.Duration, i int) {
-	h := &c.hops[i]
-	h.unsent--
-	h.heard = max(h.heard, now)
-	if c.opening && !h.opened {
-		h.openedAt = now
+// send notes that a hop has something to answer. body is the size of what travels beside the header.
+func (c *Chain) send(now time.Duration, i int, message any, body int) Action {
+	return c.hops[i].send(now, message, body)
+}
+
+func (h *hop) send(now time.Duration, message any, body int) Action {
+	if h.unsent == 0 {
+		h.grace = 0
 	}
+	h.unsent++
+	h.heard = now
+	h.grace += time.Duration(body) * time.Second / slowestLink
+	return Send{Hop: h.ID, Message: message}
+}
+
+// find gives a hop by its ID, and its place; nil if it is none of the session's any more. The place of a successor
+// that a cache is being moved to is -1.
+func (c *Chain) find(id int) (*hop, int) {
+	for i := range c.hops {
+		if c.hops[i].ID == id {
+			return &c.hops[i], i
+		}
+	}
+	if c.moving != nil && c.moving.to.ID == id {
+		return &c.moving.to, -1
+	}
+	return nil, 0
+}
+
+// Sent tells that a message for a hop has been written.
+func (c *Chain) Sent(now time.Duration, id int, message any) {
+	h, _ := c.find(id)
+	if h == nil {
+		return
+	}
+	h.unsent, h.reached = max(h.unsent-1, 0), true
+	switch message.(type) {
+	case protocol.Ping:
+		h.asked = now
+		return
+	case protocol.Open:
+		h.asked = now
+	}
+	h.heard = max(h.heard, now)
 }
 
 // Heard tells that bytes came from a hop, be it in the middle of a frame.
-func (c *Chain) Heard(now time.Duration, i int) {
-	c.hops[i].heard = max(c.hops[i].heard, now)
+func (c *Chain) Heard(now time.Duration, id int) {
+	if h, _ := c.find(id); h != nil {
+		h.heard = max(h.heard, now)
+	}
 }
 
 // Lost tells that the stream to a hop could not be opened or has ended.
-func (c *Chain) Lost(i int, class protocol.Class, err error) []Action {
-	return c.fail(i, class, err)
+func (c *Chain) Lost(id int, class protocol.Class, err error) []Action {
+	h, _ := c.find(id)
+	if h == nil {
+		return nil
+	}
+	return c.fail(h, class, err)
 }
 
 // Close says goodbye to every hop.
 func (c *Chain) Close() []Action {
 	actions := make([]Action, len(c.hops))
-	for i := range c.hops {
-		actions[i] = Send{Hop: i, Message: protocol.Close{Session: c.cfg.Hops[i].Session}}
+	for i, h := range c.hops {
+		actions[i] = Send{Hop: h.ID, Message: protocol.Close{Session: c.cfg.Session}}
 	}
 	return actions
 }
 
 // Handle takes a message from a hop.
-func (c *Chain) Handle(now time.Duration, i int, message any) []Action {
-	if c.fault != nil {
+func (c *Chain) Handle(now time.Duration, id int, message any) []Action {
+	h, i := c.find(id)
+	if h == nil || h.fault != nil {
 		return nil
 	}
-	c.Heard(now, i)
+	h.heard = max(h.heard, now)
 	switch m := message.(type) {
 	case protocol.Opened:
-		return c.onOpened(now, i, m)
+		return c.onOpened(now, h, i, m)
 	case protocol.Push:
 		return c.onPush(now, i, m)
 	case protocol.Result:
 		return c.onResult(now, i, m)
+	case protocol.Replayed:
+		return c.onReplayed(now, h, i, m)
 	case protocol.Heartbeat:
-		return c.onHeartbeat(now, i, m)
+		return c.onHeartbeat(now, h, i, m)
+	case protocol.Parting:
+		return c.onParting(h, m)
 	case protocol.Failure:
-		return c.onFailure(i, m)
+		return c.onFailure(now, h, i, m)
 	}
-	return c.breach(i, fmt.Errorf("it sent a %T, which a client does not take", message))
+	return c.breach(h, fmt.Errorf("it sent a %T, which a client does not take", message))
 }
 
-// fail ends the session, once.
-func (c *Chain) fail(i int, class protocol.Class, err error) []Action {
-	if c.fault != nil {
+// fail notes that a hop can't go on, once.
+func (c *Chain) fail(h *hop, class protocol.Class, err error) []Action {
+	if h.fault != nil {
 		return nil
 	}
-	c.fault = &Fault{Hop: i, Class: class, Err: err}
-	return []Action{c.fault}
+	h.fault = &Fault{Hop: h.ID, Class: class, Err: err}
+	fault := h.fault
+	if c.moving != nil && h == &c.moving.to {
+		c.settleMove()
+	}
+	return []Action{fault}
 }
 
-// breach ends the session because a hop sent what can't be true: another peer must take its place.
-func (c *Chain) breach(i int, err error) []Action {
-	return c.fail(i, protocol.Elsewhere, fmt.Errorf("broken promise: %w", err))
-}
-
-// errEpoch is never shown: it tells a frame that has been overtaken from one that is wrong.
-var errEpoch = errors.New("older epoch")
-
-// find gives the step under way that a frame from a hop is about. It must be there, and no older one before it.
-func (c *Chain) find(i int, epoch uint32, number uint64) (*step, error) {
-	if epoch < c.epoch || c.opening {
-		return nil, errEpoch
-	}
-	for k := range c.flight {
-		s := &c.flight[k]
-		if s.number != number || epoch != c.epoch {
-			if s.hop <= i {
-				break
-			}
-			continue
-		}
-		if s.hop != i {
-			break
-		}
-		return s, nil
-	}
-	return nil, fmt.Errorf("it answered step %d of epoch %d, which it does not have", number, epoch)
+// breach is a fault of a hop that sent what can't be true: another peer must take its place.
+func (c *Chain) breach(h *hop, err error) []Action {
+	return c.fail(h, protocol.Elsewhere, fmt.Errorf("broken promise: %w", err))
 }

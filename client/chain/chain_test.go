@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func TestChain_Scripts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := (&teller{}).tell(t, string(raw))
+			got := (&teller{ids: map[string]int{}}).tell(t, string(raw))
 			if *rewrite {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -40,14 +41,19 @@ func TestChain_Scripts(t *testing.T) {
 	}
 }
 
-// teller runs the commands of a script against one chain.
+// teller runs the commands of a script against one chain. Hops have names: the first letter is the peer, so a and a2 are
+// two streams to one peer. What is sent counts as written at once, unless the story says `new slow`.
 type teller struct {
-	chain   *Chain
-	now     time.Duration
-	hidden  int
-	vocab   int
-	session protocol.Key
+	chain *Chain
+	now   time.Duration
+	vocab int
+	slow  bool
+	ids   map[string]int
 }
+
+const tellerHidden = 4
+
+func tellerKey() protocol.Key { return protocol.Key{1} }
 
 func (x *teller) tell(t *testing.T, script string) string {
 	var out strings.Builder
@@ -69,6 +75,7 @@ func (x *teller) tell(t *testing.T, script string) string {
 			if err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
+			x.write(more)
 			actions = append(actions, more...)
 		}
 		if !told {
@@ -76,13 +83,22 @@ func (x *teller) tell(t *testing.T, script string) string {
 		}
 		out.WriteString("----\n")
 		for _, a := range actions {
-			fmt.Fprintf(&out, "%s\n", show(a))
+			fmt.Fprintf(&out, "%s\n", x.show(a))
 		}
 		if at, ok := x.chain.Deadline(); ok {
 			fmt.Fprintf(&out, "deadline %v\n", at.Round(time.Millisecond))
 		}
 	}
 	return out.String()
+}
+
+// write tells the chain that its frames are on their way.
+func (x *teller) write(actions []Action) {
+	for _, a := range actions {
+		if s, ok := a.(Send); ok && !x.slow {
+			x.chain.Sent(x.now, s.Hop, s.Message)
+		}
+	}
 }
 
 // args are the name=value words of a command.
@@ -104,34 +120,45 @@ func parse(words []string) args {
 
 func (x *teller) run(words []string) ([]Action, error) {
 	a := parse(words[1:])
-	hop := a.num("hop")
+	hop := 0
+	if len(words) > 1 {
+		hop = x.id(words[1])
+	}
 	switch words[0] {
 	case "new":
-		return nil, x.make(a)
+		x.make(a)
+		return nil, nil
 	case "at":
 		var err error
 		x.now, err = time.ParseDuration(words[1])
 		return nil, err
+	case "route":
+		return x.route(words[1:])
 	case "open":
 		temperature, _ := strconv.ParseFloat(a["temperature"], 32)
-		return x.chain.Open(x.now, a.num("keep"), a.num("expect"),
-			protocol.Sampling{Temperature: float32(temperature), TopK: int32(a.num("topk")), TopP: 1, Penalty: 1}), nil
+		sampling := protocol.Sampling{Temperature: float32(temperature), TopK: int32(a.num("topk")), TopP: 1, Penalty: 1}
+		return x.chain.Open(x.now, a.num("keep"), a.num("expect"), sampling, numbers(0, a.num("prompt"))), nil
 	case "append":
-		ids := make([]uint32, a.num("n"))
-		for i := range ids {
-			ids[i] = uint32(a.num("first") + i)
-		}
-		return x.chain.Append(x.now, ids, wants(a["want"])), nil
+		return x.chain.Append(x.now, numbers(a.num("first"), a.num("n")), wants(a["want"])), nil
 	case "sent":
-		x.chain.Sent(x.now, hop)
+		m := map[string]any{"open": protocol.Open{}, "ping": protocol.Ping{}}[words[2]]
+		x.chain.Sent(x.now, hop, m)
 		return nil, nil
 	case "heard":
 		x.chain.Heard(x.now, hop)
 		return nil, nil
 	case "tick":
 		return x.chain.Tick(x.now), nil
+	case "wait":
+		return x.wait(a)
 	case "lost":
 		return x.chain.Lost(hop, protocol.Elsewhere, errors.New("the stream ended")), nil
+	case "move":
+		return x.chain.Move(x.now, hop, x.hop(words[2], words[3])), nil
+	case "stay":
+		return x.chain.Stay(x.now, hop), nil
+	case "partings":
+		return x.chain.Partings(), nil
 	case "close":
 		return x.chain.Close(), nil
 	}
@@ -142,19 +169,86 @@ func (x *teller) run(words []string) ([]Action, error) {
 	return x.chain.Handle(x.now, hop, m), nil
 }
 
-func (x *teller) make(a args) error {
-	x.hidden, x.vocab = 4, a.num("vocab")
-	x.session = protocol.Key{1}
-	cfg := Config{Hidden: x.hidden, Vocab: x.vocab}
-	for span := range strings.SplitSeq(a["hops"], ",") {
-		var s protocol.Span
-		if _, err := fmt.Sscanf(span, "%d:%d", &s.Start, &s.End); err != nil {
-			return err
+// wait lets time pass while some hops answer each ping in the same way.
+func (x *teller) wait(a args) (actions []Action, err error) {
+	until, err := time.ParseDuration(a["until"])
+	for err == nil {
+		at, ok := x.chain.Deadline()
+		if !ok || at > until {
+			break
 		}
-		cfg.Hops = append(cfg.Hops, protocol.Open{Session: x.session, Span: s})
+		x.now = at
+		for _, did := range x.chain.Tick(x.now) {
+			s, _ := did.(Send)
+			if s.Message != (protocol.Ping{}) {
+				actions = append(actions, did)
+				continue
+			}
+			if strings.Contains(a["alive"], x.name(s.Hop)) {
+				x.chain.Sent(x.now, s.Hop, s.Message)
+				m, _ := x.message("heartbeat", a)
+				actions = append(actions, x.chain.Handle(x.now, s.Hop, m)...)
+			}
+		}
+	}
+	x.now = until
+	return actions, err
+}
+
+func numbers(first, n int) []uint32 {
+	ids := make([]uint32, n)
+	for i := range ids {
+		ids[i] = uint32(first + i)
+	}
+	return ids
+}
+
+// id gives the ID of a hop by its name.
+func (x *teller) id(name string) int {
+	if _, known := x.ids[name]; !known {
+		x.ids[name] = len(x.ids)
+	}
+	return x.ids[name]
+}
+
+func (x *teller) name(id int) string {
+	for name, i := range x.ids {
+		if i == id {
+			return name
+		}
+	}
+	return "?"
+}
+
+func (x *teller) make(a args) {
+	x.vocab = a.num("vocab")
+	_, x.slow = a["slow"]
+	cfg := Config{Session: tellerKey(), Hidden: tellerHidden, Vocab: x.vocab}
+	if _, names := a["names"]; names {
+		cfg.Names = func(ids []uint32) []protocol.Digest {
+			return make([]protocol.Digest, (max(len(ids), 1)-1)/protocol.PageTokens)
+		}
 	}
 	x.chain = New(cfg)
-	return nil
+}
+
+// hop is a hop of a name for a span.
+func (x *teller) hop(name, span string) Hop {
+	h := Hop{ID: x.id(name), Peer: protocol.PeerID(name[:1]), Offer: []byte(name[:1])}
+	fmt.Sscanf(span, "%d:%d", &h.Span.Start, &h.Span.End)
+	return h
+}
+
+func (x *teller) route(words []string) ([]Action, error) {
+	var hops []Hop
+	for _, w := range words {
+		name, span, ok := strings.Cut(w, "=")
+		if !ok {
+			return nil, fmt.Errorf("%q is no hop", w)
+		}
+		hops = append(hops, x.hop(name, span))
+	}
+	return x.chain.Route(x.now, hops), nil
 }
 
 func wants(name string) protocol.Want {
@@ -168,26 +262,7 @@ func (x *teller) message(kind string, a args) (any, error) {
 	case "opened":
 		return protocol.Opened{Epoch: epoch, Position: position, Last: number}, nil
 	case "push":
-		width := x.hidden
-		if a["width"] != "" {
-			width = a.num("width")
-		}
-		m := protocol.Push{Session: x.session, Epoch: epoch, Number: number, Position: position,
-			N: n, Width: width, Exp: make([]byte, n), Half: make([]byte, 2*n*width)}
-		if a["session"] != "" {
-			m.Session = protocol.Key{9}
-		}
-		if a["exp"] != "" {
-			m.Exp[0] = byte(a.num("exp"))
-		}
-		if a["half"] != "" {
-			half, err := strconv.ParseUint(a["half"], 16, 16)
-			if err != nil {
-				return nil, err
-			}
-			m.Half[0], m.Half[1] = byte(half), byte(half>>8)
-		}
-		return m, nil
+		return x.push(a, epoch, number, position, n)
 	case "result":
 		m := protocol.Result{Epoch: epoch, Number: number, Position: position, Want: wants(a["want"]), N: n, Vocab: x.vocab}
 		_, m.Final = a["final"]
@@ -196,13 +271,17 @@ func (x *teller) message(kind string, a args) (any, error) {
 			m.Candidates = append(m.Candidates, protocol.Candidate{ID: uint32(i)})
 		}
 		return m, nil
+	case "replayed":
+		return protocol.Replayed{Epoch: epoch, Position: position}, nil
 	case "heartbeat":
 		_, running := a["running"]
-		return protocol.Heartbeat{Epoch: epoch, Number: number, Running: running, Rows: uint32(a.num("rows"))}, nil
+		return protocol.Heartbeat{Epoch: epoch, Number: number, Running: running, Progress: uint64(a.num("progress"))}, nil
+	case "parting":
+		return protocol.Parting{WithinMS: 1000}, nil
 	case "failure":
 		for code := protocol.CodeBusy; code <= protocol.CodeUnsupported; code++ {
 			if strings.ReplaceAll(code.String(), " ", "-") == a["code"] {
-				return protocol.Failure{Epoch: epoch, Code: code, Text: "as it says"}, nil
+				return protocol.Failure{Epoch: epoch, Number: number, Code: code, Text: "as it says"}, nil
 			}
 		}
 	case "step":
@@ -211,18 +290,47 @@ func (x *teller) message(kind string, a args) (any, error) {
 	return nil, fmt.Errorf("unknown command %q", kind)
 }
 
-func show(a Action) string {
+func (x *teller) push(a args, epoch uint32, number uint64, position uint32, n int) (any, error) {
+	width := tellerHidden
+	if a["width"] != "" {
+		width = a.num("width")
+	}
+	m := protocol.Push{Session: tellerKey(), Epoch: epoch, Number: number, Position: position,
+		Through: protocol.PeerID(a["through"]), N: n, Width: width, Exp: make([]byte, n), Half: make([]byte, 2*n*width)}
+	if a["session"] != "" {
+		m.Session = protocol.Key{9}
+	}
+	if a["exp"] != "" {
+		m.Exp[0] = byte(a.num("exp"))
+	}
+	if a["half"] != "" {
+		half, err := strconv.ParseUint(a["half"], 16, 16)
+		if err != nil {
+			return nil, err
+		}
+		m.Half[0], m.Half[1] = byte(half), byte(half>>8)
+	}
+	return m, nil
+}
+
+func (x *teller) show(a Action) string {
 	switch a := a.(type) {
 	case Send:
-		return fmt.Sprintf("to hop %d: %s", a.Hop, showMessage(a.Message))
+		return fmt.Sprintf("to %s: %s", x.name(a.Hop), showMessage(a.Message))
 	case Ready:
-		return fmt.Sprintf("ready at %d", a.Position)
+		return fmt.Sprintf("ready at %d (%d found)", a.Position, a.Found)
 	case Rows:
 		return fmt.Sprintf("rows %d..%d (%d bytes)", a.Position, a.Position+a.N-1, len(a.Logits))
 	case Done:
 		return fmt.Sprintf("done, %d candidates", len(a.Candidates))
+	case Replaying:
+		return fmt.Sprintf("replaying %d tokens to %s", a.Tokens, x.name(a.Hop))
+	case Parting:
+		return fmt.Sprintf("%s is leaving within %v", x.name(a.Hop), a.Within)
+	case Moved:
+		return fmt.Sprintf("%d tokens moved from %s to %s", a.Tokens, x.name(a.From), x.name(a.To))
 	case *Fault:
-		return fmt.Sprintf("fault of hop %d, %v: %v", a.Hop, a.Class, a)
+		return fmt.Sprintf("fault of %s, %v: %v", x.name(a.Hop), a.Class, a)
 	}
 	return fmt.Sprintf("%#v", a)
 }
@@ -230,17 +338,42 @@ func show(a Action) string {
 func showMessage(m any) string {
 	switch m := m.(type) {
 	case protocol.Open:
-		return fmt.Sprintf("open epoch %d position %d expect %d span %d:%d ids %v top k %d",
-			m.Epoch, m.Position, m.Expect, m.Span.Start, m.Span.End, m.IDs, m.Sampling.TopK)
+		return showOpen(m)
 	case protocol.Step:
+		if m.Number == 0 {
+			return fmt.Sprintf("ids %s again from %d epoch %d through %s", showIDs(m.IDs), m.Position, m.Epoch, string(m.Through))
+		}
 		return fmt.Sprintf("step %d epoch %d position %d ids %s want %d", m.Number, m.Epoch, m.Position, showIDs(m.IDs), m.Want)
 	case protocol.Push:
-		return fmt.Sprintf("push %d epoch %d position %d new ids %s rows %d want %d",
-			m.Number, m.Epoch, m.Position, showIDs(m.NewIDs), m.N, m.Want)
+		return fmt.Sprintf("push %d epoch %d position %d new ids %s rows %d want %d through %q",
+			m.Number, m.Epoch, m.Position, showIDs(m.NewIDs), m.N, m.Want, string(m.Through))
+	case protocol.Replay:
+		return fmt.Sprintf("replay epoch %d, %d..%d through %s", m.Epoch, m.From, m.Until, string(m.Through))
+	case protocol.HandOver:
+		return fmt.Sprintf("hand over to %s epoch %d", m.To, m.Epoch)
+	case protocol.Ping:
+		return "ping"
 	case protocol.Close:
 		return "close"
 	}
 	return fmt.Sprintf("%#v", m)
+}
+
+func showOpen(m protocol.Open) string {
+	var also []string
+	for word, said := range map[string]string{"after": string(m.Prev), "before": string(m.Next), "from": string(m.From)} {
+		if said != "" {
+			also = append(also, word+" "+said)
+		}
+	}
+	for word, n := range map[string]int{"names": len(m.Names), "ids": len(m.IDs), "top k": int(m.Sampling.TopK)} {
+		if n > 0 {
+			also = append(also, fmt.Sprintf("%s %d", word, n))
+		}
+	}
+	slices.Sort(also)
+	return strings.TrimSpace(fmt.Sprintf("open epoch %d position %d expect %d span %v %s",
+		m.Epoch, m.Position, m.Expect, m.Span, strings.Join(also, ", ")))
 }
 
 func showIDs(ids []uint32) string {

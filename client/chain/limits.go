@@ -11,35 +11,56 @@ const (
 	// by side.
 	stepsInFlight = protocol.MaxStepsInFlight
 
-	// silence is how long a working hop may send nothing, beside four round trips: it says something every second, and
-	// half a second is left for a machine that is busy.
-	silence = 1500 * time.Millisecond
+	// replayWindow is how many replayed tokens may be on their way to a hop that has not said how far it is: as many as
+	// two steps. More would fill its queue, and then it would not read the pings behind them.
+	replayWindow = stepsInFlight * protocol.MaxStepRows
 
-	// maxRTT bounds the round trip that is measured while a session is opened, when a hop may also have other work:
-	// 4 x 2 s keeps a hung hop from being waited for longer than 9.5 s.
-	maxRTT = 2 * time.Second
+	// pingEvery is how often hops are asked for a sign of life while anything is waited for.
+	pingEvery = 500 * time.Millisecond
+
+	// silence is how long a hop may say nothing, beside four round trips: two pings have had no answer then, and half a
+	// second is left for a machine that is busy. Hops that have nearly come so far when one has are given up with it,
+	// for then a second failure does not cost another wait.
+	silence = 1500 * time.Millisecond
+	nearly  = 200 * time.Millisecond
+
+	// longPause is how late the clock may be read without doubt that this process was stopped: a machine that sleeps, or
+	// is so busy that other peers' answers would not have been heard either.
+	longPause = time.Second
+
+	// unknownRTT is the round trip of a hop that has answered nothing yet, maxRTT bounds a measured one: what is
+	// measured while a session is opened may have had to wait for other work. 4 x 2 s keeps a hung hop from being waited
+	// for longer than 9.5 s.
+	unknownRTT = 250 * time.Millisecond
+	maxRTT     = 2 * time.Second
 
 	// slowestLink is the bandwidth, in bytes/s, that a frame is given to arrive in before the hop's silence counts:
 	// 1 Mbit/s. 8 KiB of one token take 65 ms, the 5.2 MB of a full chunk 42 s.
 	slowestLink = 1 << 17
 
-	// openLimit is how long a hop has to answer an open while nothing is heard of it, the dial included: TCP's third
-	// SYN leaves after 3 s, a relayed dial with its handshakes takes some 5 s.
+	// openLimit is how long a hop has until an open is on its way to it, the dial included: TCP's third SYN leaves after
+	// 3 s, a relayed dial with its handshakes takes some 5 s. It is also how long hops have to answer an open, as long as
+	// they compute nothing.
 	openLimit = 10 * time.Second
 
-	// stepLimit and rowLimit are how long the count of computed rows may stand still for a hop that says it is alive:
-	// one thread of plain Go makes some 10^9 products a second, all 13 x 10^9 of a row of the 13B take 13 s; rows of a
-	// batch may be counted only when all are done.
+	// strayLimit is how long no hop may say that it has a step, beside the time that its rows need on the slowest link:
+	// hops are asked twice a second, and one that has passed a step on may need a new stream for it. Replayed rows have
+	// as long.
+	strayLimit = 5 * time.Second
+
+	// stepLimit and rowLimit are how long a hop that has a step may get on with nothing: one thread of plain Go makes
+	// some 10^9 products a second, all 13 x 10^9 of a row of the 13B take 13 s; a pass may be counted only when it is
+	// done.
 	stepLimit = time.Minute
 	rowLimit  = 13 * time.Second
 
-	// turnsInStep is how often a hop may say that a step has begun to run or waits again, and be believed that this is
-	// progress: it waits its turn, runs, waits for the head, and runs there.
-	turnsInStep = 3
-
-	// levelRounds is how often the hops are asked to go back to the smallest position that one of them has. One is
-	// enough, a second one covers a hop that dropped its cache meanwhile.
+	// levelRounds is how often, beside once for each hop, the hops are opened until they can go on: one round is for
+	// hops that must go back to a position that others have, one for each hop that has lost what it would replay.
 	levelRounds = 3
+
+	// moveLimit is how long the hand-over of a cache may take: 4,096 tokens of a 13B's quarter are 500 MB with 16-bit
+	// caches. The session waits that long at most, then it is replayed.
+	moveLimit = 20 * time.Second
 
 	// greedy is the temperature below which sampling takes the first candidate (NUMERICS, Sampling).
 	greedy = 0x1p-10

@@ -134,6 +134,9 @@ func (s *Stepper) Chain() []client.HopInfo {
 // Failovers is part of client.Stepper: there is nobody to be replaced.
 func (s *Stepper) Failovers() []client.Failover { return nil }
 
+// Stats is part of client.Stepper: nothing happens beside computing.
+func (s *Stepper) Stats() client.Stats { return client.Stats{Hops: 1} }
+
 // Close is part of client.Stepper.
 func (s *Stepper) Close() error {
 	s.cache.Close()

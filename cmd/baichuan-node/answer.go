@@ -158,7 +158,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answer
 		return nil, err
 	}
 	a.model = c.Model()
-	session := c.NewSession()
+	session := c.NewSession(client.SessionConfig{})
 	a.closes(session.Close)
 	a.conversation = client.NewConversation(a.model, session)
 	return a, nil

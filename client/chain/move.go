@@ -1,0 +1,124 @@
+package chain
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// move is a hand-over of a hop's cache to a successor, which alone is in epoch meanwhile.
+type move struct {
+	from  int // ID of the hop that is leaving
+	to    hop
+	epoch uint32
+	asked bool          // from has been told where to send its cache
+	until time.Duration // when it must be there
+}
+
+// Partings gives a Parting if a hop is leaving and nothing is under way: one after the other, and each once, here or among
+// the actions of other calls.
+func (c *Chain) Partings() []Action {
+	if c.phase != ready || c.moving != nil || c.Broken() {
+		return nil
+	}
+	actions, _ := c.partings()
+	return actions
+}
+
+func (c *Chain) partings() (actions []Action, some bool) {
+	i := slices.IndexFunc(c.hops, func(h hop) bool { return h.parting })
+	if i < 0 {
+		return nil, false
+	}
+	told := slices.ContainsFunc(c.hops, func(h hop) bool { return h.parting && h.told })
+	if h := &c.hops[i]; !told && len(c.flight) == 0 {
+		h.told = true
+		actions = append(actions, Parting{Hop: h.ID, Within: h.within})
+	}
+	return actions, true
+}
+
+// onParting takes a hop's word that it is leaving.
+func (c *Chain) onParting(h *hop, m protocol.Parting) []Action {
+	if !h.parting && !h.told {
+		h.parting, h.within = true, time.Duration(m.WithinMS)*time.Millisecond
+	}
+	return c.Partings()
+}
+
+// Stay goes on with a hop that is leaving, as long as it is there: nobody can take its place.
+func (c *Chain) Stay(now time.Duration, id int) []Action {
+	if h, _ := c.find(id); h != nil {
+		h.parting = false
+	}
+	if len(c.queue) == 0 {
+		return c.Partings()
+	}
+	return c.pump(now)
+}
+
+// Move has a hop that is leaving hand its cache over to another peer, which takes its place. Nothing may be under way. It
+// ends with Moved, and then Ready unless steps wait; or with a Fault of either hop, and then Route must follow.
+func (c *Chain) Move(now time.Duration, from int, to Hop) []Action {
+	h, i := c.find(from)
+	if h == nil || i < 0 || c.phase != ready || len(c.flight) > 0 || c.moving != nil || c.Broken() {
+		panic("chain: Move of a session that is not at rest")
+	}
+	c.moving = &move{from: from, epoch: c.epoch + 1, until: now + moveLimit, to: hop{Hop: to, rtt: unknownRTT, cut: -1}}
+	if to.RTT > 0 {
+		c.moving.to.rtt = min(to.RTT, maxRTT)
+	}
+	c.limit = c.sent()
+	c.await(now)
+	m := c.openOf(i, &c.moving.to)
+	m.Epoch, m.From = c.moving.epoch, h.Peer
+	if i == len(c.hops)-1 {
+		m.IDs = append(m.IDs, c.ids[:c.limit]...)
+	}
+	return []Action{c.moving.to.send(now, m, 0)}
+}
+
+// settleMove gives up a hand-over that is under way. Its epoch may be known to others than the successor.
+func (c *Chain) settleMove() {
+	if c.moving != nil {
+		c.epoch = max(c.epoch, c.moving.epoch)
+		c.moving = nil
+	}
+}
+
+// onMoveOpened asks for the cache, for which the successor has made room.
+func (c *Chain) onMoveOpened(now time.Duration, m protocol.Opened) []Action {
+	v := c.moving
+	from, _ := c.find(v.from)
+	switch {
+	case m.Epoch != v.epoch || m.Position != 0:
+		return c.breach(&v.to, fmt.Errorf("it opened epoch %d at token %d, asked for was %d at 0", m.Epoch, m.Position, v.epoch))
+	case v.to.opened:
+		return nil
+	}
+	v.to.opened = true
+	v.to.answered(now)
+	if c.Broken() {
+		return nil
+	}
+	v.asked = true
+	return []Action{from.send(now, protocol.HandOver{Epoch: v.epoch, To: v.to.Offer}, 0)}
+}
+
+// onMoved puts the successor into its place. Whatever it says that it holds, the opens that follow show.
+func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
+	v := c.moving
+	if !v.asked || m.Epoch != v.epoch || int64(m.Position) > int64(c.limit) {
+		return c.breach(&v.to, fmt.Errorf("it took over %d tokens in epoch %d, there are %d in %d", m.Position, m.Epoch, c.limit, v.epoch))
+	}
+	if c.Broken() {
+		return nil
+	}
+	_, i := c.find(v.from)
+	c.hops[i] = v.to
+	c.settleMove()
+	c.rounds, c.until, c.latest = 0, now+openLimit, now+stepLimit
+	return append([]Action{Moved{From: v.from, To: v.to.ID, Tokens: int(m.Position)}}, c.open(now)...)
+}
