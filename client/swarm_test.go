@@ -360,7 +360,6 @@ func TestSwarm_AnswersLikeOneProcess(t *testing.T) {
 	if len(out.Failovers) > 0 || out.Stats.Hops != 3 || out.Stats.RelayedBytes != 0 || out.Stats.Bytes == 0 {
 		t.Errorf("stats %+v, failovers %v", out.Stats, out.Failovers)
 	}
-	t.Logf("%+v", out.Stats)
 
 	var got, want bytes.Buffer
 	o := drawn(3)
