@@ -277,7 +277,7 @@ func TestSwarm_TakesOverWhatALeavingNodeHolds(t *testing.T) {
 	for hop := range 3 {
 		t.Run(fmt.Sprint("hop ", hop), func(t *testing.T) {
 			t.Parallel()
-			w := newSwarm(t, thirds...)
+			w := newDrainingSwarm(t, 10*time.Second, thirds...)
 			var left *server
 			c, _ := w.talk(client.SessionConfig{}, func(n int, chain []client.HopInfo) {
 				if n == 4 {
@@ -301,7 +301,7 @@ func TestSwarm_TakesOverWhatALeavingNodeHolds(t *testing.T) {
 
 func TestSwarm_TakesOverFromALeavingNodeWhileNobodyAsks(t *testing.T) {
 	t.Parallel()
-	w := newSwarm(t, thirds...)
+	w := newDrainingSwarm(t, 10*time.Second, thirds...)
 	c, s := w.talk(client.SessionConfig{}, nil)
 	first, err := ask(t, c, someIDs(200), drawn(3))
 	if err != nil {
@@ -320,6 +320,31 @@ func TestSwarm_TakesOverFromALeavingNodeWhileNobodyAsks(t *testing.T) {
 	}
 	equal(t, out, alone(t, next, drawn(3)))
 	w.healthy(202 + 6 + 2)
+}
+
+func TestSwarm_GoesOnOverStreamsThatBreak(t *testing.T) {
+	const prompt, answer = 700, 300
+	w := newSwarm(t, [2]int{0, 1}, [2]int{1, 2}, [2]int{2, 3}, [2]int{3, 4})
+	var mu sync.Mutex // guards r
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range w.nodes {
+		n.host.breaks = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return r.Float64() < 0.02
+		}
+	}
+	c, _ := w.talk(client.SessionConfig{}, nil)
+	out, err := ask(t, c, someIDs(prompt), drawn(answer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, out, alone(t, someIDs(prompt), drawn(answer)))
+	if out.Stats.Reconnects == 0 || len(out.Failovers) > 0 {
+		t.Errorf("failovers %+v, stats %+v", out.Failovers, out.Stats)
+	}
+	w.healthy(prompt + answer - 1)
+	t.Logf("%+v %+v", out.Stats, out.Timings)
 }
 
 func TestSwarm_AnswersManyWhileNodesComeAndGo(t *testing.T) {
