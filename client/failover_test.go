@@ -35,6 +35,7 @@ func TestSwarm_GoesOnWhenANodeDies(t *testing.T) {
 	for hop := range 3 {
 		for step := 1; step <= 6; step++ {
 			t.Run(fmt.Sprintf("hop %d at step %d", hop, step), func(t *testing.T) {
+				t.Parallel()
 				w := newSwarm(t, thirds...)
 				var dead *server
 				c, _ := w.talk(client.SessionConfig{}, func(n int, chain []client.HopInfo) {
@@ -62,6 +63,7 @@ func TestSwarm_GoesOnWhenANodeDiesInThePrompt(t *testing.T) {
 	want := alone(t, someIDs(prompt), drawn(answer))
 	for hop := range 3 {
 		t.Run(fmt.Sprint("hop ", hop), func(t *testing.T) {
+			t.Parallel()
 			w := newSwarm(t, thirds...)
 			var dead *server
 			var dying sync.WaitGroup
@@ -70,7 +72,9 @@ func TestSwarm_GoesOnWhenANodeDiesInThePrompt(t *testing.T) {
 				if n == 1 {
 					dead = w.of(chain[hop].Peer)
 					dying.Go(func() {
-						time.Sleep(30 * time.Millisecond)
+						for dead.count(t, "tokens_computed_total") < 200 {
+							time.Sleep(time.Millisecond)
+						}
 						dead.kill()
 					})
 				}
@@ -89,6 +93,7 @@ func TestSwarm_GoesOnWhenANodeDiesInThePrompt(t *testing.T) {
 }
 
 func TestSwarm_GoesOnWhenANodeIsNotThere(t *testing.T) {
+	t.Parallel()
 	w := newSwarm(t, thirds...)
 	want := alone(t, someIDs(100), drawn(4))
 	c, s := w.talk(client.SessionConfig{}, nil)
@@ -109,6 +114,7 @@ func TestSwarm_GoesOnWhenANodeHangs(t *testing.T) {
 	want := alone(t, someIDs(prompt), drawn(answer))
 	for hop := range 3 {
 		t.Run(fmt.Sprint("hop ", hop), func(t *testing.T) {
+			t.Parallel()
 			w := newSwarm(t, thirds...)
 			var hung *server
 			c, _ := w.talk(client.SessionConfig{}, func(n int, chain []client.HopInfo) {
@@ -123,15 +129,15 @@ func TestSwarm_GoesOnWhenANodeHangs(t *testing.T) {
 			}
 			equal(t, out, want)
 			w.healthy(prompt+answer-1, hung)
-			if len(out.Failovers) != 1 || out.Stats.Stall > prudent {
+			if len(out.Failovers) != 1 || out.Stats.Stall < time.Second || out.Stats.Stall > prudent {
 				t.Errorf("failovers %+v, stats %+v", out.Failovers, out.Stats)
 			}
-			t.Logf("%+v", out.Stats)
 		})
 	}
 }
 
 func TestSwarm_GoesOnWhenOneDiesAndAnotherHangs(t *testing.T) {
+	t.Parallel()
 	const prompt, answer = 200, 6
 	w := newSwarm(t, thirds...)
 	var bad []*server
@@ -151,10 +157,10 @@ func TestSwarm_GoesOnWhenOneDiesAndAnotherHangs(t *testing.T) {
 	if len(out.Failovers) != 2 || out.Stats.Stall > 2*prudent {
 		t.Errorf("failovers %+v, stats %+v", out.Failovers, out.Stats)
 	}
-	t.Logf("%+v", out.Stats)
 }
 
 func TestSwarm_GoesOnWhenTheReplacementDiesToo(t *testing.T) {
+	t.Parallel()
 	const prompt, answer = 200, 8
 	w := newSwarm(t, append(thirds, [2]int{1, 3}, [2]int{0, 4})...)
 	var bad []*server
@@ -176,6 +182,7 @@ func TestSwarm_GoesOnWhenTheReplacementDiesToo(t *testing.T) {
 }
 
 func TestSwarm_WaitsForSomebodyWhoServesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	const prompt, answer = 200, 6
 	w := newSwarm(t, thirds[:3]...)
 	var starting sync.WaitGroup
@@ -203,6 +210,7 @@ func TestSwarm_WaitsForSomebodyWhoServesWhatIsMissing(t *testing.T) {
 }
 
 func TestSwarm_SaysWhatIsMissingWhenNobodyCame(t *testing.T) {
+	t.Parallel()
 	w := newSwarm(t, thirds[:3]...)
 	c, _ := w.talk(client.SessionConfig{Grace: 2 * time.Second}, func(n int, chain []client.HopInfo) {
 		if n == 4 {
@@ -268,7 +276,8 @@ func TestSwarm_TakesOverWhatALeavingNodeHolds(t *testing.T) {
 	want := alone(t, someIDs(prompt), drawn(answer))
 	for hop := range 3 {
 		t.Run(fmt.Sprint("hop ", hop), func(t *testing.T) {
-			w := newSwarm(t, thirds...)
+			t.Parallel()
+			w := newDrainingSwarm(t, 10*time.Second, thirds...)
 			var left *server
 			c, _ := w.talk(client.SessionConfig{}, func(n int, chain []client.HopInfo) {
 				if n == 4 {
@@ -286,13 +295,13 @@ func TestSwarm_TakesOverWhatALeavingNodeHolds(t *testing.T) {
 				t.Errorf("failovers %+v", out.Failovers)
 			}
 			w.healthy(prompt + answer - 1)
-			t.Logf("%+v", out.Stats)
 		})
 	}
 }
 
 func TestSwarm_TakesOverFromALeavingNodeWhileNobodyAsks(t *testing.T) {
-	w := newSwarm(t, thirds...)
+	t.Parallel()
+	w := newDrainingSwarm(t, 10*time.Second, thirds...)
 	c, s := w.talk(client.SessionConfig{}, nil)
 	first, err := ask(t, c, someIDs(200), drawn(3))
 	if err != nil {
@@ -311,6 +320,31 @@ func TestSwarm_TakesOverFromALeavingNodeWhileNobodyAsks(t *testing.T) {
 	}
 	equal(t, out, alone(t, next, drawn(3)))
 	w.healthy(202 + 6 + 2)
+}
+
+func TestSwarm_GoesOnOverStreamsThatBreak(t *testing.T) {
+	const prompt, answer = 700, 300
+	w := newSwarm(t, [2]int{0, 1}, [2]int{1, 2}, [2]int{2, 3}, [2]int{3, 4})
+	var mu sync.Mutex // guards r
+	r := rand.New(rand.NewPCG(5, 6))
+	for _, n := range w.nodes {
+		n.host.breaks = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return r.Float64() < 0.02
+		}
+	}
+	c, _ := w.talk(client.SessionConfig{}, nil)
+	out, err := ask(t, c, someIDs(prompt), drawn(answer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, out, alone(t, someIDs(prompt), drawn(answer)))
+	if out.Stats.Reconnects == 0 || len(out.Failovers) > 0 {
+		t.Errorf("failovers %+v, stats %+v", out.Failovers, out.Stats)
+	}
+	w.healthy(prompt + answer - 1)
+	t.Logf("%+v %+v", out.Stats, out.Timings)
 }
 
 func TestSwarm_AnswersManyWhileNodesComeAndGo(t *testing.T) {

@@ -63,7 +63,7 @@ func (s *session) blame(fault *chain.Fault) {
 		return
 	}
 	if m.since.IsZero() {
-		m.since = time.Now()
+		m.since = time.Now().Add(-fault.For)
 	}
 	m.last = &HopError{Peer: h.Peer, Layers: h.Span, Class: fault.Class, Err: fault.Err}
 	var said protocol.Failure

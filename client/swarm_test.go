@@ -3,6 +3,7 @@ package client_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -78,27 +79,23 @@ func realModel(t *testing.T) *store.Model {
 	return m
 }
 
-func load(t *testing.T, start, end int) *shard.Shard {
+// load gives layers start..end-1, and what closes them.
+func load(t *testing.T, start, end int) (*shard.Shard, func() error) {
 	t.Helper()
 	dev := kernels.NewCPU(1)
 	s, err := shard.Load(context.Background(), realModel(t), store.Span{Start: start, End: end}, dev, shard.Config{CacheTokens: 8192})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-		dev.Close()
-	})
-	return s
+	return s, func() error { return errors.Join(s.Close(), dev.Close()) }
 }
 
 // server is a node that runs in this process.
 type server struct {
 	node *node.Node
 	host *iceHost
-	stop func() // as a signal does
+	stop func()       // as a signal does
+	end  func() error // at the end of a test
 }
 
 // kill ends the node's connections at once.
@@ -122,6 +119,7 @@ type iceHost struct {
 	host.Host
 	mu     sync.Mutex
 	frozen chan struct{} // closed by thaw; nil: it is not frozen
+	breaks func() bool   // whether a stream breaks at a write; nil: none does
 }
 
 func (h *iceHost) freeze() {
@@ -173,6 +171,10 @@ func (s *iceStream) Read(b []byte) (int, error) {
 
 func (s *iceStream) Write(b []byte) (int, error) {
 	s.host.wait()
+	if s.host.breaks != nil && s.host.breaks() {
+		_ = s.Stream.Reset()
+		return 0, network.ErrReset
+	}
 	return s.Stream.Write(b)
 }
 
@@ -181,12 +183,20 @@ type swarm struct {
 	t      *testing.T
 	nodes  []*server
 	client *client.Client
+	drain  time.Duration // of each node
 }
 
-// newSwarm starts a node for each span, and a client.
+// newSwarm starts a node for each span, and a client. Nodes that leave do so at once.
 func newSwarm(t *testing.T, spans ...[2]int) *swarm {
 	t.Helper()
-	w := &swarm{t: t}
+	return newDrainingSwarm(t, 0, spans...)
+}
+
+// newDrainingSwarm is newSwarm with nodes that take their time to leave.
+func newDrainingSwarm(t *testing.T, drain time.Duration, spans ...[2]int) *swarm {
+	t.Helper()
+	w := &swarm{t: t, drain: drain}
+	t.Cleanup(w.end)
 	for _, s := range spans {
 		w.serve(s[0], s[1])
 	}
@@ -201,6 +211,19 @@ func newSwarm(t *testing.T, spans ...[2]int) *swarm {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// end ends all nodes at once: those that remain know of the dead ones, and would ask for them one after the other.
+func (w *swarm) end() {
+	var all sync.WaitGroup
+	for _, n := range w.nodes {
+		all.Go(func() {
+			if err := n.end(); err != nil {
+				w.t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func (w *swarm) join() (all []peer.AddrInfo) {
@@ -223,12 +246,15 @@ func bareHost(t *testing.T) host.Host {
 // serve starts a node for layers start..end-1.
 func (w *swarm) serve(start, end int) *server {
 	t := w.t
-	h := &iceHost{Host: bareHost(t)}
+	bare, err := routing.NewHost(routing.HostConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &iceHost{Host: bare}
 	d, err := routing.NewDirectory(context.Background(), h.Host, routing.DirectoryConfig{Serving: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close() })
 	if len(w.nodes) > 0 {
 		if err := d.Join(context.Background(), w.join()); err != nil {
 			t.Fatal(err)
@@ -237,9 +263,10 @@ func (w *swarm) serve(start, end int) *server {
 	ready := make(chan struct{})
 	cfg := node.DefaultConfig(realModel(t))
 	cfg.Log = slog.New(slog.DiscardHandler)
-	cfg.DrainFor = 10 * time.Second
+	cfg.DrainFor = w.drain
 	cfg.Ready = func() { close(ready) }
-	n, err := node.New(h, d, load(t, start, end), cfg)
+	layers, unload := load(t, start, end)
+	n, err := node.New(h, d, layers, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,13 +274,11 @@ func (w *swarm) serve(start, end int) *server {
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	s := &server{node: n, host: h, stop: cancel}
-	t.Cleanup(func() {
+	s.end = func() error {
 		h.thaw()
 		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+		return errors.Join(<-done, d.Close(), h.Close(), unload())
+	}
 	<-ready
 	w.nodes = append(w.nodes, s)
 	return s
@@ -314,7 +339,9 @@ func alone(t *testing.T, prompt []uint32, o client.Options) *client.Outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := local.New(load(t, 0, 4))
+	whole, unload := load(t, 0, 4)
+	defer unload()
+	s, err := local.New(whole)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +387,6 @@ func TestSwarm_AnswersLikeOneProcess(t *testing.T) {
 	if len(out.Failovers) > 0 || out.Stats.Hops != 3 || out.Stats.RelayedBytes != 0 || out.Stats.Bytes == 0 {
 		t.Errorf("stats %+v, failovers %v", out.Stats, out.Failovers)
 	}
-	t.Logf("%+v", out.Stats)
 
 	var got, want bytes.Buffer
 	o := drawn(3)

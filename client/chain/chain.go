@@ -93,6 +93,7 @@ type Fault struct {
 	Hop   int
 	Class protocol.Class // what the client may do about it
 	Err   error
+	For   time.Duration // how long the hop had been waited for
 }
 
 func (f *Fault) Error() string { return f.Err.Error() }

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -70,31 +69,31 @@ func (c *Chain) oldest() *step {
 
 // due is when something that is waited for comes too late, and what will be said of whom then.
 type due struct {
-	at     time.Duration
-	hop    *hop
-	class  protocol.Class
-	err    error
-	silent bool
+	since, limit time.Duration
+	hop          *hop
+	class        protocol.Class
+	format       string // of what is said, with limit
+	silent       bool
 }
+
+func (d *due) at() time.Duration { return d.since + d.limit }
 
 // dues lists all that is waited for, if anything is.
 func (c *Chain) dues() (all []due) {
 	for i := range c.hops {
-		all = c.hops[i].dues(all)
-		if h := &c.hops[i]; c.phase == opening && !h.opened {
-			all = append(all, due{c.until, h, protocol.Elsewhere, errors.New("no answer to open, though it says other things"), false})
+		h := &c.hops[i]
+		all = h.dues(all)
+		if c.phase == opening && !h.opened {
+			all = append(all, due{c.until - openLimit, openLimit, h, protocol.Elsewhere, "no answer to open for %v, though it says other things", false})
 		}
 	}
 	if v := c.moving; v != nil {
 		all = v.to.dues(all)
-		all = append(all, due{v.until, &v.to, protocol.Elsewhere, fmt.Errorf("the cache was not there after %v", moveLimit), false})
+		all = append(all, due{v.until - moveLimit, moveLimit, &v.to, protocol.Elsewhere, "the cache was not there after %v", false})
 	}
-	if c.phase == filling {
-		for _, r := range c.runs {
-			if r.begun && r.got < r.to {
-				limit := (strayLimit + c.travel(r.to-r.from)).Round(time.Millisecond)
-				all = append(all, due{r.progress + limit, &c.hops[r.last], protocol.Again, fmt.Errorf("a replay stood still for %v", limit), false})
-			}
+	for _, r := range c.runs {
+		if r.begun && r.got < r.to {
+			all = append(all, due{r.progress, c.strayed(r.to - r.from), &c.hops[r.last], protocol.Again, "a replay stood still for %v", false})
 		}
 	}
 	return append(all, c.stepDues()...)
@@ -106,35 +105,32 @@ func (c *Chain) stepDues() []due {
 	if s == nil {
 		return nil
 	}
-	holder := &c.hops[max(s.holder, 0)]
-	all := []due{{s.progress + s.limit(), holder, protocol.Elsewhere, fmt.Errorf("step %d stood still for %v", s.number, s.limit()), false}}
+	all := []due{{s.progress, s.limit(), &c.hops[max(s.holder, 0)], protocol.Elsewhere, "a step stood still for %v", false}}
 	if c.hops[0].unsent > 0 {
 		return all
 	}
-	suspect := min(s.holder+1, len(c.hops)-1) // who had it last passed it on, and nobody has it
-	limit := (strayLimit + c.travel(len(s.ids))).Round(time.Millisecond)
-	return append(all, due{s.shown + limit, &c.hops[suspect], protocol.Again, fmt.Errorf("step %d was with nobody for %v", s.number, limit), false})
+	suspect := &c.hops[min(s.holder+1, len(c.hops)-1)] // who had it last passed it on, and nobody has it
+	return append(all, due{s.shown, c.strayed(len(s.ids)), suspect, protocol.Again, "a step was with nobody for %v", false})
 }
 
-// travel is how long some rows take on the slowest link.
-func (c *Chain) travel(rows int) time.Duration {
-	return time.Duration(rows*(2*c.cfg.Hidden+1)) * time.Second / slowestLink
+// strayed is how long rows may be with nobody.
+func (c *Chain) strayed(rows int) time.Duration {
+	return strayLimit + time.Duration(rows*(2*c.cfg.Hidden+1))*time.Second/slowestLink
 }
 
 // dues appends what is waited for of a hop: an open that leaves, a sign of life.
 func (h *hop) dues(all []due) []due {
 	if !h.reached {
-		return append(all, due{h.heard + openLimit, h, protocol.Elsewhere, fmt.Errorf("no connection for %v", openLimit), false})
+		return append(all, due{h.heard, openLimit, h, protocol.Elsewhere, "no connection for %v", false})
 	}
 	if !h.pinged && h.unsent == 0 {
 		return all // it has not been asked, so its silence means nothing
 	}
-	quiet := silence + 4*h.rtt + h.grace
-	at := h.heard + quiet
+	since := h.heard
 	if h.pinged {
-		at = max(at, h.asked+quiet-pingEvery)
+		since = max(since, h.asked-pingEvery)
 	}
-	return append(all, due{at, h, protocol.Elsewhere, fmt.Errorf("silent for %v", quiet.Round(time.Millisecond)), true})
+	return append(all, due{since, silence + 4*h.rtt + h.grace, h, protocol.Elsewhere, "silent for %v", true})
 }
 
 // Deadline is when Tick must be called if nothing happens before; false: nobody is waited for.
@@ -144,7 +140,7 @@ func (c *Chain) Deadline() (time.Duration, bool) {
 	}
 	at := c.nextPing
 	for _, d := range c.dues() {
-		at = min(at, d.at)
+		at = min(at, d.at())
 	}
 	return at, true
 }
@@ -161,14 +157,16 @@ func (c *Chain) Tick(now time.Duration) []Action {
 	all := c.dues()
 	late := now
 	for _, d := range all {
-		if d.silent && d.at <= now {
+		if d.silent && d.at() <= now {
 			late = now + nearly
 		}
 	}
 	for _, d := range all {
-		if d.at <= now || d.silent && d.at <= late {
-			actions = append(actions, c.fail(d.hop, d.class, d.err)...)
+		if d.hop.fault != nil || d.at() > now && (!d.silent || d.at() > late) {
+			continue
 		}
+		actions = append(actions, c.fail(d.hop, d.class, fmt.Errorf(d.format, d.limit.Round(time.Millisecond)))...)
+		d.hop.fault.For = now - d.since
 	}
 	if len(actions) > 0 || now < c.nextPing {
 		return actions

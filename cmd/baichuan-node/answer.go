@@ -6,6 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -130,7 +134,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 
 // answerFromSwarm connects to a swarm. A name that the store knows stands for that model's id, so that another model
 // of the same name is not taken for it.
-func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answerer, err error) {
+func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, cfg client.SessionConfig) (_ *answerer, err error) {
 	peers, err := f.peers()
 	if err != nil {
 		return nil, err
@@ -158,10 +162,26 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags) (_ *answer
 		return nil, err
 	}
 	a.model = c.Model()
-	session := c.NewSession(client.SessionConfig{})
+	session := c.NewSession(cfg)
 	a.closes(session.Close)
 	a.conversation = client.NewConversation(a.model, session)
 	return a, nil
+}
+
+// sessionConfig is that of a session whose user reads w.
+func sessionConfig(w io.Writer, private bool) client.SessionConfig {
+	var told time.Duration
+	return client.SessionConfig{Private: private, Waiting: func(x client.Waiting) {
+		if told > 0 && x.For >= told && x.For < told+waitingEvery {
+			return
+		}
+		told = max(x.For, 1)
+		names := make([]string, len(x.Missing))
+		for i, s := range x.Missing {
+			names[i] = s.String()
+		}
+		fmt.Fprintf(w, "nobody serves layers %s: waiting for up to %v more\n", strings.Join(names, ", "), (x.Grace - x.For).Round(time.Second))
+	}}
 }
 
 // knownModel opens a model of the store, if it is there.

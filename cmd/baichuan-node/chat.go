@@ -29,6 +29,7 @@ func newChatCommand(a *app) *cobra.Command {
 	var swarm swarmFlags
 	var sampling samplingFlags
 	var system string
+	var noShare bool
 	cmd := &cobra.Command{
 		Use:   "chat [MODEL]",
 		Short: "Talk with a model of a swarm",
@@ -39,7 +40,7 @@ func newChatCommand(a *app) *cobra.Command {
 			if len(args) > 0 {
 				name = args[0]
 			}
-			answers, err := answerFromSwarm(cmd.Context(), name, &swarm)
+			answers, err := answerFromSwarm(cmd.Context(), name, &swarm, sessionConfig(cmd.ErrOrStderr(), noShare))
 			if err != nil {
 				return err
 			}
@@ -56,6 +57,7 @@ func newChatCommand(a *app) *cobra.Command {
 	swarm.add(cmd)
 	sampling.add(cmd)
 	cmd.Flags().StringVar(&system, "system", "", "system message")
+	cmd.Flags().BoolVar(&noShare, "no-share", false, "share no cached prefix with other sessions")
 	return cmd
 }
 
@@ -214,6 +216,12 @@ func (c *chat) stats() error {
 	o := c.last
 	fmt.Fprintf(c.errOut, "%d + %d tokens, the first after %d ms, then %.1f tokens/s, ended by %s\n", len(o.PromptIDs), len(o.IDs),
 		o.Timings.FirstToken.Milliseconds(), o.Timings.TokensPerSecond(), o.FinishReason)
+	s := o.Stats
+	fmt.Fprintf(c.errOut, "%d hops, %d bytes to and from here (%d of them rows of peers that can't connect), %d tokens found in caches\n",
+		s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits)
+	if s.Stall > 0 {
+		fmt.Fprintf(c.errOut, "stood still for %d ms: %d streams opened anew, %d bans\n", s.Stall.Milliseconds(), s.Reconnects, s.Bans)
+	}
 	printChain(c.errOut, o)
 	return nil
 }
@@ -224,7 +232,8 @@ func printChain(w io.Writer, o *client.Outcome) {
 		fmt.Fprintf(w, "  layers %-6s %s  %s\n", h.Layers, h.Peer, deviceName(h))
 	}
 	for _, f := range o.Failovers {
-		fmt.Fprintf(w, "  layers %-6s were %s's until it failed: %v\n", f.Layers, f.Peer, f.Reason)
+		fmt.Fprintf(w, "  layers %-6s were %s's: %v (%d ms, %d tokens computed again, %d handed over)\n",
+			f.Layers, f.Peer, f.Reason, f.Stall.Milliseconds(), f.Replayed, f.HandedOver)
 	}
 }
 

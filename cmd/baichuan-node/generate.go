@@ -29,6 +29,7 @@ type generateFlags struct {
 	logits   string
 	local    bool
 	threads  int
+	noShare  bool
 }
 
 func newGenerateCommand() *cobra.Command {
@@ -52,6 +53,7 @@ func newGenerateCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print one JSON object: text, ids, finish reason, timings, chain")
 	flags.StringVar(&f.logits, "logits", "", "write the raw logits after each token to this file (float32, little endian)")
 	flags.BoolVar(&f.local, "local", false, "compute the whole stored model in this process, without a network")
+	flags.BoolVar(&f.noShare, "no-share", false, "share no cached prefix with other sessions")
 	flags.IntVar(&f.threads, "threads", 0, "with --local: CPU threads (default: all)")
 	return cmd
 }
@@ -106,7 +108,7 @@ func (f *generateFlags) open(cmd *cobra.Command, args []string) (*answerer, erro
 		name = args[0]
 	}
 	if !f.local {
-		return answerFromSwarm(cmd.Context(), name, &f.swarm)
+		return answerFromSwarm(cmd.Context(), name, &f.swarm, sessionConfig(cmd.ErrOrStderr(), f.noShare))
 	}
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()

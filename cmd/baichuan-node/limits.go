@@ -1,6 +1,11 @@
 package main
 
+import "time"
+
 const (
+	// waitingEvery is how often a user is told that an answer waits for a peer.
+	waitingEvery = 5 * time.Second
+
 	// maxPromptBytes bounds a prompt that is read: a context of 2^16 tokens of 64 bytes each.
 	maxPromptBytes = 4 << 20
 	// maxLine bounds a line of a chat's input: 16 times the 4,096 tokens of a context at 16 bytes each.
