@@ -295,11 +295,12 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 		return nil, ctx.Err()
 	case err != nil:
 		return l.chain.Stay(l.now(), p.Hop), nil
-	case len(hops) == 1 && !m.stuck[p.Hop]:
-		id := l.add(hops[0].Offer.Dialable())
-		m.moving = &moving{parting: p, id: id, hop: hops[0]}
-		to := chain.Hop{ID: id, Peer: hops[0].Peer, Span: hops[0].Span, Offer: s.client.sealed(hops[0].Peer)}
-		return l.chain.Move(l.now(), p.Hop, to), nil
+	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
+		if offer := s.client.sealed(hops[0].Peer); offer != nil {
+			id := l.add(hops[0].Offer.Dialable())
+			m.moving = &moving{parting: p, id: id, hop: hops[0]}
+			return l.chain.Move(l.now(), p.Hop, chain.Hop{ID: id, Peer: hops[0].Peer, Span: hops[0].Span, Offer: offer}), nil
+		}
 	}
 	s.books.left(s.hops[i], m.since)
 	places := s.places(s.hops)

@@ -68,7 +68,8 @@ type session struct {
 	books books
 	mind  mind
 
-	idle    *time.Timer // looks after the session while nobody uses it; nil: it is in use
+	again   func() []chain.Action // opens the session once more, at len
+	idle    *time.Timer           // looks after the session while nobody uses it; nil: it is in use
 	relax   context.CancelFunc
 	resting sync.WaitGroup
 
@@ -137,6 +138,7 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 	}
 	s.len = min(r.Keep, s.len)
 	l := s.link
+	s.again = func() []chain.Action { return l.chain.Open(l.now(), s.len, r.Expect, wire, nil) }
 	err := s.run(ctx, l.chain.Open(l.now(), s.len, r.Expect, wire, r.Prompt), func(a chain.Action) (bool, error) {
 		ready, ok := a.(chain.Ready)
 		if ok {
@@ -147,7 +149,7 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 		return ok, nil
 	})
 	if err == nil {
-		s.rest()
+		s.rest(idleAfter, l.chain.Partings)
 	}
 	return err
 }
@@ -195,10 +197,13 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 		return false, nil
 	})
 	if err != nil {
+		if ctx.Err() != nil && !l.chain.Broken() {
+			s.rest(0, s.again) // so that the peers need not finish what nobody waits for
+		}
 		return nil, err
 	}
 	s.len += len(ids)
-	s.rest()
+	s.rest(idleAfter, l.chain.Partings)
 	return found, nil
 }
 
@@ -282,15 +287,15 @@ func (s *session) settle() {
 	}
 }
 
-// rest, after a success, has the session looked after until it is used again: a peer that leaves meanwhile hands over what it holds. What
-// fails meanwhile is mended when the session is used.
-func (s *session) rest() {
+// rest has the session looked after until it is used again, from after on: a peer that leaves meanwhile hands over what it
+// holds. What fails meanwhile is mended when the session is used.
+func (s *session) rest(after time.Duration, begin func() []chain.Action) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.relax = cancel
 	s.resting.Add(1)
-	s.idle = time.AfterFunc(idleAfter, func() {
+	s.idle = time.AfterFunc(after, func() {
 		defer s.resting.Done()
-		s.watch(ctx)
+		s.watch(ctx, begin())
 	})
 }
 
@@ -308,11 +313,16 @@ func (s *session) rouse() {
 }
 
 // watch is what rest does. It ends with its context, or when something has failed.
-func (s *session) watch(ctx context.Context) {
+func (s *session) watch(ctx context.Context, actions []chain.Action) {
 	l := s.link
-	actions := l.chain.Partings()
 	for !l.chain.Broken() {
-		err := l.drive(ctx, 0, actions, func(a chain.Action) (bool, error) { return s.note(a), nil })
+		err := l.drive(ctx, 0, actions, func(a chain.Action) (bool, error) {
+			if _, ok := a.(chain.Ready); ok { // a peer has been replaced, and nobody had to wait for it
+				s.mind.progress()
+				s.books.settle(s.hops)
+			}
+			return s.note(a), nil
+		})
 		if err != nil || l.chain.Broken() || s.mind.parting == nil {
 			return
 		}

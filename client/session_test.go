@@ -355,6 +355,28 @@ func TestSession_CancelledAnswerEndsAtOnceAndTheNextGoesOn(t *testing.T) {
 	}
 }
 
+func TestSession_CancelledAnswerIsTakenBackAtThePeers(t *testing.T) {
+	w := newToySwarm(t, newHost, span(0, 2), span(2, 4))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w.hops[0].spoil = spoilStep(2, func(_ network.Stream, a any) any {
+		cancel()
+		return nil
+	})
+	c, _ := w.session(t)
+	if _, _, err := answer(t, c.Generate(ctx, prompt(600), Options{Sampling: seeded, IgnoreEOS: true})); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the error is %v", err)
+	}
+	for _, h := range w.hops {
+		for opens, until := 0, time.Now().Add(5*time.Second); opens < 2; opens, _, _, _ = h.counts() {
+			if time.Now().After(until) {
+				t.Fatal("the peers have not heard that nobody waits any more")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
 func TestSession_CloseEndsItAtThePeers(t *testing.T) {
 	w := newToySwarm(t, newHost, span(0, 2), span(2, 4))
 	c, s := w.session(t)

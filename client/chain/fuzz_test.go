@@ -102,6 +102,7 @@ func (x *fuzzer) route(n int) {
 		}
 		hops = append(hops, Hop{ID: x.ids[i], Peer: protocol.PeerID(rune('a' + i))})
 	}
+	x.ready = false
 	x.take(x.chain.Route(x.now, hops))
 }
 
@@ -196,6 +197,7 @@ func (x *fuzzer) take(actions []Action) {
 			}
 			x.rows += a.N
 		case Moved:
+			x.ready = false
 			for i := range x.ids {
 				if x.ids[i] == a.From {
 					x.ids[i] = a.To
