@@ -63,6 +63,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newGenerateCommand(),
 		newChatCommand(a),
 		newBenchCommand(),
+		newSimCommand(),
 		newDoctorCommand(),
 		newVersionCommand(),
 	)

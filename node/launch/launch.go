@@ -218,6 +218,15 @@ func (p *Process) Kill() {
 	<-p.exited
 }
 
+// Terminate asks the process to leave, as an operator would, and does not wait.
+func (p *Process) Terminate() { p.ask() }
+
+// Pause holds the process up until Resume or Kill: it keeps its connections and says nothing, as one that hangs.
+func (p *Process) Pause() error { return pause(p.cmd.Process) }
+
+// Resume lets a paused process go on.
+func (p *Process) Resume() error { return resume(p.cmd.Process) }
+
 // ask tells the process to leave by all means that the platform has. Errors mean that it has left already.
 func (p *Process) ask() {
 	_ = p.stdin.Close()

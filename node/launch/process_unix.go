@@ -12,3 +12,7 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 
 // terminate asks a process to leave.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
+
+func pause(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+
+func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/sim"
+)
+
+// simFlags are those of the sim command.
+type simFlags struct {
+	json bool
+	long bool
+	seed uint64
+}
+
+func newSimCommand() *cobra.Command {
+	var f simFlags
+	cmd := &cobra.Command{
+		Use:   "sim NAME|all|list",
+		Short: "Kill, hold up and send away nodes of a swarm on this machine, and check its answers",
+		Long: "Plays a scenario with a swarm of serve processes on loopback: its nodes are killed, held up or told to leave while\n" +
+			"answers are made. Each answer must equal that of one process, and the nodes' counters must show that no healthy\n" +
+			"one computed anything twice. Fails if something was not as it should be.",
+		Args: wantArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return runSim(cmd, &f, args[0]) },
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&f.json, "json", false, "print each scenario's report as a JSON object")
+	flags.BoolVar(&f.long, "long", false, "everything instead of the essentials")
+	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance")
+	return cmd
+}
+
+func runSim(cmd *cobra.Command, f *simFlags, name string) error {
+	all := sim.Scenarios()
+	if name == "list" {
+		return listScenarios(cmd.OutOrStdout(), all)
+	}
+	if name != "all" {
+		i := slices.IndexFunc(all, func(s sim.Scenario) bool { return s.Name == name })
+		if i < 0 {
+			return usagef("no scenario is named %q: `%s list` shows them", name, cmd.CommandPath())
+		}
+		all = all[i : i+1]
+	}
+	binary, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program's own file: %w", err)
+	}
+	cfg := sim.Config{Binary: binary, Without: serveSettings(), Long: f.long, Seed: f.seed}
+	var errs []error
+	for _, s := range all {
+		err := f.play(cmd.Context(), cmd.OutOrStdout(), s, cfg)
+		if cmd.Context().Err() != nil {
+			return err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// play plays a scenario and prints what happens.
+func (f *simFlags) play(ctx context.Context, w io.Writer, s sim.Scenario, cfg sim.Config) error {
+	if f.json {
+		report, err := sim.Play(ctx, s, cfg)
+		if report == nil {
+			return err
+		}
+		return errors.Join(err, json.NewEncoder(w).Encode(report), report.Wrong())
+	}
+	fmt.Fprintf(w, "%s: %s\n", s.Name, s.Is)
+	cfg.Step = func(step sim.Step) { printStep(w, step) }
+	report, err := sim.Play(ctx, s, cfg)
+	if report == nil {
+		return err
+	}
+	return errors.Join(err, report.Wrong())
+}
+
+// printStep prints a step in a line, and its failovers and faults below it.
+func printStep(w io.Writer, s sim.Step) {
+	verdict := "ok"
+	if len(s.Wrong) > 0 {
+		verdict = "WRONG"
+	}
+	again, handed := 0, 0
+	for _, f := range s.Failovers {
+		again += f.Replayed
+		handed += f.HandedOver
+	}
+	fmt.Fprintf(w, "  %-5s %s: %d answers, %d tokens, %d failovers (%d tokens computed again, %d handed over), longest wait %d ms\n",
+		verdict, s.Name, s.Answers, s.Tokens, len(s.Failovers), again, handed, s.StallMS)
+	for _, wrong := range s.Wrong {
+		fmt.Fprintf(w, "        %s\n", oneLine(wrong))
+	}
+}
+
+func listScenarios(out io.Writer, all []sim.Scenario) error {
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	for _, s := range all {
+		fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Is)
+	}
+	return w.Flush()
+}

@@ -1,0 +1,219 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/client/local"
+	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard"
+	"github.com/baichuan-node/baichuan-node/shard/sample"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// question is a prompt and how it is to be answered.
+type question struct {
+	prompt  []uint32
+	options client.Options
+}
+
+// someIDs makes n ids that look unlike each other and unlike those of another seed.
+func someIDs(n int, seed uint32) []uint32 {
+	ids := make([]uint32, n)
+	for i := range ids {
+		k := uint32(i) + 1000*seed
+		ids[i] = 300 + (k*k*31+7*k)%3500
+	}
+	return ids
+}
+
+// ask makes a question of so many tokens, for an answer of so many.
+func ask(prompt []uint32, answer int) question {
+	return question{prompt, client.Options{
+		MaxTokens: answer, Sampling: sample.Params{Temperature: 1, TopK: 50, TopP: 0.95, Penalty: 1.1}, Seed: 7, IgnoreEOS: true,
+	}}
+}
+
+// computes is how many tokens a node computes for the answer: the last is not computed.
+func (q question) computes() int { return len(q.prompt) + q.options.MaxTokens - 1 }
+
+// oracle is the whole model in this process, which nothing happens to. It is safe for concurrent use.
+type oracle struct {
+	model  *client.Model
+	device *kernels.CPU
+	shard  *shard.Shard
+	mu     sync.Mutex // one answer at a time
+}
+
+func newOracle(ctx context.Context, m *store.Model) (*oracle, error) {
+	model, err := client.ModelOf(m)
+	if err != nil {
+		return nil, err
+	}
+	device := kernels.NewCPU(1)
+	loaded, err := shard.Load(ctx, m, store.Span{End: m.Manifest.Layers}, device, shard.Config{CacheTokens: m.Manifest.Context})
+	if err != nil {
+		return nil, errors.Join(err, device.Close())
+	}
+	return &oracle{model: model, device: device, shard: loaded}, nil
+}
+
+func (o *oracle) close() error { return errors.Join(o.shard.Close(), o.device.Close()) }
+
+// answers gives the right answer.
+func (o *oracle) answers(ctx context.Context, q question) (*client.Outcome, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	s, err := local.New(o.shard)
+	if err != nil {
+		return nil, err
+	}
+	out, err := generate(ctx, client.NewConversation(o.model, s), q)
+	return out, errors.Join(err, s.Close())
+}
+
+func generate(ctx context.Context, c *client.Conversation, q question) (*client.Outcome, error) {
+	for chunk, err := range c.Generate(ctx, q.prompt, q.options) {
+		if err != nil {
+			return nil, err
+		}
+		if chunk.Outcome != nil {
+			return chunk.Outcome, nil
+		}
+	}
+	return nil, errors.New("the answer has no end")
+}
+
+// scene is a swarm, its clients, and what becomes of their answers.
+type scene struct {
+	*swarm
+	clients []*asker
+
+	mu     sync.Mutex
+	result Step // guarded by mu while several clients ask
+}
+
+// asker is a client with a host of its own.
+type asker struct {
+	*client.Client
+	host      host.Host
+	directory *routing.Directory
+}
+
+// join adds a client to the scene.
+func (sc *scene) join(ctx context.Context) (err error) {
+	h, err := routing.NewHost(routing.HostConfig{})
+	if err != nil {
+		return err
+	}
+	d, err := routing.NewDirectory(ctx, h, routing.DirectoryConfig{})
+	if err != nil {
+		return errors.Join(err, h.Close())
+	}
+	a := &asker{host: h, directory: d}
+	sc.clients = append(sc.clients, a)
+	cfg := client.Config{Model: sc.stage.model.ID.String()}
+	for _, n := range sc.living() {
+		info, err := addrInfo(n.ready)
+		if err != nil {
+			return err
+		}
+		cfg.Join = append(cfg.Join, *info)
+	}
+	a.Client, err = client.Connect(ctx, h, d, cfg)
+	return err
+}
+
+// leave closes the clients.
+func (sc *scene) leave() error {
+	var errs []error
+	for _, a := range sc.clients {
+		errs = append(errs, a.directory.Close(), a.host.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// watched is a Stepper whose steps others can meddle with.
+type watched struct {
+	client.Stepper
+	begin   func()                                 // before a Begin; nil: nothing
+	before  func(step int, chain []client.HopInfo) // before a step, counted from 0; nil: nothing
+	steps   int
+	first   time.Duration // that the first step took
+	longest time.Duration // of the other steps
+}
+
+func (w *watched) Begin(ctx context.Context, r client.Run) error {
+	w.steps = 0
+	if w.begin != nil {
+		w.begin()
+	}
+	return w.Stepper.Begin(ctx, r)
+}
+
+func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]sample.Candidate, error) {
+	if w.before != nil {
+		w.before(w.steps, w.Chain())
+	}
+	start := time.Now()
+	found, err := w.Stepper.Step(ctx, ids, want)
+	if took := time.Since(start); w.steps == 0 {
+		w.first = took
+	} else {
+		w.longest = max(w.longest, took)
+	}
+	w.steps++
+	return found, err
+}
+
+// talk is a conversation of the scene's client i.
+type talk struct {
+	*client.Conversation
+	*watched
+	scene *scene
+}
+
+func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
+	w := &watched{Stepper: sc.clients[i].NewSession(cfg)}
+	return &talk{client.NewConversation(sc.clients[i].Model(), w), w, sc}
+}
+
+// private is for sessions that are to find nothing of others.
+var private = client.SessionConfig{Private: true}
+
+// answers has a question answered and compares the answer with the right one. An error means that the scene can't go on.
+func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error) {
+	want, err := t.scene.stage.alone.answers(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("answer in this process: %w", err)
+	}
+	asking, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	got, err := generate(asking, t.Conversation, q)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	sc := t.scene
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	r := &sc.result
+	r.Answers++
+	r.Tokens += q.computes()
+	r.waited(t.longest)
+	r.Failovers = append(r.Failovers, t.Failovers()...)
+	switch {
+	case err != nil:
+		r.wrong("no answer: %v", err)
+	case !slices.Equal(got.IDs, want.IDs) || got.Text != want.Text:
+		r.wrong("the swarm answers %v, one process %v", got.IDs, want.IDs)
+	}
+	return got, nil
+}

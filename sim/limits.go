@@ -1,0 +1,27 @@
+package sim
+
+import "time"
+
+const (
+	// stepLimit ends a step that does not end: the longest, a crowd, takes a minute on two cores.
+	stepLimit = 4 * time.Minute
+	// answerLimit is for an answer: a session waits 30 s for missing layers, and computes a second.
+	answerLimit = time.Minute
+	// hangLimit is what a hung hop may cost: 1.5 s until it is taken for hung, and a replay.
+	hangLimit = 2 * time.Second
+	// promptLimit is what the prompt takes by itself, on a busy machine.
+	promptLimit = 500 * time.Millisecond
+	// graceLimit is for a node to leave in: 5 s of draining, and a second to close.
+	graceLimit = 8 * time.Second
+	// leaveLimit is what a node may take whose sessions can go elsewhere: they do within moments.
+	leaveLimit = 4 * time.Second
+	// loadPause is how long swarms under load are let alone between two blows: some answers take as long.
+	loadPause = 400 * time.Millisecond
+	// countPoll is how often a counter is looked at: a pass of 128 tokens takes some 10 ms.
+	countPoll = 2 * time.Millisecond
+	// countLimit is for a node to tell its counters; maxMetrics bounds them: 30 KiB today.
+	countLimit = 2 * time.Second
+	maxMetrics = 1 << 20
+	// spanLayers is how many of the bundled model's six layers a node holds: three hops.
+	spanLayers = 2
+)

@@ -1,0 +1,181 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// busy has each client ask questions, one after the other in sessions of their own, until more says that it is enough.
+func (sc *scene) busy(ctx context.Context, prompt, answer int, more func(asked int) bool) error {
+	errs := make([]error, len(sc.clients))
+	var asking sync.WaitGroup
+	for i := range sc.clients {
+		asking.Go(func() {
+			for k := 0; more(k) && errs[i] == nil; k++ {
+				t := sc.talk(i, private)
+				n := prompt/2 + prompt*((i*7+k*3)%8)/8
+				_, err := t.answers(ctx, ask(someIDs(n, uint32(10*i+k)), answer))
+				errs[i] = errors.Join(err, t.Close())
+			}
+		})
+	}
+	asking.Wait()
+	return errors.Join(errs...)
+}
+
+// onceEach checks that all living nodes of a span together have computed no more than all the answers' tokens, and what
+// the clients know to have been computed again.
+func (sc *scene) onceEach(ctx context.Context) {
+	for _, span := range sc.stage.spans() {
+		var sum Counters
+		for _, n := range sc.living() {
+			if n.span != span {
+				continue
+			}
+			c, err := n.counters(ctx)
+			if err != nil {
+				sc.result.wrong("a healthy node is silent: %v", err)
+			}
+			sum.Computed += c.Computed
+			sum.Replayed += c.Replayed
+		}
+		if got := sum.Computed - sum.Replayed; got > sc.result.Tokens {
+			sc.result.wrong("healthy nodes of layers %v have computed %d tokens, there were %d", span, got, sc.result.Tokens)
+		}
+		if known := sc.result.replayed(); sum.Replayed > known {
+			sc.result.wrong("healthy nodes of layers %v have computed %d tokens again, for failovers that took %d", span, sum.Replayed, known)
+		}
+	}
+}
+
+func drainUnderLoad(ctx context.Context, st *stage) error {
+	return st.step(ctx, "one node of each span leaves after the other", 2, 4, func(ctx context.Context, sc *scene) error {
+		rounds := 1
+		if st.cfg.Long {
+			rounds = 4
+		}
+		over := make(chan struct{})
+		var leaving sync.WaitGroup
+		var failed error
+		leaving.Go(func() {
+			defer close(over)
+			for range rounds {
+				for _, span := range st.spans() {
+					time.Sleep(loadPause)
+					if failed = errors.Join(failed, sc.replaces(ctx, span.Start/spanLayers)); failed != nil {
+						return
+					}
+				}
+			}
+		})
+		err := sc.busy(ctx, 200, 200, func(int) bool {
+			select {
+			case <-over:
+				return false
+			default:
+				return true
+			}
+		})
+		leaving.Wait()
+		if n := sc.result.replayed(); n > 0 {
+			sc.result.wrong("%d tokens were computed again because nodes left", n)
+		}
+		if len(sc.result.Failovers) == 0 {
+			sc.result.wrong("no session had to move")
+		}
+		sc.onceEach(ctx)
+		return errors.Join(err, failed)
+	})
+}
+
+// replaces tells the node of a span that has worked most to leave, waits until it has, and starts another.
+func (sc *scene) replaces(ctx context.Context, span int) error {
+	var leaver *process
+	most := -1
+	for _, n := range sc.living() {
+		if n.span != sc.stage.spans()[span] {
+			continue
+		}
+		c, err := n.counters(ctx)
+		if err != nil {
+			return err
+		}
+		if c.Computed > most {
+			leaver, most = n, c.Computed
+		}
+	}
+	start := time.Now()
+	leaver.leaves()
+	if err := leaver.hasLeft(); err != nil {
+		return err
+	}
+	sc.mu.Lock()
+	if how := leaver.Err().Error(); !strings.Contains(how, "exit status 0") {
+		sc.result.wrong("a node of layers %v was told to leave: %s", leaver.span, how)
+	}
+	if took := time.Since(start); took > leaveLimit {
+		sc.result.wrong("a node of layers %v took %v to leave", leaver.span, took)
+	}
+	sc.mu.Unlock()
+	_, err := sc.start(ctx, sc.stage.spans()[span:span+1])
+	return err
+}
+
+func crowd(ctx context.Context, st *stage) error {
+	const clients, copies = 8, 3
+	answers := 2
+	if st.cfg.Long {
+		answers = 12
+	}
+	name := fmt.Sprintf("%d answers to each of %d clients, seed %d", answers, clients, st.cfg.Seed)
+	return st.step(ctx, name, copies, clients, func(ctx context.Context, sc *scene) error {
+		stop := make(chan struct{})
+		var killing sync.WaitGroup
+		var failed error
+		kills := 0
+		killing.Go(func() { kills, failed = sc.killSome(ctx, stop) })
+		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
+		close(stop)
+		killing.Wait()
+		if kills == 0 {
+			sc.result.wrong("nobody was killed")
+		}
+		sc.onceEach(ctx)
+		return errors.Join(err, failed)
+	})
+}
+
+// killSome kills nodes at random and starts them again, until it is told to stop. A copy of each span always lives.
+func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}) (kills int, err error) {
+	random := rand.New(rand.NewPCG(sc.stage.cfg.Seed, 0))
+	for {
+		pause := loadPause + time.Duration(random.Int64N(int64(loadPause)))
+		select {
+		case <-time.After(pause):
+		case <-stop:
+			return kills, nil
+		case <-ctx.Done():
+			return kills, ctx.Err()
+		}
+		living := sc.living()
+		n := living[random.IntN(len(living))]
+		spare := sc.others(n)
+		victims := []*process{n}
+		if len(spare) > 1 && random.IntN(3) == 0 {
+			victims = append(victims, spare[0])
+		}
+		kills += len(victims)
+		kill(victims...)
+		for range victims {
+			i := n.span.Start / spanLayers
+			if _, err := sc.start(ctx, sc.stage.spans()[i:i+1]); err != nil {
+				return kills, err
+			}
+		}
+	}
+}

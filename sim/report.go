@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/client"
+)
+
+// Report is what became of a scenario, in the form of `sim --json`.
+type Report struct {
+	Scenario string  `json:"scenario"`
+	Is       string  `json:"is"`
+	Long     bool    `json:"long"`
+	Steps    []Step  `json:"steps"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// Step is a part of a scenario, with a swarm of its own.
+type Step struct {
+	Name      string            `json:"name"`
+	Answers   int               `json:"answers"`
+	Tokens    int               `json:"tokens"`   // of prompts and answers, that a healthy node computes once
+	StallMS   int64             `json:"stall_ms"` // the longest wait for a token after an answer's first
+	Failovers []client.Failover `json:"failovers"`
+	Nodes     []Node            `json:"nodes"`
+	Wrong     []string          `json:"wrong"` // what was not as it should be
+}
+
+// Node is a process and what it has counted.
+type Node struct {
+	Peer     string `json:"peer"`
+	Layers   string `json:"layers"`
+	PID      int    `json:"pid"`
+	Fate     string `json:"fate"` // killed, hung or left; empty: it is healthy
+	Counters `json:"counters"`
+}
+
+// Counters are some of a node's metrics.
+type Counters struct {
+	Computed   int `json:"tokens_computed_total"`
+	Replayed   int `json:"tokens_replayed_total"`
+	PrefixHits int `json:"prefix_hit_tokens_total"`
+	Pages      int `json:"pages_handed_total"`
+	Repeated   int `json:"ledger_answers_total"`
+}
+
+// Wrong tells all that was not as it should be.
+func (r *Report) Wrong() error {
+	var errs []error
+	for _, s := range r.Steps {
+		for _, w := range s.Wrong {
+			errs = append(errs, fmt.Errorf("%s: %s: %s", r.Scenario, s.Name, w))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// replayed is how many tokens were computed again, as the clients know it.
+func (s *Step) replayed() (n int) {
+	for _, f := range s.Failovers {
+		n += f.Replayed
+	}
+	return n
+}
+
+func (s *Step) wrong(format string, args ...any) {
+	s.Wrong = append(s.Wrong, fmt.Sprintf(format, args...))
+}
+
+// waited takes down a wait for a token.
+func (s *Step) waited(d time.Duration) { s.StallMS = max(s.StallMS, d.Milliseconds()) }

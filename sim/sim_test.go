@@ -1,0 +1,122 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// program is the file of the program that is tested.
+var program string
+
+func TestMain(m *testing.M) { os.Exit(build(m)) }
+
+// build builds the program for all tests, and runs them.
+func build(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "baichuan-sim-test-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	program = filepath.Join(dir, "baichuan-node")
+	if runtime.GOOS == "windows" {
+		program += ".exe"
+	}
+	if out, err := exec.Command("go", "build", "-o", program, "../cmd/baichuan-node").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
+
+// plays plays a scenario's short form.
+func plays(t *testing.T, name string) *Report {
+	t.Helper()
+	for _, s := range Scenarios() {
+		if s.Name != name {
+			continue
+		}
+		report, err := Play(t.Context(), s, Config{Binary: program, Seed: 1, Step: func(step Step) {
+			t.Logf("%s: longest wait %d ms, failovers %+v", step.Name, step.StallMS, step.Failovers)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := report.Wrong(); err != nil {
+			t.Error(err)
+		}
+		return report
+	}
+	t.Fatalf("no scenario %s", name)
+	return nil
+}
+
+func TestKill_ChangesNoAnswer(t *testing.T)            { plays(t, "kill") }
+func TestKillTwo_ChangesNoAnswer(t *testing.T)         { plays(t, "kill-two") }
+func TestKillReplacement_ChangesNoAnswer(t *testing.T) { plays(t, "kill-replacement") }
+func TestMissing_WaitsForAnother(t *testing.T)         { plays(t, "missing") }
+func TestDrain_ComputesNothingAgain(t *testing.T)      { plays(t, "drain") }
+func TestCrowd_GetsItsAnswers(t *testing.T)            { plays(t, "crowd") }
+func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
+func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
+
+func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("this machine lacks a signal that holds up a process")
+	}
+	plays(t, "hang")
+}
+
+func TestPlay_EndsItsProcessesWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var pids []int
+	s := Scenario{Name: "test", play: func(ctx context.Context, st *stage) error {
+		return st.step(ctx, "a hung node", 1, 1, func(ctx context.Context, sc *scene) error {
+			for _, n := range sc.living() {
+				pids = append(pids, n.PID())
+			}
+			if runtime.GOOS != "windows" {
+				if err := sc.living()[0].hang(); err != nil {
+					return err
+				}
+			}
+			cancel()
+			_, err := sc.talk(0, private).answers(ctx, ask(someIDs(5, 1), 1))
+			return err
+		})
+	}}
+	if _, err := Play(ctx, s, Config{Binary: program}); err == nil {
+		t.Error("the end of the context is no error")
+	}
+	for _, pid := range pids {
+		if p, err := os.FindProcess(pid); err == nil && isAlive(p) {
+			t.Errorf("process %d lives on", pid)
+		}
+	}
+}
+
+func TestParseCounters_ReadsWhatNodesCount(t *testing.T) {
+	text := `# HELP baichuan_node_tokens_computed_total x
+baichuan_node_tokens_computed_total 1.5e+06
+baichuan_node_tokens_replayed_total 2
+baichuan_node_prefix_hit_tokens_total 3
+baichuan_node_pages_handed_total 4
+baichuan_node_ledger_answers_total 5
+baichuan_node_pass_seconds_bucket{le="0.1"} 6
+`
+	got, err := parseCounters(strings.NewReader(text))
+	if want := (Counters{1500000, 2, 3, 4, 5}); err != nil || got != want {
+		t.Errorf("counters %+v, %v; want %+v", got, err, want)
+	}
+	for _, bad := range []string{"", text[:200], strings.Replace(text, " 2\n", " two\n", 1)} {
+		if _, err := parseCounters(strings.NewReader(bad)); err == nil {
+			t.Errorf("counters were read in %q", bad)
+		}
+	}
+}

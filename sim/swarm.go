@@ -1,0 +1,277 @@
+package sim
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/node/launch"
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// What may become of a node.
+const (
+	healthy = ""
+	killed  = "killed"
+	hung    = "hung"
+	left    = "left"
+)
+
+// swarm is processes that serve the model. It is safe for concurrent use.
+type swarm struct {
+	stage *stage
+	group *launch.Group
+
+	mu    sync.Mutex
+	nodes []*process // guarded by mu; also those that are gone
+}
+
+// process is a node.
+type process struct {
+	*launch.Process
+	span  store.Span
+	peer  peer.ID
+	ready launch.Ready
+
+	mu    sync.Mutex
+	fate  string   // guarded by mu
+	count Counters // guarded by mu; as last read
+}
+
+// newSwarm starts so many copies of each span and waits until all accept requests.
+func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) {
+	group, err := launch.NewGroup(launch.Config{})
+	if err != nil {
+		return nil, err
+	}
+	w := &swarm{stage: st, group: group}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close())
+		}
+	}()
+	if _, err = w.start(ctx, st.spans()[:1]); err != nil {
+		return nil, err
+	}
+	var rest []store.Span
+	for range copies {
+		rest = append(rest, st.spans()...)
+	}
+	_, err = w.start(ctx, rest[1:])
+	return w, err
+}
+
+// spans are those that the model is cut into.
+func (st *stage) spans() (all []store.Span) {
+	for i := 0; i < st.model.Manifest.Layers; i += spanLayers {
+		all = append(all, store.Span{Start: i, End: min(i+spanLayers, st.model.Manifest.Layers)})
+	}
+	return all
+}
+
+// start starts a node for each span and waits until all accept requests. Each has the first identity of the home that
+// no other uses: that of one that was killed, if there is one, as a node has that is started again.
+func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) ([]*process, error) {
+	args := []string{"serve", w.stage.model.Name, "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "1", "--metrics", "127.0.0.1:0"}
+	args = append(args, more...)
+	for _, n := range w.living() {
+		args = append(args, "--join", n.ready.Addrs[0])
+	}
+	var started []*process
+	for _, span := range spans {
+		p, err := w.group.Start(launch.Command{
+			Name: fmt.Sprintf("a node of layers %v", span), Binary: w.stage.cfg.Binary,
+			Args:    append(slices.Clone(args), "--layers", span.String()),
+			Env:     append([]string{"BAICHUAN_HOME=" + w.stage.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
+			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
+		})
+		if err != nil {
+			return nil, err
+		}
+		started = append(started, &process{Process: p, span: span})
+	}
+	for _, n := range started {
+		var err error
+		if n.ready, err = n.Ready(ctx); err != nil {
+			return nil, err
+		}
+		if n.peer, err = peer.Decode(n.ready.Peer); err != nil {
+			return nil, fmt.Errorf("the ready file's peer: %w", err)
+		}
+		w.mu.Lock()
+		w.nodes = append(w.nodes, n)
+		w.mu.Unlock()
+	}
+	return started, nil
+}
+
+// close ends all processes. Those that hang are killed: they could not leave.
+func (w *swarm) close() error {
+	for _, n := range w.all() {
+		if n.is() == hung {
+			n.Kill()
+		}
+	}
+	return w.group.Stop()
+}
+
+func (w *swarm) all() []*process {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.nodes)
+}
+
+// living lists the nodes to which nothing has happened.
+func (w *swarm) living() []*process {
+	return slices.DeleteFunc(w.all(), func(n *process) bool { return n.is() != healthy })
+}
+
+// of gives the newest process that is or was a peer.
+func (w *swarm) of(id peer.ID) *process {
+	for _, n := range slices.Backward(w.all()) {
+		if n.peer == id {
+			return n
+		}
+	}
+	panic("sim: a chain leads to a peer that is none of ours: " + id.String())
+}
+
+// others lists the living nodes of a span but one.
+func (w *swarm) others(but *process) []*process {
+	return slices.DeleteFunc(w.living(), func(n *process) bool { return n == but || n.span != but.span })
+}
+
+// counts reads all nodes' counters. Those of a node that does not answer are as they were last.
+func (w *swarm) counts(ctx context.Context) (all []Node) {
+	for _, n := range w.all() {
+		fate := n.is()
+		c := n.last()
+		if fate == healthy {
+			if now, err := n.counters(ctx); err == nil {
+				c = now
+			} else {
+				fate = "silent: " + err.Error()
+			}
+		}
+		all = append(all, Node{Peer: n.ready.Peer, Layers: n.ready.Layers, PID: n.ready.PID, Fate: fate, Counters: c})
+	}
+	return all
+}
+
+func (n *process) is() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.fate
+}
+
+func (n *process) last() Counters {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.count
+}
+
+// meets takes down what becomes of a node.
+func (n *process) meets(fate string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fate = fate
+}
+
+// hang holds the node up.
+func (n *process) hang() error {
+	n.meets(hung)
+	return n.Pause()
+}
+
+// leaves tells the node to leave.
+func (n *process) leaves() {
+	n.meets(left)
+	n.Terminate()
+}
+
+// hasLeft waits until the node has left, and says if it took too long.
+func (n *process) hasLeft() error {
+	select {
+	case <-n.Exited():
+		return nil
+	case <-time.After(graceLimit):
+		return fmt.Errorf("node %d has not left after %v", n.PID(), graceLimit)
+	}
+}
+
+// computed waits until the node has computed some tokens, or does not tell any more.
+func (n *process) computed(ctx context.Context, tokens int) {
+	for ctx.Err() == nil {
+		if c, err := n.counters(ctx); err != nil || c.Computed >= tokens {
+			return
+		}
+		time.Sleep(countPoll)
+	}
+}
+
+// counters asks the node.
+func (n *process) counters(ctx context.Context) (c Counters, err error) {
+	ctx, cancel := context.WithTimeout(ctx, countLimit)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.ready.Metrics, nil)
+	if err != nil {
+		return c, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
+	}
+	defer response.Body.Close()
+	if c, err = parseCounters(io.LimitReader(response.Body, maxMetrics)); err != nil {
+		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
+	}
+	n.mu.Lock()
+	n.count = c
+	n.mu.Unlock()
+	return c, nil
+}
+
+// parseCounters reads Prometheus' text form.
+func parseCounters(r io.Reader) (c Counters, err error) {
+	wanted := map[string]*int{
+		"tokens_computed_total": &c.Computed, "tokens_replayed_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
+		"pages_handed_total": &c.Pages, "ledger_answers_total": &c.Repeated,
+	}
+	lines := bufio.NewScanner(r)
+	for lines.Scan() {
+		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "baichuan_node_"), " ")
+		to := wanted[name]
+		if to == nil {
+			continue
+		}
+		v, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return c, fmt.Errorf("counter %s: %w", name, err)
+		}
+		*to = int(v)
+		delete(wanted, name)
+	}
+	if len(wanted) > 0 {
+		return c, fmt.Errorf("%d counters are not there: %w", len(wanted), errors.Join(lines.Err(), io.ErrUnexpectedEOF))
+	}
+	return c, lines.Err()
+}
+
+// addrInfo says how a node is reached.
+func addrInfo(r launch.Ready) (*peer.AddrInfo, error) {
+	info, err := peer.AddrInfoFromString(r.Addrs[0])
+	if err != nil {
+		return nil, fmt.Errorf("the ready file's address: %w", err)
+	}
+	return info, nil
+}
