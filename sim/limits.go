@@ -22,6 +22,8 @@ const (
 	// countLimit is for a node to tell its counters; maxMetrics bounds them: 30 KiB today.
 	countLimit = 2 * time.Second
 	maxMetrics = 1 << 20
+	// cacheTokens lets a single node bear the whole crowd: eight clients, to each of which a context is promised.
+	cacheTokens = 8 * 1024
 	// spanLayers is how many of the bundled model's six layers a node holds: three hops.
 	spanLayers = 2
 )

@@ -82,7 +82,7 @@ func (st *stage) spans() (all []store.Span) {
 // start starts a node for each span and waits until all accept requests. Each has the first identity of the home that
 // no other uses: that of one that was killed, if there is one, as a node has that is started again.
 func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) ([]*process, error) {
-	args := []string{"serve", w.stage.model.Name, "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "1", "--metrics", "127.0.0.1:0"}
+	args := []string{"serve", w.stage.model.Name, "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "1", "--metrics", "127.0.0.1:0", "--kv-tokens", fmt.Sprint(cacheTokens)}
 	args = append(args, more...)
 	for _, n := range w.living() {
 		args = append(args, "--join", n.ready.Addrs[0])
