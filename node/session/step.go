@@ -48,7 +48,9 @@ func (s *Session) begin(now time.Time, in Input) (Verdict, int, error) {
 	}
 	s.used = now
 	if s.offered && in.Position < s.length {
+		history := s.history
 		s.cut(in.Position)
+		s.history = history // pages that were found are given up, not what the owner has told
 	}
 	if v, err := s.before(in); v != 0 || err != nil {
 		return v, 0, err
