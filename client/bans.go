@@ -63,3 +63,15 @@ func (b *bans) left(p peer.ID, now time.Time) (left time.Duration, mercy bool) {
 	pause := min(mercyFirst<<min(max(x.strikes-2, 0), maxDoublings), mercyLongest)
 	return max(0, x.until.Sub(now)), x.strikes == 1 || now.Sub(x.struck) >= pause
 }
+
+// any says whether a peer is banned: a swarm that lacks layers may have had them a moment ago.
+func (b *bans) any(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, x := range b.peers {
+		if x.until.After(now) {
+			return true
+		}
+	}
+	return false
+}

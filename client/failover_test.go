@@ -223,6 +223,30 @@ func TestSwarm_SaysWhatIsMissingWhenNobodyCame(t *testing.T) {
 	}
 }
 
+func TestSwarm_ANewSessionWaitsForWhatAnotherHasLost(t *testing.T) {
+	const prompt, answer = 50, 6
+	w := newSwarm(t, thirds[:3]...)
+	c, _ := w.talk(client.SessionConfig{Grace: 300 * time.Millisecond}, func(n int, chain []client.HopInfo) {
+		if n == 4 {
+			w.of(chain[1].Peer).kill()
+		}
+	})
+	if _, err := ask(t, c, someIDs(prompt), drawn(answer)); err == nil {
+		t.Fatal("an answer without layers 1:3")
+	}
+	said := 0
+	c, _ = w.talk(client.SessionConfig{Waiting: func(client.Waiting) {
+		if said++; said == 2 {
+			w.serve(1, 3)
+		}
+	}}, nil)
+	out, err := ask(t, c, someIDs(prompt), drawn(answer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, out, alone(t, someIDs(prompt), drawn(answer)))
+}
+
 func TestSwarm_NextTurnAndRollbackComputeOnlyWhatIsNew(t *testing.T) {
 	w := newSwarm(t, thirds[:3]...)
 	c, _ := w.talk(client.SessionConfig{}, nil)

@@ -116,7 +116,7 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 	switch {
 	case !errors.As(err, &none):
 		return err
-	case m.last == nil || waited >= s.cfg.Grace:
+	case m.last == nil && !s.client.bans.any(time.Now()) || waited >= s.cfg.Grace: // nobody has ever been there
 		return s.hopeless(err, waited)
 	}
 	if s.cfg.Waiting != nil {

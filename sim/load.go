@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -133,12 +134,21 @@ func crowd(ctx context.Context, st *stage) error {
 		answers = 12
 	}
 	name := fmt.Sprintf("%d answers to each of %d clients, seed %d", answers, clients, st.cfg.Seed)
-	return st.step(ctx, name, copies, clients, func(ctx context.Context, sc *scene) error {
+	err := st.step(ctx, name+", others come", copies, clients, crowded(answers, true))
+	if err != nil || !st.cfg.Long {
+		return err
+	}
+	return st.step(ctx, name+", nodes come back", copies, clients, crowded(answers, false))
+}
+
+// crowded asks while nodes are killed. In their places come others, or the same under their old identities.
+func crowded(answers int, others bool) func(context.Context, *scene) error {
+	return func(ctx context.Context, sc *scene) error {
 		stop := make(chan struct{})
 		var killing sync.WaitGroup
 		var failed error
 		kills := 0
-		killing.Go(func() { kills, failed = sc.killSome(ctx, stop) })
+		killing.Go(func() { kills, failed = sc.killSome(ctx, stop, others) })
 		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
 		close(stop)
 		killing.Wait()
@@ -147,11 +157,11 @@ func crowd(ctx context.Context, st *stage) error {
 		}
 		sc.onceEach(ctx)
 		return errors.Join(err, failed)
-	})
+	}
 }
 
-// killSome kills nodes at random and starts them again, until it is told to stop. A copy of each span always lives.
-func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}) (kills int, err error) {
+// killSome kills nodes at random and starts as many, until it is told to stop. A copy of each span always lives.
+func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}, others bool) (kills int, err error) {
 	random := rand.New(rand.NewPCG(sc.stage.cfg.Seed, 0))
 	for {
 		pause := loadPause + time.Duration(random.Int64N(int64(loadPause)))
@@ -171,9 +181,13 @@ func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}) (kills int,
 		}
 		kills += len(victims)
 		kill(victims...)
-		for range victims {
+		for k := range victims {
 			i := n.span.Start / spanLayers
-			if _, err := sc.start(ctx, sc.stage.spans()[i:i+1]); err != nil {
+			var identity []string
+			if others {
+				identity = []string{"--identity", filepath.Join(sc.stage.home, fmt.Sprintf("another-%d.key", kills-k))}
+			}
+			if _, err := sc.start(ctx, sc.stage.spans()[i:i+1], identity...); err != nil {
 				return kills, err
 			}
 		}
