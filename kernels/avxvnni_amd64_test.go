@@ -28,7 +28,7 @@ func mulEVEX(dst []float32, p panel, g group) {
 // The functions for AVX-VNNI, in the form that AVX-512's VNNI knows, give the bits of plain Go for every number of rows.
 func TestVNNI_EqualsPlainGo(t *testing.T) {
 	if x := &cpu.X86; !x.HasAVX512VL || !x.HasAVX512VNNI {
-		t.Skip("needs AVX512VL and AVX512VNNI")
+		t.Skip("this machine lacks AVX512VL or AVX512VNNI")
 	}
 	rng := rand.New(rand.NewSource(1))
 	for _, format := range []Format{NF4, Int8} {

@@ -11,6 +11,9 @@ const kernelsEnv = "BAICHUAN_KERNELS"
 
 // newDevice gives the device that computes, on so many threads (0: all).
 func newDevice(threads int) (*kernels.CPU, error) {
+	if threads < 0 || threads > maxThreads {
+		return nil, usagef("--threads %d: want 1 to %d, or 0 for all cores", threads, maxThreads)
+	}
 	device, err := kernels.NewCPUWith(os.Getenv(kernelsEnv), threads)
 	if err != nil {
 		return nil, usagef("%s: %w", kernelsEnv, err)

@@ -69,6 +69,7 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"serve m --device cuda:0", []string{"--device", "cuda:0"}},
 		{"serve m --kv-tokens -1", []string{"--kv-tokens"}},
 		{"serve m --kv-tokens many", []string{"--kv-tokens", "many"}},
+		{"bench kernels --threads 100000", []string{"--threads", "1024"}},
 		{"serve m --memory lots", []string{"--memory", "lots", "8GiB"}},
 		{"serve baichuan2-mini-chat --memory 90MiB", []string{"--memory", "90 MiB", "layers 0:1"}},
 		{"serve m --listen nowhere", []string{"--listen", "nowhere"}},

@@ -30,6 +30,9 @@ const (
 	bytesOf7B = 32*202.4e6*4.25/8 + 514.9e6*8.25/8
 	opsOf7B   = 2 * 32 * 202.4e6
 
+	// maxThreads is more than any machine has; each costs memory, and all of them are waited for.
+	maxThreads = 1024
+
 	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
 	maxCopies = 8
 )
