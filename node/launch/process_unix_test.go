@@ -5,8 +5,8 @@ package launch
 import (
 	"fmt"
 	"os"
-	"strings"
 	"os/signal"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
