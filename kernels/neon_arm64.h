@@ -9,83 +9,45 @@
 #define FMUL4S(d, n, m)     WORD $(0x6E20DC00 | (m)<<16 | (n)<<5 | (d))                              // FMUL Vd.4S, Vn.4S, Vm.4S
 #define FMULE4S(d, n, m, i) WORD $(0x4F809000 | (m)<<16 | ((i)&1)<<21 | ((i)>>1)<<11 | (n)<<5 | (d)) // FMUL Vd.4S, Vn.4S, Vm.S[i]
 #define FDIV4S(d, n, m)     WORD $(0x6E20FC00 | (m)<<16 | (n)<<5 | (d))                              // FDIV Vd.4S, Vn.4S, Vm.4S
-#define FSQRT4S(d, n)       WORD $(0x6EA1F800 | (n)<<5 | (d))                                        // FSQRT Vd.4S, Vn.4S
 #define FABS4S(d, n)        WORD $(0x4EA0F800 | (n)<<5 | (d))                                        // FABS Vd.4S, Vn.4S
-#define FNEG4S(d, n)        WORD $(0x6EA0F800 | (n)<<5 | (d))                                        // FNEG Vd.4S, Vn.4S
 #define FADDP4S(d, n, m)    WORD $(0x6E20D400 | (m)<<16 | (n)<<5 | (d))                              // FADDP Vd.4S, Vn.4S, Vm.4S
 #define FMAX4S(d, n, m)     WORD $(0x4E20F400 | (m)<<16 | (n)<<5 | (d))                              // FMAX Vd.4S, Vn.4S, Vm.4S
-#define FMIN4S(d, n, m)     WORD $(0x4EA0F400 | (m)<<16 | (n)<<5 | (d))                              // FMIN Vd.4S, Vn.4S, Vm.4S
-#define FMAXNM4S(d, n, m)   WORD $(0x4E20C400 | (m)<<16 | (n)<<5 | (d))                              // FMAXNM Vd.4S, Vn.4S, Vm.4S
-#define FMINNM4S(d, n, m)   WORD $(0x4EA0C400 | (m)<<16 | (n)<<5 | (d))                              // FMINNM Vd.4S, Vn.4S, Vm.4S
 #define FMAXV4S(d, n)       WORD $(0x6E30F800 | (n)<<5 | (d))                                        // FMAXV Sd, Vn.4S
-#define FMAXNMV4S(d, n)     WORD $(0x6E30C800 | (n)<<5 | (d))                                        // FMAXNMV Sd, Vn.4S
-#define FCMEQ4S(d, n, m)    WORD $(0x4E20E400 | (m)<<16 | (n)<<5 | (d))                              // FCMEQ Vd.4S, Vn.4S, Vm.4S
-#define FCMGE4S(d, n, m)    WORD $(0x6E20E400 | (m)<<16 | (n)<<5 | (d))                              // FCMGE Vd.4S, Vn.4S, Vm.4S
 #define FCMGT4S(d, n, m)    WORD $(0x6EA0E400 | (m)<<16 | (n)<<5 | (d))                              // FCMGT Vd.4S, Vn.4S, Vm.4S
-#define FACGE4S(d, n, m)    WORD $(0x6E20EC00 | (m)<<16 | (n)<<5 | (d))                              // FACGE Vd.4S, Vn.4S, Vm.4S
 #define FACGT4S(d, n, m)    WORD $(0x6EA0EC00 | (m)<<16 | (n)<<5 | (d))                              // FACGT Vd.4S, Vn.4S, Vm.4S
 #define FCMGEZ4S(d, n)      WORD $(0x6EA0C800 | (n)<<5 | (d))                                        // FCMGE Vd.4S, Vn.4S, #0.0
-#define FCMLTZ4S(d, n)      WORD $(0x4EA0E800 | (n)<<5 | (d))                                        // FCMLT Vd.4S, Vn.4S, #0.0
 
 // Conversions.
 #define SCVTF4S(d, n)  WORD $(0x4E21D800 | (n)<<5 | (d)) // SCVTF Vd.4S, Vn.4S
-#define UCVTF4S(d, n)  WORD $(0x6E21D800 | (n)<<5 | (d)) // UCVTF Vd.4S, Vn.4S
 #define FCVTNS4S(d, n) WORD $(0x4E21A800 | (n)<<5 | (d)) // FCVTNS Vd.4S, Vn.4S
-#define FRINTN4S(d, n) WORD $(0x4E218800 | (n)<<5 | (d)) // FRINTN Vd.4S, Vn.4S
 #define FCVTL4S(d, n)  WORD $(0x0E217800 | (n)<<5 | (d)) // FCVTL Vd.4S, Vn.4H
 #define FCVTL24S(d, n) WORD $(0x4E217800 | (n)<<5 | (d)) // FCVTL2 Vd.4S, Vn.8H
 #define FCVTN4H(d, n)  WORD $(0x0E216800 | (n)<<5 | (d)) // FCVTN Vd.4H, Vn.4S
 #define FCVTN28H(d, n) WORD $(0x4E216800 | (n)<<5 | (d)) // FCVTN2 Vd.8H, Vn.4S
 
 // Integers made wider or narrower.
-#define SXTL8H(d, n)    WORD $(0x0F08A400 | (n)<<5 | (d)) // SXTL Vd.8H, Vn.8B
-#define SXTL28H(d, n)   WORD $(0x4F08A400 | (n)<<5 | (d)) // SXTL2 Vd.8H, Vn.16B
-#define SXTL4S(d, n)    WORD $(0x0F10A400 | (n)<<5 | (d)) // SXTL Vd.4S, Vn.4H
-#define SXTL24S(d, n)   WORD $(0x4F10A400 | (n)<<5 | (d)) // SXTL2 Vd.4S, Vn.8H
-#define SHLL4S(d, n)    WORD $(0x2E613800 | (n)<<5 | (d)) // SHLL Vd.4S, Vn.4H, #16
-#define SHLL24S(d, n)   WORD $(0x6E613800 | (n)<<5 | (d)) // SHLL2 Vd.4S, Vn.8H, #16
-#define XTN8B(d, n)     WORD $(0x0E212800 | (n)<<5 | (d)) // XTN Vd.8B, Vn.8H
-#define XTN216B(d, n)   WORD $(0x4E212800 | (n)<<5 | (d)) // XTN2 Vd.16B, Vn.8H
-#define XTN4H(d, n)     WORD $(0x0E612800 | (n)<<5 | (d)) // XTN Vd.4H, Vn.4S
-#define XTN28H(d, n)    WORD $(0x4E612800 | (n)<<5 | (d)) // XTN2 Vd.8H, Vn.4S
-#define SQXTN8B(d, n)   WORD $(0x0E214800 | (n)<<5 | (d)) // SQXTN Vd.8B, Vn.8H
-#define SQXTN216B(d, n) WORD $(0x4E214800 | (n)<<5 | (d)) // SQXTN2 Vd.16B, Vn.8H
-#define SQXTN4H(d, n)   WORD $(0x0E614800 | (n)<<5 | (d)) // SQXTN Vd.4H, Vn.4S
-#define SQXTN28H(d, n)  WORD $(0x4E614800 | (n)<<5 | (d)) // SQXTN2 Vd.8H, Vn.4S
+#define SXTL8H(d, n)  WORD $(0x0F08A400 | (n)<<5 | (d)) // SXTL Vd.8H, Vn.8B
+#define SXTL28H(d, n) WORD $(0x4F08A400 | (n)<<5 | (d)) // SXTL2 Vd.8H, Vn.16B
+#define SXTL4S(d, n)  WORD $(0x0F10A400 | (n)<<5 | (d)) // SXTL Vd.4S, Vn.4H
+#define SXTL24S(d, n) WORD $(0x4F10A400 | (n)<<5 | (d)) // SXTL2 Vd.4S, Vn.8H
+#define SHLL4S(d, n)  WORD $(0x2E613800 | (n)<<5 | (d)) // SHLL Vd.4S, Vn.4H, #16
+#define SHLL24S(d, n) WORD $(0x6E613800 | (n)<<5 | (d)) // SHLL2 Vd.4S, Vn.8H, #16
 
 // Integer products and sums of pairs.
 #define SMULL8H(d, n, m)    WORD $(0x0E20C000 | (m)<<16 | (n)<<5 | (d))                              // SMULL Vd.8H, Vn.8B, Vm.8B
 #define SMULL28H(d, n, m)   WORD $(0x4E20C000 | (m)<<16 | (n)<<5 | (d))                              // SMULL2 Vd.8H, Vn.16B, Vm.16B
 #define SMLAL8H(d, n, m)    WORD $(0x0E208000 | (m)<<16 | (n)<<5 | (d))                              // SMLAL Vd.8H, Vn.8B, Vm.8B
 #define SMLAL28H(d, n, m)   WORD $(0x4E208000 | (m)<<16 | (n)<<5 | (d))                              // SMLAL2 Vd.8H, Vn.16B, Vm.16B
-#define SMULL4S(d, n, m)    WORD $(0x0E60C000 | (m)<<16 | (n)<<5 | (d))                              // SMULL Vd.4S, Vn.4H, Vm.4H
-#define SMULL24S(d, n, m)   WORD $(0x4E60C000 | (m)<<16 | (n)<<5 | (d))                              // SMULL2 Vd.4S, Vn.8H, Vm.8H
-#define SMLAL4S(d, n, m)    WORD $(0x0E608000 | (m)<<16 | (n)<<5 | (d))                              // SMLAL Vd.4S, Vn.4H, Vm.4H
-#define SMLAL24S(d, n, m)   WORD $(0x4E608000 | (m)<<16 | (n)<<5 | (d))                              // SMLAL2 Vd.4S, Vn.8H, Vm.8H
 #define SADDLP8H(d, n)      WORD $(0x4E202800 | (n)<<5 | (d))                                        // SADDLP Vd.8H, Vn.16B
 #define SADDLP4S(d, n)      WORD $(0x4E602800 | (n)<<5 | (d))                                        // SADDLP Vd.4S, Vn.8H
 #define SADALP8H(d, n)      WORD $(0x4E206800 | (n)<<5 | (d))                                        // SADALP Vd.8H, Vn.16B
 #define SADALP4S(d, n)      WORD $(0x4E606800 | (n)<<5 | (d))                                        // SADALP Vd.4S, Vn.8H
 #define ADDP4S(d, n, m)     WORD $(0x4EA0BC00 | (m)<<16 | (n)<<5 | (d))                              // ADDP Vd.4S, Vn.4S, Vm.4S
 #define SADDLV8H(d, n)      WORD $(0x4E703800 | (n)<<5 | (d))                                        // SADDLV Sd, Vn.8H
-#define MUL8H(d, n, m)      WORD $(0x4E609C00 | (m)<<16 | (n)<<5 | (d))                              // MUL Vd.8H, Vn.8H, Vm.8H
-#define MUL4S(d, n, m)      WORD $(0x4EA09C00 | (m)<<16 | (n)<<5 | (d))                              // MUL Vd.4S, Vn.4S, Vm.4S
-#define MLA8H(d, n, m)      WORD $(0x4E609400 | (m)<<16 | (n)<<5 | (d))                              // MLA Vd.8H, Vn.8H, Vm.8H
-#define MLA4S(d, n, m)      WORD $(0x4EA09400 | (m)<<16 | (n)<<5 | (d))                              // MLA Vd.4S, Vn.4S, Vm.4S
-#define SDOT4S(d, n, m)     WORD $(0x4E809400 | (m)<<16 | (n)<<5 | (d))                              // SDOT Vd.4S, Vn.16B, Vm.16B
 #define SDOTE4S(d, n, m, i) WORD $(0x4F80E000 | (m)<<16 | ((i)&1)<<21 | ((i)>>1)<<11 | (n)<<5 | (d)) // SDOT Vd.4S, Vn.16B, Vm.4B[i]
 
 // Integers otherwise.
 #define ZERO16B(d)         WORD $(0x6F00E400 | (d))                              // MOVI Vd.2d, #0
 #define UMAXV4S(d, n)      WORD $(0x6EB0A800 | (n)<<5 | (d))                     // UMAXV Sd, Vn.4S
-#define CMGT4S(d, n, m)    WORD $(0x4EA03400 | (m)<<16 | (n)<<5 | (d))           // CMGT Vd.4S, Vn.4S, Vm.4S
-#define CMGE4S(d, n, m)    WORD $(0x4EA03C00 | (m)<<16 | (n)<<5 | (d))           // CMGE Vd.4S, Vn.4S, Vm.4S
-#define CMHI4S(d, n, m)    WORD $(0x6EA03400 | (m)<<16 | (n)<<5 | (d))           // CMHI Vd.4S, Vn.4S, Vm.4S
-#define CMHS4S(d, n, m)    WORD $(0x6EA03C00 | (m)<<16 | (n)<<5 | (d))           // CMHS Vd.4S, Vn.4S, Vm.4S
-#define ABS4S(d, n)        WORD $(0x4EA0B800 | (n)<<5 | (d))                     // ABS Vd.4S, Vn.4S
-#define NEG4S(d, n)        WORD $(0x6EA0B800 | (n)<<5 | (d))                     // NEG Vd.4S, Vn.4S
 #define BIC16B(d, n, m)    WORD $(0x4E601C00 | (m)<<16 | (n)<<5 | (d))           // BIC Vd.16B, Vn.16B, Vm.16B
-#define NOT16B(d, n)       WORD $(0x6E205800 | (n)<<5 | (d))                     // NOT Vd.16B, Vn.16B
 #define EXT16B(d, n, m, i) WORD $(0x6E000000 | (m)<<16 | (i)<<11 | (n)<<5 | (d)) // EXT Vd.16B, Vn.16B, Vm.16B, #i
-#define SSHR4S(d, n, i)    WORD $(0x4F200400 | (32-(i))<<16 | (n)<<5 | (d))      // SSHR Vd.4S, Vn.4S, #i
-#define SSHL4S(d, n, m)    WORD $(0x4EA04400 | (m)<<16 | (n)<<5 | (d))           // SSHL Vd.4S, Vn.4S, Vm.4S

@@ -17,7 +17,7 @@ import (
 // overtake a store before it, which neither Go's memory model nor the processor does, and a lost wake-up stops everything.
 type pool struct {
 	spin    time.Duration // how long a worker looks for the next loop before it parks
-	jobs    []job         // one more than there are workers: a late worker may still hold each but one
+	jobs    []job         // one is current, each worker but the caller may still hold one, and one is free
 	current atomic.Pointer[job]
 	runs    atomic.Uint64 // counts them; raised after current is set
 	workers []worker      // the first is the caller
@@ -96,7 +96,7 @@ func (p *pool) free() *job {
 			return j
 		}
 	}
-	panic("kernels: every job of a pool is held") // there is one more than workers that could
+	panic("kernels: every job of a pool is held") // the workers can't hold as many
 }
 
 func (p *pool) held(j *job) bool {
