@@ -23,7 +23,7 @@ func (w *swarm) healthy(tokens int, but ...*server) {
 		if slices.Contains(but, n) {
 			continue
 		}
-		if got := n.count(w.t, "tokens_computed_total"); got > tokens {
+		if got := n.count(w.t, "tokens_total"); got > tokens {
 			w.t.Errorf("a healthy node has computed %d tokens, there were %d", got, tokens)
 		}
 	}
@@ -72,7 +72,7 @@ func TestSwarm_GoesOnWhenANodeDiesInThePrompt(t *testing.T) {
 				if n == 1 {
 					dead = w.of(chain[hop].Peer)
 					dying.Go(func() {
-						for dead.count(t, "tokens_computed_total") < 200 {
+						for dead.count(t, "tokens_total") < 200 {
 							time.Sleep(time.Millisecond)
 						}
 						dead.kill()

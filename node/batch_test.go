@@ -80,7 +80,7 @@ func TestBatch_ALongPromptHoldsNoDecodingUp(t *testing.T) {
 		eventually(t, "the token waits", func() bool { return queued(n) == 2 })
 		pass() // one is enough
 		answer[protocol.Push](fast)
-		if got, want := count(t, n, "tokens_computed_total"), chunkAlone+(i+1)*(chunkBeside+1); got != want {
+		if got, want := count(t, n, "tokens_total"), chunkAlone+(i+1)*(chunkBeside+1); got != want {
 			t.Fatalf("%d tokens are computed after token %d, want %d", got, i, want)
 		}
 	}
@@ -95,7 +95,7 @@ func TestCancel_InThePromptsMidstLosesNothing(t *testing.T) {
 	eventually(t, "the prompt waits", func() bool { return queued(n) == 1 })
 	pass()
 	pass()
-	if got := count(t, n, "tokens_computed_total"); got != 2*chunkAlone {
+	if got := count(t, n, "tokens_total"); got != 2*chunkAlone {
 		t.Fatalf("%d tokens are computed", got)
 	}
 	c.send(c.open(2, 0, 2, 600))
@@ -111,8 +111,8 @@ func TestCancel_InThePromptsMidstLosesNothing(t *testing.T) {
 	pass()
 	pass()
 	got := answer[protocol.Push](c)
-	if count(t, n, "tokens_computed_total") != 512 {
-		t.Errorf("%d tokens were computed for 512", count(t, n, "tokens_computed_total"))
+	if count(t, n, "tokens_total") != 512 {
+		t.Errorf("%d tokens were computed for 512", count(t, n, "tokens_total"))
 	}
 	fresh, _ := serve(t, 0, 2, nil)
 	d := call(t, newHost(t), fresh, "s")
@@ -151,7 +151,7 @@ func TestCancel_ByClosing(t *testing.T) {
 	answer[protocol.Failure](c)
 	pass()
 	pass()
-	if got := count(t, n, "tokens_computed_total"); got != chunkAlone || n.Stats().Queue != 0 {
+	if got := count(t, n, "tokens_total"); got != chunkAlone || n.Stats().Queue != 0 {
 		t.Errorf("%d tokens were computed, %d steps wait", got, n.Stats().Queue)
 	}
 	if used := n.shard.CacheFree(); used != 2048 {
@@ -203,7 +203,7 @@ func TestReplay_OfManyFramesAtOnceHoldsUpItsSender(t *testing.T) {
 	for {
 		select {
 		case <-done:
-			if got := count(t, n, "tokens_replayed_total"); got != 600 {
+			if got := count(t, n, "replayed_tokens_total"); got != 600 {
 				t.Errorf("%d tokens were replayed", got)
 			}
 			return

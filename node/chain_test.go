@@ -212,7 +212,7 @@ func TestPush_WhatABrokenStreamHasLostComesAgain(t *testing.T) {
 			}
 		}
 	}
-	c.counts("tokens_computed_total", 60, 60, 60)
+	c.counts("tokens_total", 60, 60, 60)
 	c.counts(byClient, 0, 0, 0)
 	if count(t, c.nodes[0], "push_repairs_total") == 0 {
 		t.Error("nothing was repaired")
@@ -265,7 +265,7 @@ func TestPush_OfAStrangerIsIgnored(t *testing.T) {
 	}
 	time.Sleep(100 * time.Millisecond)
 	c.same(c.step(2, 10, ids[10:]...), want, 10, 10, "after frames of strangers")
-	c.counts("tokens_computed_total", 20, 20, 20)
+	c.counts("tokens_total", 20, 20, 20)
 }
 
 func pushTo(t *testing.T, from host.Host, n *Node) io.Writer {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
@@ -21,7 +22,7 @@ type metrics struct {
 	passSeconds, stepSeconds     prometheus.Histogram
 }
 
-func newMetrics(sessions func() float64) *metrics {
+func newMetrics(sessions, streams func() float64) *metrics {
 	counter := func(name, help string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: "baichuan_node_" + name, Help: help})
 	}
@@ -32,8 +33,8 @@ func newMetrics(sessions func() float64) *metrics {
 	}
 	m := &metrics{
 		registry:      prometheus.NewRegistry(),
-		tokens:        counter("tokens_computed_total", "Tokens computed through this node's layers, replayed ones included."),
-		replayed:      counter("tokens_replayed_total", "Of these, tokens computed for a session that had lost a peer."),
+		tokens:        counter("tokens_total", "Tokens computed through this node's layers, replayed ones included."),
+		replayed:      counter("replayed_tokens_total", "Of these, tokens computed for a session that had lost a peer."),
 		prefixHits:    counter("prefix_hit_tokens_total", "Tokens that were found in the cache and not computed."),
 		steps:         counter("steps_total", "Steps computed."),
 		ledgerAnswers: counter("ledger_answers_total", "Steps that came again and were answered without computing."),
@@ -53,6 +54,8 @@ func newMetrics(sessions func() float64) *metrics {
 		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.repairs, m.pushes,
 		m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_sessions", Help: "Open sessions."}, sessions),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_streams", Help: "Streams of sessions and pushes that peers have open here."}, streams),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
 }

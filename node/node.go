@@ -97,7 +97,7 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
 	n.ctx, n.end = context.WithCancel(context.Background())
-	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) })
+	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) }, func() float64 { return float64(n.openStreams()) })
 	return n, nil
 }
 
@@ -199,6 +199,16 @@ func (n *Node) enter(s network.Stream) bool {
 	n.streams[from]++
 	n.handlers.Add(1)
 	return true
+}
+
+// openStreams is how many streams peers have open here.
+func (n *Node) openStreams() (all int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, of := range n.streams {
+		all += of
+	}
+	return all
 }
 
 // leave counts a stream off.

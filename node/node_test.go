@@ -140,7 +140,7 @@ func TestSession_AnswersARepeatWithoutComputing(t *testing.T) {
 		}
 	}
 	c.refused(step(2, 2, 3, protocol.WantNone, 5), protocol.CodeBadRequest)
-	if text := scrape(t, n); !strings.Contains(text, "baichuan_node_tokens_computed_total 4\n") || !strings.Contains(text, "baichuan_node_steps_total 2\n") {
+	if text := scrape(t, n); !strings.Contains(text, "baichuan_node_tokens_total 4\n") || !strings.Contains(text, "baichuan_node_steps_total 2\n") {
 		t.Errorf("something was computed twice:\n%s", text)
 	}
 }
@@ -424,7 +424,7 @@ func TestMetrics_HaveTheirNames(t *testing.T) {
 	n := made(t, 0, 2, nil)
 	text := scrape(t, n)
 	for _, name := range []string{
-		"baichuan_node_tokens_computed_total", "baichuan_node_tokens_replayed_total", "baichuan_node_prefix_hit_tokens_total",
+		"baichuan_node_tokens_total", "baichuan_node_replayed_tokens_total", "baichuan_node_prefix_hit_tokens_total",
 		"baichuan_node_steps_total", "baichuan_node_ledger_answers_total", "baichuan_node_pages_handed_total",
 		"baichuan_node_push_repairs_total", "baichuan_node_sessions", "baichuan_node_cache_bytes", "baichuan_node_batch_rows_bucket",
 		"baichuan_node_pass_seconds_bucket", "baichuan_node_step_seconds_bucket",

@@ -38,8 +38,8 @@ func TestReplay_FillsANewcomerAndNobodyComputesTwice(t *testing.T) {
 	t.Run("goes on", func(t *testing.T) {
 		c.same(c.step(3, 391, ids[391:]...), want, 391, 9, "what follows")
 	})
-	c.counts("tokens_computed_total", 400, 400, 400)
-	c.counts("tokens_replayed_total", 0, 390, 0)
+	c.counts("tokens_total", 400, 400, 400)
+	c.counts("replayed_tokens_total", 0, 390, 0)
 	c.counts("ledger_answers_total", 1, 0, 1)
 }
 
@@ -61,7 +61,7 @@ func TestReplay_GoesThroughSeveralNewcomers(t *testing.T) {
 	}
 	c.open(280, func(hop int, m *protocol.Open) { m.Private = true; m.IDs = ids[:280] }) // a last hop has to be told
 	c.same(c.step(2, 280, ids[280:]...), want, 280, 20, "what follows")
-	c.counts("tokens_computed_total", 300, 300, 300)
+	c.counts("tokens_total", 300, 300, 300)
 
 	// Now the first is lost as well: its ids come again, and go no further than the newcomer.
 	fresh, _ := serve(t, 0, 1, nil)
@@ -77,7 +77,7 @@ func TestReplay_GoesThroughSeveralNewcomers(t *testing.T) {
 	if f.Code != protocol.CodeLostSession || f.Number != 2 {
 		t.Errorf("the failure is %+v", f)
 	}
-	c.counts("tokens_computed_total", 300, 300, 300)
+	c.counts("tokens_total", 300, 300, 300)
 }
 
 func TestReplay_SurvivesBrokenStreams(t *testing.T) {
@@ -106,7 +106,7 @@ func TestReplay_SurvivesBrokenStreams(t *testing.T) {
 		}
 	}
 	c.same(got, want, 300, 300, "after a replay over broken streams")
-	c.counts("tokens_computed_total", 900, 600, 600)
+	c.counts("tokens_total", 900, 600, 600)
 }
 
 func TestReplay_SaysWhatIsNotThere(t *testing.T) {
@@ -120,7 +120,7 @@ func TestReplay_SaysWhatIsNotThere(t *testing.T) {
 	}
 	c.first().send(protocol.Replay{Epoch: c.epoch + 1, From: 0, Until: 2, Through: nodes[1].host.ID()})
 	c.step(2, 3, 4)
-	c.counts("tokens_replayed_total", 0, 0, 0)
+	c.counts("replayed_tokens_total", 0, 0, 0)
 }
 
 // pageNames gives the names of a prompt's full pages.
@@ -152,7 +152,7 @@ func TestNames_ASharedPrefixIsFoundAlongTheChain(t *testing.T) {
 		t.Fatalf("the second conversation found %v tokens", at)
 	}
 	b.same(b.step(1, 192, ids[192:]...), want, 192, 58, "behind shared pages")
-	b.counts("tokens_computed_total", 258, 258, 258)
+	b.counts("tokens_total", 258, 258, 258)
 	b.counts("prefix_hit_tokens_total", 192, 192, 192)
 	a.same(a.step(2, 200, ids[200:]...), want, 200, 50, "the first goes on")
 
@@ -224,8 +224,8 @@ func TestHandOver_TheSuccessorGoesOnWithTheSameBits(t *testing.T) {
 		t.Fatalf("the hops are at %v", at)
 	}
 	c.same(c.step(3, 150, ids[150:]...), want, 150, 50, "after the hand-over")
-	c.counts("tokens_computed_total", 200, 50, 200)
-	c.counts("tokens_replayed_total", 0, 0, 0)
+	c.counts("tokens_total", 200, 50, 200)
+	c.counts("replayed_tokens_total", 0, 0, 0)
 	if got := count(t, nodes[1], "pages_handed_total"); got != 3 {
 		t.Errorf("%d pages were handed over, want 3", got)
 	}

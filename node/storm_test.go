@@ -162,7 +162,7 @@ func TestStorm_ManySessionsOverStreamsThatBreak(t *testing.T) {
 	storm.Wait()
 	listening.Wait()
 	for i, n := range nodes {
-		if got := count(t, n, "tokens_computed_total"); got != 6*120 {
+		if got := count(t, n, "tokens_total"); got != 6*120 {
 			t.Errorf("hop %d computed %d tokens of %d", i, got, 6*120)
 		}
 		eventually(t, "all sessions are gone", func() bool { return n.Stats().Sessions == 0 })

@@ -39,8 +39,8 @@ type Node struct {
 
 // Counters are some of a node's metrics.
 type Counters struct {
-	Computed   int `json:"tokens_computed_total"`
-	Replayed   int `json:"tokens_replayed_total"`
+	Computed   int `json:"tokens_total"`
+	Replayed   int `json:"replayed_tokens_total"`
 	PrefixHits int `json:"prefix_hit_tokens_total"`
 	Pages      int `json:"pages_handed_total"`
 	Repeated   int `json:"ledger_answers_total"`

@@ -102,9 +102,9 @@ func TestPlay_EndsItsProcessesWithItsContext(t *testing.T) {
 }
 
 func TestParseCounters_ReadsWhatNodesCount(t *testing.T) {
-	text := `# HELP baichuan_node_tokens_computed_total x
-baichuan_node_tokens_computed_total 1.5e+06
-baichuan_node_tokens_replayed_total 2
+	text := `# HELP baichuan_node_tokens_total x
+baichuan_node_tokens_total 1.5e+06
+baichuan_node_replayed_tokens_total 2
 baichuan_node_prefix_hit_tokens_total 3
 baichuan_node_pages_handed_total 4
 baichuan_node_ledger_answers_total 5

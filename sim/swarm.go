@@ -244,7 +244,7 @@ func (n *process) counters(ctx context.Context) (c Counters, err error) {
 // parseCounters reads Prometheus' text form.
 func parseCounters(r io.Reader) (c Counters, err error) {
 	wanted := map[string]*int{
-		"tokens_computed_total": &c.Computed, "tokens_replayed_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
+		"tokens_total": &c.Computed, "replayed_tokens_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
 		"pages_handed_total": &c.Pages, "ledger_answers_total": &c.Repeated,
 	}
 	lines := bufio.NewScanner(r)
