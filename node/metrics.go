@@ -2,6 +2,7 @@ package node
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,9 +10,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// metrics is what a node counts, in a registry of its own.
+// namespace begins the names of the metrics.
+const namespace = "baichuan_node_"
+
+// metrics is what a node counts, in registries of its own.
 type metrics struct {
-	registry *prometheus.Registry
+	since    time.Time
+	registry *prometheus.Registry // of what the node counts
+	process  *prometheus.Registry // of what the runtime and the system know
 
 	tokens, replayed, prefixHits prometheus.Counter
 	steps, ledgerAnswers         prometheus.Counter
@@ -24,15 +30,15 @@ type metrics struct {
 
 func newMetrics(sessions, streams func() float64) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: "baichuan_node_" + name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: namespace + name, Help: help})
 	}
 	seconds := func(name, help string) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "baichuan_node_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
+			Name: namespace + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
 		})
 	}
 	m := &metrics{
-		registry:      prometheus.NewRegistry(),
+		since: time.Now(), registry: prometheus.NewRegistry(), process: prometheus.NewRegistry(),
 		tokens:        counter("tokens_total", "Tokens computed through this node's layers, replayed ones included."),
 		replayed:      counter("replayed_tokens_total", "Of these, tokens computed for a session that had lost a peer."),
 		prefixHits:    counter("prefix_hit_tokens_total", "Tokens that were found in the cache and not computed."),
@@ -41,11 +47,11 @@ func newMetrics(sessions, streams func() float64) *metrics {
 		pagesHanded:   counter("pages_handed_total", "Pages of cache sent to a node that takes over a session."),
 		repairs:       counter("push_repairs_total", "Push streams that broke and were opened anew, or given up."),
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "baichuan_node_pushes_total", Help: "Frames of rows sent on: to the next hop directly, or by way of the client.",
+			Name: namespace + "pushes_total", Help: "Frames of rows sent on: to the next hop directly, or by way of the client.",
 		}, []string{"way"}),
-		cacheBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "baichuan_node_cache_bytes", Help: "Bytes of cache in use."}),
+		cacheBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: namespace + "cache_bytes", Help: "Bytes of cache in use."}),
 		batchRows: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "baichuan_node_batch_rows", Help: "Tokens computed in one pass.", Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+			Name: namespace + "batch_rows", Help: "Tokens computed in one pass.", Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 		passSeconds: seconds("pass_seconds", "What a pass takes."),
 		stepSeconds: seconds("step_seconds", "From a step's arrival to its rows, waiting included."),
@@ -53,11 +59,34 @@ func newMetrics(sessions, streams func() float64) *metrics {
 	m.registry.MustRegister(
 		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.repairs, m.pushes,
 		m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_sessions", Help: "Open sessions."}, sessions),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_streams", Help: "Streams of sessions and pushes that peers have open here."}, streams),
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: namespace + "sessions", Help: "Open sessions."}, sessions),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: namespace + "streams", Help: "Streams of sessions and pushes that peers have open here."}, streams),
 	)
+	m.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// totals gives what has been counted by name: tokens_total, pushes_total/direct, and of a histogram batch_rows/count and
+// batch_rows/sum.
+func (m *metrics) totals() map[string]uint64 {
+	all := make(map[string]uint64)
+	families, _ := m.registry.Gather() // nothing in it can fail
+	for _, f := range families {
+		name := strings.TrimPrefix(f.GetName(), namespace)
+		for _, one := range f.GetMetric() {
+			key := name
+			for _, label := range one.GetLabel() {
+				key += "/" + label.GetValue()
+			}
+			if c := one.GetCounter(); c != nil {
+				all[key] = uint64(c.GetValue())
+			}
+			if h := one.GetHistogram(); h != nil {
+				all[key+"/count"], all[key+"/sum"] = h.GetSampleCount(), uint64(h.GetSampleSum())
+			}
+		}
+	}
+	return all
 }
 
 // pass counts a pass.
@@ -82,5 +111,5 @@ func (m *metrics) step(took time.Duration) {
 
 // Metrics serves what the node counts, in Prometheus' text form.
 func (n *Node) Metrics() http.Handler {
-	return promhttp.HandlerFor(n.metrics.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(prometheus.Gatherers{n.metrics.registry, n.metrics.process}, promhttp.HandlerOpts{})
 }

@@ -119,6 +119,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 
+	n.directory.TellLoad(n.Load)
 	n.announce(ctx)
 	n.cfg.Ready()
 	<-ctx.Done()

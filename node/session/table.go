@@ -67,6 +67,9 @@ func New(cfg Config) *Table {
 // Len is the number of sessions.
 func (t *Table) Len() int { return len(t.sessions) }
 
+// Promised is the tokens of cache that sessions have been promised.
+func (t *Table) Promised() int { return t.promised }
+
 // Free is the tokens of cache that nobody has been promised.
 func (t *Table) Free() int { return t.cfg.Tokens - t.promised }
 
