@@ -22,6 +22,10 @@ const (
 	// network's buffers, Go's own memory.
 	restBytes = 100 << 20
 
+	// maxThreads bounds the threads that compute: more than the largest machines have processors. With 5,000 on 2 of them a
+	// model of 7 million weights was not measured within a minute.
+	maxThreads = 1024
+
 	// leastMemory is what a machine needs for a layer of the 7B (110 MiB) beside its system and the program.
 	leastMemory = 1 << 30
 	// bytesOf7B and opsOf7B are what a token of Baichuan 2 7B in nf4 takes: 32 layers of 202.4 million weights with 4.25
@@ -29,9 +33,6 @@ const (
 	// last needs the head).
 	bytesOf7B = 32*202.4e6*4.25/8 + 514.9e6*8.25/8
 	opsOf7B   = 2 * 32 * 202.4e6
-
-	// maxThreads is more than any machine has; each costs memory, and all of them are waited for.
-	maxThreads = 1024
 
 	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
 	maxCopies = 8
