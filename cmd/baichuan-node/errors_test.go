@@ -82,6 +82,8 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"generate m --local --join /ip4/127.0.0.1/tcp/1 -p x", []string{"--local", "--join"}},
 		{"generate --join nowhere -p x", []string{"--join", "nowhere"}},
 		{"chat", []string{"--join"}},
+		{"status", []string{"--join"}},
+		{"status --join nowhere", []string{"--join", "nowhere"}},
 		{"demo --nodes 0", []string{"--nodes"}},
 		{"demo --nodes 9 x", []string{"--nodes"}},
 		{"demo --copies 99 x", []string{"--copies"}},

@@ -6,6 +6,17 @@ const (
 	// waitingEvery is how often a user is told that an answer waits for a peer.
 	waitingEvery = 5 * time.Second
 
+	// lookTimeout bounds one look at a swarm: two rounds of questions of 3.5 s, and one to every peer of 3 s.
+	lookTimeout = 10 * time.Second
+	// watchEvery is how often status --watch looks.
+	watchEvery = time.Second
+	// defaultColumns and defaultLines are the size of a terminal that does not tell.
+	defaultColumns, defaultLines = 80, 24
+	// maxCells is the width of a layer in status' bar at most: 40 layers take a line of 80 columns, 6 no more than 48.
+	maxCells = 8
+	// maxNickColumns and maxDeviceColumns are what is shown of a nick (of 64 bytes at most) and a device (of 128).
+	maxNickColumns, maxDeviceColumns = 16, 20
+
 	// maxPromptBytes bounds a prompt that is read: a context of 2^16 tokens of 64 bytes each.
 	maxPromptBytes = 4 << 20
 	// maxLine bounds a line of a chat's input: 16 times the 4,096 tokens of a context at 16 bytes each.

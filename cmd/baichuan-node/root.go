@@ -62,6 +62,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newServeCommand(a),
 		newGenerateCommand(),
 		newChatCommand(a),
+		newStatusCommand(),
 		newBenchCommand(),
 		newSimCommand(),
 		newDoctorCommand(),
