@@ -155,7 +155,7 @@ type Stats struct {
 	State     protocol.State
 	Sessions  int
 	Queue     int // steps that wait
-	CacheFree int // tokens that no session has been promised
+	CacheFree int // tokens that a new session may be promised
 	Speed     Speed
 }
 
@@ -164,7 +164,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.pace.announced,
+		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Available(time.Now()), Speed: n.pace.announced,
 	}
 	if n.draining() {
 		s.State = protocol.Draining
