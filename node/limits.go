@@ -52,13 +52,16 @@ const (
 	replayRows = 256
 	// maxReopen is how often a push stream is opened anew for the same step, before its rows go by way of the client.
 	maxReopen = 3
-	// maxAsked is the replays and hand-overs of a session that wait: a repair needs one, and another if it fails.
+	// maxAsked is the replays and hand-overs of a session that wait, and the opens: a repair needs one, and another if it
+	// fails.
 	maxAsked = 4
 	// dialTimeout is what reaching the next hop may take: 4 round trips on the worst links, and a wait for a dial.
 	dialTimeout = 3 * time.Second
 	// dialBurst dials may be made for one client at once, and one more each dialEvery.
 	dialBurst = 8
 	dialEvery = time.Second / 2
+	// dialPoll is how often a session that has to wait for its dial looks whether it is still needed.
+	dialPoll = time.Second / 20
 	// namesTimeout is how long a hop waits to hear by which names it may find pages.
 	namesTimeout = time.Second
 	// earlyFor is how long a frame waits for its session to be opened: the owner opens at all hops at once, and may be

@@ -103,7 +103,8 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
 	n.uplink.rate = handShare * float64(cfg.NetRate)
 	n.ctx, n.end = context.WithCancel(context.Background())
-	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) }, func() float64 { return float64(n.openStreams()) })
+	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) },
+		func() float64 { return float64(n.openStreams()) }, func() float64 { return float64(n.evicted()) })
 	return n, nil
 }
 
@@ -207,6 +208,13 @@ func (n *Node) enter(s network.Stream) bool {
 	n.streams[from]++
 	n.handlers.Add(1)
 	return true
+}
+
+// evicted is how many sessions had to give way to others.
+func (n *Node) evicted() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Evicted()
 }
 
 // openStreams is how many streams peers have open here.
