@@ -8,10 +8,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-)
 
-// namespace begins the names of the metrics.
-const namespace = "baichuan_node_"
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
 
 // metrics is what a node counts, in registries of its own.
 type metrics struct {
@@ -21,20 +20,23 @@ type metrics struct {
 
 	tokens, replayed, prefixHits prometheus.Counter
 	steps, ledgerAnswers         prometheus.Counter
-	pagesHanded, repairs         prometheus.Counter
+	pagesHanded, taken, repairs  prometheus.Counter
+	cancelled                    prometheus.Counter
+	opensRefused                 *prometheus.CounterVec // by code
 	pushes                       *prometheus.CounterVec // by way
 	cacheBytes                   prometheus.Gauge
 	batchRows                    prometheus.Histogram
 	passSeconds, stepSeconds     prometheus.Histogram
 }
 
-func newMetrics(sessions, streams func() float64) *metrics {
+// newMetrics takes what is read when somebody asks.
+func newMetrics(sessions, streams, evicted func() float64) *metrics {
 	counter := func(name, help string) prometheus.Counter {
-		return prometheus.NewCounter(prometheus.CounterOpts{Name: namespace + name, Help: help})
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: "baichuan_node_" + name, Help: help})
 	}
 	seconds := func(name, help string) prometheus.Histogram {
 		return prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: namespace + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
+			Name: "baichuan_node_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.0005, 2, 18), // 0.5 ms to 65 s
 		})
 	}
 	m := &metrics{
@@ -45,22 +47,28 @@ func newMetrics(sessions, streams func() float64) *metrics {
 		steps:         counter("steps_total", "Steps computed."),
 		ledgerAnswers: counter("ledger_answers_total", "Steps that came again and were answered without computing."),
 		pagesHanded:   counter("pages_handed_total", "Pages of cache sent to a node that takes over a session."),
-		repairs:       counter("push_repairs_total", "Push streams that broke and were opened anew, or given up."),
+		taken:         counter("handovers_taken_total", "Sessions whose cache was taken over from a node that was leaving."),
+		cancelled:     counter("cancelled_tokens_total", "Tokens of steps that were given up before they were computed."),
+		opensRefused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "baichuan_node_opens_refused_total", Help: "Opens that were refused, by the reason's code.",
+		}, []string{"code"}),
+		repairs: counter("push_repairs_total", "Push streams that broke and were opened anew, or given up."),
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: namespace + "pushes_total", Help: "Frames of rows sent on: to the next hop directly, or by way of the client.",
+			Name: "baichuan_node_pushes_total", Help: "Frames of rows sent on: to the next hop directly, or by way of the client.",
 		}, []string{"way"}),
-		cacheBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: namespace + "cache_bytes", Help: "Bytes of cache in use."}),
+		cacheBytes: prometheus.NewGauge(prometheus.GaugeOpts{Name: "baichuan_node_cache_bytes", Help: "Bytes of cache in use."}),
 		batchRows: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: namespace + "batch_rows", Help: "Tokens computed in one pass.", Buckets: prometheus.ExponentialBuckets(1, 2, 10),
+			Name: "baichuan_node_batch_rows", Help: "Tokens computed in one pass.", Buckets: prometheus.ExponentialBuckets(1, 2, 10),
 		}),
 		passSeconds: seconds("pass_seconds", "What a pass takes."),
 		stepSeconds: seconds("step_seconds", "From a step's arrival to its rows, waiting included."),
 	}
 	m.registry.MustRegister(
-		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.repairs, m.pushes,
-		m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: namespace + "sessions", Help: "Open sessions."}, sessions),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: namespace + "streams", Help: "Streams of sessions and pushes that peers have open here."}, streams),
+		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.taken, m.repairs, m.pushes,
+		m.cancelled, m.opensRefused, m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_sessions", Help: "Open sessions."}, sessions),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "baichuan_node_streams", Help: "Streams of sessions and pushes that peers have open here."}, streams),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "baichuan_node_evictions_total", Help: "Sessions that had to give way to others."}, evicted),
 	)
 	m.process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
@@ -72,7 +80,7 @@ func (m *metrics) totals() map[string]uint64 {
 	all := make(map[string]uint64)
 	families, _ := m.registry.Gather() // nothing in it can fail
 	for _, f := range families {
-		name := strings.TrimPrefix(f.GetName(), namespace)
+		name := strings.TrimPrefix(f.GetName(), "baichuan_node_")
 		for _, one := range f.GetMetric() {
 			key := name
 			for _, label := range one.GetLabel() {
@@ -102,6 +110,9 @@ func (m *metrics) computed(tokens int, replayed bool) {
 		m.replayed.Add(float64(tokens))
 	}
 }
+
+// refused counts an open that was refused.
+func (m *metrics) refused(code protocol.Code) { m.opensRefused.WithLabelValues(code.String()).Inc() }
 
 // step counts a step that is done.
 func (m *metrics) step(took time.Duration) {

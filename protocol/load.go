@@ -7,7 +7,7 @@ type Load struct {
 	Sessions  uint64 // open now
 	Queue     uint64 // steps that wait now
 	CacheUsed uint64 // tokens of cache that sessions have been promised
-	CacheFree uint64 // tokens of cache that nobody has been promised
+	CacheFree uint64 // tokens of cache that a new session may be promised
 
 	Tokens        uint64 // computed through the node's layers, replayed ones included
 	Replayed      uint64 // of Tokens: for a session that had lost a peer
