@@ -17,6 +17,19 @@ const (
 	// maxNickColumns and maxDeviceColumns are what is shown of a nick (of 64 bytes at most) and a device (of 128).
 	maxNickColumns, maxDeviceColumns = 16, 20
 
+	// controlTimeout is what a serve process may take to answer pause and resume at all: it does nothing else for it.
+	controlTimeout = 3 * time.Second
+	// progressEvery is how often it tells then how many sessions are left.
+	progressEvery = 200 * time.Millisecond
+	// pauseFor is the default of pause --timeout: a hand-over takes seconds at most, a long answer that can go nowhere minutes.
+	pauseFor = time.Minute
+	// resumeFor bounds a resume: telling the swarm of the offer takes 3 s at most.
+	resumeFor = 15 * time.Second
+	// runDir is the folder of the home where serve processes say how to reach them.
+	runDir = "run"
+	// maxServing bounds the file of a running process: a secret, a peer and a few words.
+	maxServing = 16 << 10
+
 	// maxPromptBytes bounds a prompt that is read: a context of 2^16 tokens of 64 bytes each.
 	maxPromptBytes = 4 << 20
 	// maxLine bounds a line of a chat's input: 16 times the 4,096 tokens of a context at 16 bytes each.

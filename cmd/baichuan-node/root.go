@@ -60,6 +60,8 @@ func newRootCommand(a *app) *cobra.Command {
 		newModelsCommand(),
 		newTokenizeCommand(loadTokenizer),
 		newServeCommand(a),
+		newPauseCommand(),
+		newResumeCommand(),
 		newGenerateCommand(),
 		newChatCommand(a),
 		newStatusCommand(),
