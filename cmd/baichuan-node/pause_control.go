@@ -147,27 +147,28 @@ func (c *control) pause(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- c.node.Pause(ctx) }()
-	c.answer(w, done)
+	c.answer(w, func() error { return c.node.Pause(ctx) })
 }
 
 // resume has the node offer itself again.
 func (c *control) resume(w http.ResponseWriter, r *http.Request) {
-	done := make(chan error, 1)
-	go func() { done <- c.node.Resume(r.Context()) }()
-	c.answer(w, done)
+	c.answer(w, func() error { return c.node.Resume(r.Context()) })
 }
 
-// answer tells how many sessions there are until done gives the outcome, which it waits for in any case.
-func (c *control) answer(w http.ResponseWriter, done <-chan error) {
+// answer tells how many sessions there are, then does something and tells again and again until it is done.
+func (c *control) answer(w http.ResponseWriter, do func() error) {
 	tell := json.NewEncoder(w)
 	flush := http.NewResponseController(w)
+	progress := func() {
+		_ = tell.Encode(heard{Sessions: c.node.Stats().Sessions}) // who is gone does not hear it
+		_ = flush.Flush()
+	}
+	progress()
+	done := make(chan error, 1)
+	go func() { done <- do() }() // it is waited for
 	tick := time.NewTicker(progressEvery)
 	defer tick.Stop()
 	for {
-		_ = tell.Encode(heard{Sessions: c.node.Stats().Sessions}) // who is gone does not hear it
-		_ = flush.Flush()
 		select {
 		case err := <-done:
 			last := heard{Sessions: c.node.Stats().Sessions, Done: err == nil}
@@ -177,6 +178,7 @@ func (c *control) answer(w http.ResponseWriter, done <-chan error) {
 			_ = tell.Encode(last)
 			return
 		case <-tick.C:
+			progress()
 		}
 	}
 }

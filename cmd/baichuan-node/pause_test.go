@@ -71,6 +71,7 @@ func TestPause_TellsTheServesOfThisHome(t *testing.T) {
 		t.Errorf("the file is %v (%v): nobody else may read it", info.Mode(), err)
 	}
 	if out := mustCLI(t, "pause"); !f.paused.Load() || !strings.Contains(out, fmt.Sprint(os.Getpid())) || !strings.Contains(out, "0:2 of mini") ||
+		!strings.Contains(out, "2 sessions went elsewhere") ||
 		strings.Count(out, "\n") != 1 {
 		t.Errorf("paused: %v, printed %q", f.paused.Load(), out)
 	}
