@@ -40,6 +40,7 @@ type Directory struct {
 	dht     *dht.IpfsDHT // nil if not serving, as server
 	server  *server
 	keepers *keepers
+	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -57,7 +58,7 @@ type Directory struct {
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), wake: make(chan struct{}, 1)}
+	d := &Directory{host: h, book: newBook(), record: newRecord(), boot: uint64(rand.Int64()) | 1, wake: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if !cfg.Serving {
 		return d, nil
