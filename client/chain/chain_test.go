@@ -296,7 +296,7 @@ func (x *teller) message(kind string, a args) (any, error) {
 	case "parting":
 		return protocol.Parting{WithinMS: 1000}, nil
 	case "failure":
-		for code := protocol.CodeBusy; code <= protocol.CodeUnsupported; code++ {
+		for code := protocol.CodeBusy; code <= protocol.CodeBadInput; code++ {
 			if strings.ReplaceAll(code.String(), " ", "-") == a["code"] {
 				return protocol.Failure{Epoch: epoch, Number: number, Code: code, Text: "as it says"}, nil
 			}
