@@ -47,7 +47,8 @@ func (s *session) blame(fault *chain.Fault) {
 	case refused && noRoom(said.Code):
 		s.client.bans.pause(h.Peer, time.Now())
 		s.books.stats.Pauses++
-	case fault.Class == protocol.Never && i >= 0:
+	case refused && i < 0 && said.Suspect != "": // of a cache that was handed over: it is computed again
+	case fault.Class == protocol.Never && i >= 0, said.Code == protocol.CodeBadInput && i > 0 && said.Suspect == s.hops[i-1].Peer:
 		m.failed = true
 		s.accuse(i)
 	case fault.Class == protocol.Again && m.again[h.Peer] < maxAgain:

@@ -30,7 +30,9 @@ type toyHop struct {
 	hung    atomic.Bool   // it does nothing for so long
 	nap     time.Duration
 	beats   atomic.Uint64
-	working atomic.Value // of protocol.Step
+	epoch   atomic.Uint32 // of the newest open
+	working atomic.Value  // of protocol.Step
+	before  atomic.Value  // of peer.ID
 
 	mu       sync.Mutex // guards the following
 	sessions map[protocol.Key]*toySession
@@ -76,6 +78,9 @@ func (h *toyHop) counts() (opens, steps, tokens, open int) {
 	return h.opens, h.steps, h.tokens, len(h.sessions)
 }
 
+// prev is who sends rows in the newest session.
+func (h *toyHop) prev() peer.ID { return h.before.Load().(peer.ID) }
+
 // serve reads messages and answers pings at once; another goroutine does the rest.
 func (h *toyHop) serve(s network.Stream) {
 	h.streams.Add(1)
@@ -98,7 +103,7 @@ func (h *toyHop) serve(s network.Stream) {
 			work <- m
 			continue
 		}
-		beat := protocol.Heartbeat{Progress: h.beats.Load()}
+		beat := protocol.Heartbeat{Epoch: h.epoch.Load(), Progress: h.beats.Load()}
 		if step, _ := h.working.Load().(protocol.Step); step.Number > 0 {
 			beat.Epoch, beat.Number, beat.Running, beat.Progress = step.Epoch, step.Number, true, h.beats.Add(1)
 		}
@@ -114,6 +119,8 @@ func (h *toyHop) work(s network.Stream, work <-chan any) {
 		switch m := m.(type) {
 		case protocol.Open:
 			key = m.Session
+			h.epoch.Store(m.Epoch)
+			h.before.Store(m.Prev)
 		case protocol.Close:
 			time.Sleep(h.late)
 		case protocol.Step:

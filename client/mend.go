@@ -129,6 +129,7 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 // release ends the session at the hops that it has.
 func (s *session) release() {
 	if len(s.hops) > 0 {
+		s.books.stall(s.mind.since)
 		s.link.keep(nil)
 		s.hops, s.ids = nil, nil
 	}

@@ -31,7 +31,7 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 		return l.chain.Stay(l.now(), p.Hop), nil
 	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
 		to := s.hopOf(hops[0])
-		if limit, worth := s.handOver(i, hops[0]); worth && to.Offer != nil {
+		if limit, worth := s.handOver(i, hops[0], p.HandOver); worth && to.Offer != nil {
 			to.ID = l.add(hops[0].Offer.Dialable())
 			m.moving = &moving{parting: p, id: to.ID, hop: hops[0]}
 			return l.chain.Move(l.now(), p.Hop, to, min(limit, p.Within)), nil
@@ -48,13 +48,13 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 }
 
 // handOver weighs sending the cache of hop i to a successor against computing it again, by what their offers say of
-// bandwidth and speed. limit is how long it may take.
-func (s *session) handOver(i int, to routing.Hop) (limit time.Duration, worth bool) {
+// bandwidth and speed, and the one that is leaving of what it needs (0: nothing). limit is how long it may take.
+func (s *session) handOver(i int, to routing.Hop, said time.Duration) (limit time.Duration, worth bool) {
 	tokens, layers, hidden := float64(s.len), float64(to.Span.Len()), float64(s.client.model.Manifest.Hidden)
 	row := 2*hidden + 1
 	bytes := tokens * (layers*cacheBytes(s.client.model.Manifest.KV)*hidden + row)
 	rate := s.rate(s.hops[i], to)
-	moves := seconds(bytes / rate)
+	moves := cmp.Or(said, seconds(bytes/rate))
 	limit = moveFirst + moveFactor*moves
 	if to.Offer.PrefillRate == 0 {
 		return limit, true
