@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/client/chain"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -309,11 +307,10 @@ func (s *session) hopOf(h routing.Hop) chain.Hop {
 // roundTrip is what is known of a peer's; 0: nothing.
 func (s *session) roundTrip(h routing.Hop) time.Duration {
 	rtt := s.client.directory.Measures().RTT[h.Peer]
-	addrs := h.Offer.Dialable().Addrs
-	if len(addrs) == 0 || slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
-		return rtt
+	if onLoopback(&h.Offer) {
+		return min(cmp.Or(rtt, nearRTT), nearRTT)
 	}
-	return min(cmp.Or(rtt, nearRTT), nearRTT)
+	return rtt
 }
 
 // patience is how long a peer that is not connected may keep the session waiting: not as long as a dial may take, where
