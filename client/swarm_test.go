@@ -200,6 +200,13 @@ func newDrainingSwarm(t *testing.T, drain time.Duration, spans ...[2]int) *swarm
 	for _, s := range spans {
 		w.serve(s[0], s[1])
 	}
+	w.connect()
+	return w
+}
+
+// connect makes another client the swarm's.
+func (w *swarm) connect() {
+	t := w.t
 	h := bareHost(t)
 	d, err := routing.NewDirectory(t.Context(), h, routing.DirectoryConfig{})
 	if err != nil {
@@ -210,7 +217,6 @@ func newDrainingSwarm(t *testing.T, drain time.Duration, spans ...[2]int) *swarm
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 // end ends all nodes at once: those that remain know of the dead ones, and would ask for them one after the other.
