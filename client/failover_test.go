@@ -33,7 +33,7 @@ func TestSwarm_GoesOnWhenANodeDies(t *testing.T) {
 	const prompt, answer = 300, 8
 	want := alone(t, someIDs(prompt), drawn(answer))
 	for hop := range 3 {
-		for step := 1; step <= 6; step++ {
+		for _, step := range []int{1, 2, 5} { // sim has more of them
 			t.Run(fmt.Sprintf("hop %d at step %d", hop, step), func(t *testing.T) {
 				t.Parallel()
 				w := newSwarm(t, thirds...)
@@ -260,6 +260,9 @@ func TestSwarm_NextTurnAndRollbackComputeOnlyWhatIsNew(t *testing.T) {
 		t.Fatal(err)
 	}
 	equal(t, out, alone(t, next, drawn(5)))
+	if out.Stats.Cached != 304 || out.Stats.PrefixHits != 0 {
+		t.Errorf("stats %+v", out.Stats)
+	}
 	w.healthy(304 + 1 + 20 + 4)
 	edited := slices.Concat(someIDs(290), someIDs(30)[10:])
 	out, err = ask(t, c, edited, drawn(5))

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -65,9 +66,20 @@ var real = sync.OnceValues(func() (*store.Model, error) {
 var cleanUp = func() {}
 
 func TestMain(m *testing.M) {
+	sweep()
 	code := m.Run()
 	cleanUp()
 	os.Exit(code)
+}
+
+// sweep removes what runs that were killed have left.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), "baichuan-client-test-*"))
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > time.Hour {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 func realModel(t *testing.T) *store.Model {

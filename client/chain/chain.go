@@ -372,7 +372,7 @@ func (c *Chain) Heard(now time.Duration, id int) {
 	}
 	h.heard = max(h.heard, now)
 	if s := c.oldest(); s != nil && i == len(c.hops)-1 {
-		c.show(now, s) // its rows may be long
+		c.holds(now, s, i) // its rows may be long
 	}
 }
 

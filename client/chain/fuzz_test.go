@@ -18,7 +18,7 @@ func FuzzChain_DyingHops(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 232, 0, 0, 0, 0, 255, 0, 200, 255})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 236, 0, 237, 0, 238, 0, 239, 0, 255})
 	f.Fuzz(func(t *testing.T, story []byte) {
-		w := newWorld(t, 700, 1, 1, 600, 1)
+		w := newWorld(t, 700, 1, 1, -650, 600, 1, -90, 2, 1)
 		for _, b := range story[:min(len(story), 300)] {
 			w.event(b)
 		}
@@ -30,7 +30,7 @@ func FuzzChain_DyingHops(f *testing.F) {
 func TestChain_ComesToAnEndWhoeverDies(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		w := newWorld(t, 700, 1, 1, 600, 1)
+		w := newWorld(t, 700, 1, 1, -650, 600, 1, -90, 2, 1)
 		for range r.IntN(120) {
 			w.event(byte(r.IntN(256)))
 		}

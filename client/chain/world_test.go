@@ -20,9 +20,10 @@ type world struct {
 	lines  []*line
 	nextID int
 
-	script    [][]uint32 // what is still to be appended
-	ids       []uint32   // all that was appended
-	wanted    bool       // an Append has begun
+	script    []int    // how many tokens are still to be appended; below 0: so many are to stay
+	fresh     int      // ids that were used
+	ids       []uint32 // all that was appended
+	wanted    bool     // an Append has begun
 	finished  bool
 	now       time.Duration
 	swallowed bool         // some message got lost, and what follows it may be refused
@@ -60,9 +61,7 @@ type line struct {
 func newWorld(t *testing.T, script ...int) *world {
 	w := &world{t: t, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
 	w.chain = New(Config{Session: tellerKey(), Hidden: 1, Vocab: 1})
-	for _, n := range script {
-		w.script = append(w.script, numbers(len(slices.Concat(w.script...)), n))
-	}
+	w.script = script
 	w.take(w.chain.Open(0, 0, 9, protocol.Sampling{Temperature: 1}, nil))
 	for range 3 {
 		w.hops = append(w.hops, w.newHop())
@@ -116,10 +115,27 @@ func (w *world) next() {
 		w.finished = true
 		return
 	}
-	ids := w.script[0]
-	w.script, w.wanted = w.script[1:], true
+	n := w.script[0]
+	w.script = w.script[1:]
+	if n < 0 {
+		w.rollBack(-n)
+		return
+	}
+	ids := numbers(w.fresh, n)
+	w.fresh, w.wanted = w.fresh+n, true
 	w.ids = append(w.ids, ids...)
 	w.take(w.chain.Append(w.now, ids, protocol.WantCandidates))
+}
+
+// rollBack has the session go on from an earlier position. What was behind it may be computed again.
+func (w *world) rollBack(keep int) {
+	w.ids = w.ids[:keep:keep]
+	for _, n := range w.nodes {
+		if n.sess != nil {
+			n.sess.most = min(n.sess.most, keep)
+		}
+	}
+	w.take(w.chain.Open(w.now, keep, 9, protocol.Sampling{Temperature: 1}, nil))
 }
 
 func (w *world) line(hop int, up bool) *line {
