@@ -59,9 +59,8 @@ type line struct {
 }
 
 func newWorld(t *testing.T, script ...int) *world {
-	w := &world{t: t, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
+	w := &world{t: t, script: script, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
 	w.chain = New(Config{Session: tellerKey(), Hidden: 1, Vocab: 1})
-	w.script = script
 	w.take(w.chain.Open(0, 0, 9, protocol.Sampling{Temperature: 1}, nil))
 	for range 3 {
 		w.hops = append(w.hops, w.newHop())
