@@ -286,6 +286,7 @@ type Offer struct {
 	ModelName               string // what its owner calls the model; untrusted text
 	Peer                    peer.ID
 	Sequence                uint64
+	Boot                    uint64 // random, another one after a restart: what failed the process before is no fault of this one; 0: not said
 	LifeMS                  uint32 // relative to the receiver's clock
 	Span                    Span   // served now
 	Target                  Span   // announced; equals Span unless a move is under way
