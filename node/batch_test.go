@@ -52,7 +52,11 @@ func TestBatch_AloneAPromptTakesLargeChunks(t *testing.T) {
 // held gives a node whose compute goroutine is held up between two passes, and a function that lets it do one pass.
 func held(t *testing.T, start, end int) (*Node, func()) {
 	t.Helper()
-	n := made(t, start, end, nil)
+	return hold(t, made(t, start, end, nil))
+}
+
+func hold(t *testing.T, n *Node) (*Node, func()) {
+	t.Helper()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 	all := make(caches)
