@@ -31,6 +31,9 @@ type Config struct {
 	// Default 5 s. A further wait would outlast a user's patience with Ctrl-C.
 	DrainFor time.Duration
 
+	// LosePush is for simulations: it is asked before each frame to a next hop, by several goroutines, and true breaks the
+	// stream in the middle of that frame. Default: no frame is lost.
+	LosePush func() bool
 	// Ready is called once, when requests are accepted and the node has been announced. Default: nobody is told.
 	Ready func()
 	// Log gets what a volunteer may want to know. Default slog.Default().
