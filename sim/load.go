@@ -68,7 +68,7 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 			for range rounds {
 				for _, span := range st.spans() {
 					time.Sleep(loadPause)
-					if failed = errors.Join(failed, sc.replaces(ctx, span.Start/spanLayers)); failed != nil {
+					if failed = errors.Join(failed, sc.replaces(ctx, span.Start/st.layers)); failed != nil {
 						return
 					}
 				}
@@ -182,7 +182,7 @@ func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}, others bool
 		kills += len(victims)
 		kill(victims...)
 		for k := range victims {
-			i := n.span.Start / spanLayers
+			i := n.span.Start / sc.stage.layers
 			var identity []string
 			if others {
 				identity = []string{"--identity", filepath.Join(sc.stage.home, fmt.Sprintf("another-%d.key", kills-k))}

@@ -66,6 +66,8 @@ func TestCrowd_GetsItsAnswers(t *testing.T)            { plays(t, "crowd") }
 func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
 func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
 
+func TestSweep_LosesNothing(t *testing.T) { plays(t, "sweep") }
+
 func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("this machine lacks a signal that holds up a process")
@@ -108,10 +110,11 @@ baichuan_node_replayed_tokens_total 2
 baichuan_node_prefix_hit_tokens_total 3
 baichuan_node_pages_handed_total 4
 baichuan_node_ledger_answers_total 5
+baichuan_node_push_repairs_total 6
 baichuan_node_pass_seconds_bucket{le="0.1"} 6
 `
 	got, err := parseCounters(strings.NewReader(text))
-	if want := (Counters{1500000, 2, 3, 4, 5}); err != nil || got != want {
+	if want := (Counters{1500000, 2, 3, 4, 5, 6}); err != nil || got != want {
 		t.Errorf("counters %+v, %v; want %+v", got, err, want)
 	}
 	for _, bad := range []string{"", text[:200], strings.Replace(text, " 2\n", " two\n", 1)} {

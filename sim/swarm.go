@@ -30,10 +30,12 @@ const (
 // swarm is processes that serve the model. It is safe for concurrent use.
 type swarm struct {
 	stage *stage
+	cast  cast
 	group *launch.Group
 
-	mu    sync.Mutex
-	nodes []*process // guarded by mu; also those that are gone
+	mu      sync.Mutex
+	started int        // guarded by mu
+	nodes   []*process // guarded by mu; also those that are gone
 }
 
 // process is a node.
@@ -48,13 +50,13 @@ type process struct {
 	count Counters // guarded by mu; as last read
 }
 
-// newSwarm starts so many copies of each span and waits until all accept requests.
-func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) {
+// newSwarm starts some copies of each span and waits until all accept requests.
+func newSwarm(ctx context.Context, st *stage, c cast) (_ *swarm, err error) {
 	group, err := launch.NewGroup(launch.Config{})
 	if err != nil {
 		return nil, err
 	}
-	w := &swarm{stage: st, group: group}
+	w := &swarm{stage: st, cast: c, group: group}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -64,7 +66,7 @@ func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) 
 		return nil, err
 	}
 	var rest []store.Span
-	for range copies {
+	for range c.copies {
 		rest = append(rest, st.spans()...)
 	}
 	_, err = w.start(ctx, rest[1:])
@@ -73,8 +75,8 @@ func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) 
 
 // spans are those that the model is cut into.
 func (st *stage) spans() (all []store.Span) {
-	for i := 0; i < st.model.Manifest.Layers; i += spanLayers {
-		all = append(all, store.Span{Start: i, End: min(i+spanLayers, st.model.Manifest.Layers)})
+	for i := 0; i < st.model.Manifest.Layers; i += st.layers {
+		all = append(all, store.Span{Start: i, End: min(i+st.layers, st.model.Manifest.Layers)})
 	}
 	return all
 }
@@ -91,7 +93,7 @@ func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) (
 	for _, span := range spans {
 		p, err := w.group.Start(launch.Command{
 			Name: fmt.Sprintf("a node of layers %v", span), Binary: w.stage.cfg.Binary,
-			Args:    append(slices.Clone(args), "--layers", span.String()),
+			Args:    slices.Concat(args, []string{"--layers", span.String()}, w.next()),
 			Env:     append([]string{"BAICHUAN_HOME=" + w.stage.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
 			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
 		})
@@ -113,6 +115,17 @@ func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) (
 		w.mu.Unlock()
 	}
 	return started, nil
+}
+
+// next gives the arguments that the next node has beside those of all.
+func (w *swarm) next() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started++
+	if w.cast.args == nil {
+		return nil
+	}
+	return w.cast.args(w.started)
 }
 
 // close ends all processes. Those that hang are killed: they could not leave.
@@ -246,6 +259,7 @@ func parseCounters(r io.Reader) (c Counters, err error) {
 	wanted := map[string]*int{
 		"tokens_total": &c.Computed, "replayed_tokens_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
 		"pages_handed_total": &c.Pages, "ledger_answers_total": &c.Repeated,
+		"push_repairs_total": &c.Repairs,
 	}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {

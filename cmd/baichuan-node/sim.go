@@ -97,11 +97,39 @@ func printStep(w io.Writer, s sim.Step) {
 		again += f.Replayed
 		handed += f.HandedOver
 	}
+	if len(s.Speeds) > 0 {
+		printSpeeds(w, verdict, s)
+		return
+	}
 	fmt.Fprintf(w, "  %-5s %s: %d answers, %d tokens, %d failovers (%d tokens computed again, %d handed over), longest wait %d ms\n",
 		verdict, s.Name, s.Answers, s.Tokens, len(s.Failovers), again, handed, s.StallMS)
+	printWrong(w, s)
+}
+
+func printWrong(w io.Writer, s sim.Step) {
 	for _, wrong := range s.Wrong {
 		fmt.Fprintf(w, "        %s\n", oneLine(wrong))
 	}
+}
+
+// printSpeeds prints how fast answers are made while sends are lost, beside what others do.
+func printSpeeds(out io.Writer, verdict string, s sim.Step) {
+	fmt.Fprintf(out, "  %-5s %s; restarting is computed, Petals is as published (steps/s, elsewhere)\n", verdict, s.Name)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tloss\tbroken\ttokens/s\tpart\tof loss\tat least\trestarting\tPetals\tPetals restarting\t")
+	for _, v := range s.Speeds {
+		published, restarting := "-", "-"
+		if v.Petals > 0 {
+			published, restarting = fmt.Sprint(v.Petals), "never ends"
+		}
+		if v.PetalsRestarting > 0 {
+			restarting = fmt.Sprint(v.PetalsRestarting)
+		}
+		fmt.Fprintf(w, "\t%v\t%d\t%.1f\t%.2f\t%v\t%v\t%.2g\t%s\t%s\t\n",
+			v.Loss, v.Repairs, v.PerSecond, v.Part, v.Of, v.Least, v.Restarting, published, restarting)
+	}
+	_ = w.Flush()
+	printWrong(out, s)
 }
 
 func listScenarios(out io.Writer, all []sim.Scenario) error {
