@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,34 +125,47 @@ type asker struct {
 }
 
 // join adds a client to the scene.
-func (sc *scene) join(ctx context.Context) (err error) {
-	h, err := routing.NewHost(routing.HostConfig{})
+func (sc *scene) join(ctx context.Context) error {
+	a, err := sc.newAsker(ctx)
 	if err != nil {
 		return err
 	}
+	sc.clients = append(sc.clients, a)
+	return nil
+}
+
+// newAsker connects a client to the nodes.
+func (sc *scene) newAsker(ctx context.Context) (_ *asker, err error) {
+	h, err := routing.NewHost(routing.HostConfig{})
+	if err != nil {
+		return nil, err
+	}
 	d, err := routing.NewDirectory(ctx, h, routing.DirectoryConfig{})
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return nil, errors.Join(err, h.Close())
 	}
 	a := &asker{host: h, directory: d}
-	sc.clients = append(sc.clients, a)
 	cfg := client.Config{Model: sc.stage.model.ID.String()}
 	for _, n := range sc.living() {
 		info, err := addrInfo(n.ready)
 		if err != nil {
-			return err
+			return nil, errors.Join(err, a.close())
 		}
 		cfg.Join = append(cfg.Join, *info)
 	}
-	a.Client, err = client.Connect(ctx, h, d, cfg)
-	return err
+	if a.Client, err = client.Connect(ctx, h, d, cfg); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
 }
+
+func (a *asker) close() error { return errors.Join(a.directory.Close(), a.host.Close()) }
 
 // leave closes the clients.
 func (sc *scene) leave() error {
 	var errs []error
 	for _, a := range sc.clients {
-		errs = append(errs, a.directory.Close(), a.host.Close())
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }
@@ -164,12 +178,7 @@ type watched struct {
 	steps   int
 	first   time.Duration // that the first step took
 	longest time.Duration // of the other steps
-	since   time.Time     // when the first was done
-	until   time.Time     // when the last was
 }
-
-// speed is the steps/s after the first.
-func (w *watched) speed() float64 { return float64(w.steps-1) / w.until.Sub(w.since).Seconds() }
 
 func (w *watched) Begin(ctx context.Context, r client.Run) error {
 	w.steps = 0
@@ -185,9 +194,8 @@ func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]s
 	}
 	start := time.Now()
 	found, err := w.Stepper.Step(ctx, ids, want)
-	w.until = time.Now()
-	if took := w.until.Sub(start); w.steps == 0 {
-		w.first, w.since = took, w.until
+	if took := time.Since(start); w.steps == 0 {
+		w.first = took
 	} else {
 		w.longest = max(w.longest, took)
 	}
@@ -203,12 +211,59 @@ type talk struct {
 }
 
 func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
-	w := &watched{Stepper: sc.clients[i].NewSession(cfg)}
-	return &talk{client.NewConversation(sc.clients[i].Model(), w), w, sc}
+	return sc.talkOf(sc.clients[i], cfg)
+}
+
+func (sc *scene) talkOf(a *asker, cfg client.SessionConfig) *talk {
+	w := &watched{Stepper: a.NewSession(cfg)}
+	return &talk{client.NewConversation(a.Model(), w), w, sc}
 }
 
 // private is for sessions that are to find nothing of others.
 var private = client.SessionConfig{Private: true}
+
+// leaves has a question answered and goes away after some of the answer: as a step is under way, or between two. It
+// compares what there is.
+func (t *talk) leaves(ctx context.Context, q question, after int, inStep bool) error {
+	want, err := t.scene.stage.alone.answers(ctx, q)
+	if err != nil {
+		return fmt.Errorf("answer in this process: %w", err)
+	}
+	asking, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	if inStep {
+		t.before = func(step int, _ []client.HopInfo) {
+			if step == after {
+				cancel()
+			}
+		}
+		defer func() { t.before = nil }()
+	}
+	got, tokens := "", 0
+	for chunk, err := range t.Generate(asking, q.prompt, q.options) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.scene.finds("no answer: %v", err)
+		}
+		got += chunk.Text
+		if tokens++; tokens > after {
+			break
+		}
+	}
+	if !strings.HasPrefix(want.Text, got) {
+		t.scene.finds("the swarm's answer begins %q, that of one process is %q", got, want.Text)
+	}
+	return nil
+}
+
+// finds takes down what is not as it should be, while others may do so too.
+func (sc *scene) finds(format string, args ...any) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.result.wrong(format, args...)
+}
 
 // answers has a question answered and compares the answer with the right one. An error means that the scene can't go on.
 func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error) {

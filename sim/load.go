@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -35,7 +33,7 @@ func (sc *scene) onceEach(ctx context.Context) {
 	for _, span := range sc.stage.spans() {
 		var sum Counters
 		for _, n := range sc.living() {
-			if n.span != span {
+			if n.span != span || n.wasHeld() {
 				continue
 			}
 			c, err := n.counters(ctx)
@@ -110,21 +108,31 @@ func (sc *scene) replaces(ctx context.Context, span int) error {
 			leaver, most = n, c.Computed
 		}
 	}
-	start := time.Now()
-	leaver.leaves()
-	if err := leaver.hasLeft(); err != nil {
+	if err := sc.sendAway(leaveLimit, leaver); err != nil {
 		return err
 	}
-	sc.mu.Lock()
-	if how := leaver.Err().Error(); !strings.Contains(how, "exit status 0") {
-		sc.result.wrong("a node of layers %v was told to leave: %s", leaver.span, how)
-	}
-	if took := time.Since(start); took > leaveLimit {
-		sc.result.wrong("a node of layers %v took %v to leave", leaver.span, took)
-	}
-	sc.mu.Unlock()
 	_, err := sc.start(ctx, sc.stage.spans()[span:span+1])
 	return err
+}
+
+// sendAway tells nodes to leave, all at once, and waits until they have: each within a time, and as it should.
+func (sc *scene) sendAway(limit time.Duration, leavers ...*process) error {
+	start := time.Now()
+	for _, n := range leavers {
+		n.leaves()
+	}
+	for _, n := range leavers {
+		if err := n.hasLeft(); err != nil {
+			return err
+		}
+		if how := n.Err().Error(); !strings.Contains(how, "exit status 0") {
+			sc.finds("a node of layers %v was told to leave: %s", n.span, how)
+		}
+		if took := time.Since(start); took > limit {
+			sc.finds("a node of layers %v took %v to leave", n.span, took)
+		}
+	}
+	return nil
 }
 
 func crowd(ctx context.Context, st *stage) error {
@@ -141,55 +149,24 @@ func crowd(ctx context.Context, st *stage) error {
 	return st.step(ctx, name+", nodes come back", copies, clients, crowded(answers, false))
 }
 
-// crowded asks while nodes are killed. In their places come others, or the same under their old identities.
+// crowded asks while nodes are killed and held up, and connections hung up. In the places of the killed come others, or the
+// same under their old identities.
 func crowded(answers int, others bool) func(context.Context, *scene) error {
 	return func(ctx context.Context, sc *scene) error {
+		nodes := sc.newChurn(loadPause, someDie, someDie, someHang, somebodyHangsUp)
+		nodes.others = others
 		stop := make(chan struct{})
-		var killing sync.WaitGroup
+		var churning sync.WaitGroup
 		var failed error
-		kills := 0
-		killing.Go(func() { kills, failed = sc.killSome(ctx, stop, others) })
+		churning.Go(func() { failed = nodes.run(ctx, stop) })
 		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
 		close(stop)
-		killing.Wait()
-		if kills == 0 {
+		churning.Wait()
+		sc.result.Events = nodes.happened
+		if nodes.happened[someDie.name] == 0 {
 			sc.result.wrong("nobody was killed")
 		}
 		sc.onceEach(ctx)
 		return errors.Join(err, failed)
-	}
-}
-
-// killSome kills nodes at random and starts as many, until it is told to stop. A copy of each span always lives.
-func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}, others bool) (kills int, err error) {
-	random := rand.New(rand.NewPCG(sc.stage.cfg.Seed, 0))
-	for {
-		pause := loadPause + time.Duration(random.Int64N(int64(loadPause)))
-		select {
-		case <-time.After(pause):
-		case <-stop:
-			return kills, nil
-		case <-ctx.Done():
-			return kills, ctx.Err()
-		}
-		living := sc.living()
-		n := living[random.IntN(len(living))]
-		spare := sc.others(n)
-		victims := []*process{n}
-		if len(spare) > 1 && random.IntN(3) == 0 {
-			victims = append(victims, spare[0])
-		}
-		kills += len(victims)
-		kill(victims...)
-		for k := range victims {
-			i := n.span.Start / sc.stage.layers
-			var identity []string
-			if others {
-				identity = []string{"--identity", filepath.Join(sc.stage.home, fmt.Sprintf("another-%d.key", kills-k))}
-			}
-			if _, err := sc.start(ctx, sc.stage.spans()[i:i+1], identity...); err != nil {
-				return kills, err
-			}
-		}
 	}
 }

@@ -25,7 +25,9 @@ type Step struct {
 	StallMS   int64             `json:"stall_ms"` // the longest wait for a token after an answer's first
 	Failovers []client.Failover `json:"failovers"`
 	Nodes     []Node            `json:"nodes"`
+	Events    map[string]int    `json:"events,omitempty"` // how often something happened
 	Speeds    []Speed           `json:"speeds,omitempty"`
+	Uses      []Use             `json:"uses,omitempty"`
 	Wrong     []string          `json:"wrong"` // what was not as it should be
 }
 
@@ -51,6 +53,24 @@ type Speed struct {
 	// Steps/s that Petals published (https://arxiv.org/abs/2312.08361), and those of restarting there. 0: not told, or it does not end.
 	Petals           float64 `json:"petals,omitempty"`
 	PetalsRestarting float64 `json:"petals_restarting,omitempty"`
+}
+
+// Use is what a process holds of the machine while nobody wants anything of it: before a soak, and after it.
+type Use struct {
+	Process string `json:"process"`
+	Before  Gauges `json:"before"` // those of a node that came later: of the first with its layers
+	After   Gauges `json:"after"`
+}
+
+// Gauges are more of a node's metrics, or the same of another process. Of the heap it is what a collection has left.
+type Gauges struct {
+	Goroutines int `json:"go_goroutines"`
+	Heap       int `json:"go_memstats_heap_alloc_bytes"`
+	Resident   int `json:"process_resident_memory_bytes"`
+	Files      int `json:"process_open_fds"`
+	Streams    int `json:"baichuan_node_streams"`
+	Sessions   int `json:"baichuan_node_sessions"`
+	Cache      int `json:"baichuan_node_cache_bytes"`
 }
 
 // Counters are some of a node's metrics.

@@ -23,13 +23,14 @@ import (
 
 // Config says how scenarios are played.
 type Config struct {
-	Binary  string     // the program. Required
-	Env     []string   // added to the environment of its processes
-	Without []string   // variables that they do not get of ours
-	Long    bool       // everything; else the essentials
-	Seed    uint64     // of what is left to chance
-	Stderr  io.Writer  // gets what the processes log; nil: nobody does
-	Step    func(Step) // is told of each step when it is over; nil: nobody is
+	Binary  string        // the program. Required
+	Env     []string      // added to the environment of its processes
+	Without []string      // variables that they do not get of ours
+	Long    bool          // everything; else the essentials
+	For     time.Duration // how long a soak is to take; 0: half an hour, or in its short form some seconds
+	Seed    uint64        // of what is left to chance
+	Stderr  io.Writer     // gets what the processes log; nil: nobody does
+	Step    func(Step)    // is told of each step when it is over; nil: nobody is
 }
 
 // Scenario is something that happens to a swarm.
@@ -53,6 +54,7 @@ func Scenarios() []Scenario {
 		{Name: "turns", Is: "the next turn of a conversation, also after all connections were lost", play: turns},
 		{Name: "prefix", Is: "two conversations with the same long system prompt", play: prefix},
 		{Name: "sweep", Is: "eight hops lose ever more of what they send: answers stay as they are, and nearly as fast", play: sweep, hops: 8},
+		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }
 

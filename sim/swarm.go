@@ -1,15 +1,10 @@
 package sim
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -47,6 +42,7 @@ type process struct {
 
 	mu    sync.Mutex
 	fate  string   // guarded by mu
+	held  bool     // guarded by mu; it has been held up, and may have computed what was given to another meanwhile
 	count Counters // guarded by mu; as last read
 }
 
@@ -206,6 +202,31 @@ func (n *process) hang() error {
 	return n.Pause()
 }
 
+// holdFor holds the node up for a while.
+func (n *process) holdFor(ctx context.Context, while time.Duration) error {
+	if err := n.hang(); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(while):
+	case <-ctx.Done(): // it goes on nevertheless, as it could not leave
+	}
+	if err := n.Resume(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fate, n.held = healthy, true
+	return nil
+}
+
+// wasHeld says whether the node has been held up for a while.
+func (n *process) wasHeld() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held
+}
+
 // leaves tells the node to leave.
 func (n *process) leaves() {
 	n.meets(left)
@@ -230,55 +251,6 @@ func (n *process) computed(ctx context.Context, tokens int) {
 		}
 		time.Sleep(countPoll)
 	}
-}
-
-// counters asks the node.
-func (n *process) counters(ctx context.Context) (c Counters, err error) {
-	ctx, cancel := context.WithTimeout(ctx, countLimit)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.ready.Metrics, nil)
-	if err != nil {
-		return c, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
-	}
-	defer response.Body.Close()
-	if c, err = parseCounters(io.LimitReader(response.Body, maxMetrics)); err != nil {
-		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
-	}
-	n.mu.Lock()
-	n.count = c
-	n.mu.Unlock()
-	return c, nil
-}
-
-// parseCounters reads Prometheus' text form.
-func parseCounters(r io.Reader) (c Counters, err error) {
-	wanted := map[string]*int{
-		"tokens_total": &c.Computed, "replayed_tokens_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
-		"pages_handed_total": &c.Pages, "ledger_answers_total": &c.Repeated,
-		"push_repairs_total": &c.Repairs,
-	}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "baichuan_node_"), " ")
-		to := wanted[name]
-		if to == nil {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return c, fmt.Errorf("counter %s: %w", name, err)
-		}
-		*to = int(v)
-		delete(wanted, name)
-	}
-	if len(wanted) > 0 {
-		return c, fmt.Errorf("%d counters are not there: %w", len(wanted), errors.Join(lines.Err(), io.ErrUnexpectedEOF))
-	}
-	return c, lines.Err()
 }
 
 // addrInfo says how a node is reached.

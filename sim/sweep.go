@@ -59,11 +59,11 @@ func (st *stage) loses(ctx context.Context, loss float64, tokens, round int) (go
 	}
 	err = st.stepWith(ctx, name, cast{copies: 1, clients: 1, args: args}, func(ctx context.Context, sc *scene) error {
 		t := sc.talk(0, private)
-		_, err := t.answers(ctx, ask(someIDs(sweepPrompt, 1), tokens))
-		if err := errors.Join(err, t.Close()); err != nil {
+		out, err := t.answers(ctx, ask(someIDs(sweepPrompt, 1), tokens))
+		if err := errors.Join(err, t.Close()); err != nil || out == nil {
 			return err
 		}
-		got.PerSecond = t.speed()
+		got.PerSecond = out.Timings.TokensPerSecond()
 		sc.once(ctx, sc.result.Tokens)
 		if n := len(sc.result.Failovers); n > 0 {
 			sc.result.wrong("%d hops were replaced, and all of them lived", n)

@@ -40,6 +40,7 @@ type serveFlags struct {
 	metrics    string
 	readyFile  string
 	untilStdin bool
+	idle       time.Duration
 	losePushes float64
 	loseSeed   uint64
 }
@@ -69,7 +70,8 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.untilStdin, "until-stdin-closes", false, "leave when standard input ends")
 	flags.Float64Var(&f.losePushes, "lose-pushes", 0, "break the stream to the next hop in this part of all frames, 0 to 1")
 	flags.Uint64Var(&f.loseSeed, "lose-seed", 0, "of the frames that are lost")
-	for _, name := range []string{"until-stdin-closes", "lose-pushes", "lose-seed"} {
+	flags.DurationVar(&f.idle, "idle", 0, "forget sessions that nobody has used for so long (default: 5 minutes)")
+	for _, name := range []string{"until-stdin-closes", "idle", "lose-pushes", "lose-seed"} {
 		_ = flags.MarkHidden(name) // for the processes that demo and sim start; the flag exists
 	}
 	return cmd
@@ -111,6 +113,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	}
 	cfg := node.DefaultConfig(model)
 	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, a.log, f.losePush()
+	if f.idle != 0 {
+		cfg.Idle = f.idle
+	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}

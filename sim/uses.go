@@ -1,0 +1,157 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/shard/store"
+)
+
+// What may be more after a soak than before it, and why that is no leak.
+const (
+	// moreFiles: a node may be connected to peers that it had not met before; TODO
+	moreFiles      = 8
+	moreGoroutines = 8
+	moreHeap       = 4 << 20
+	moreResident   = 32 << 20
+)
+
+// holdings is what idle processes hold: the nodes, and this one.
+type holdings struct {
+	nodes map[*process]Gauges
+	own   Gauges
+}
+
+// of gives what a node held, or if it was not there yet the most that one of its layers did.
+func (h *holdings) of(n *process) (g Gauges) {
+	if g, ok := h.nodes[n]; ok {
+		return g
+	}
+	for other, of := range h.nodes {
+		if other.span == n.span && of.Resident > g.Resident {
+			g = of
+		}
+	}
+	return g
+}
+
+// settles waits until nothing is going on any more, and gives what is held then. After a soak it waits, for a while, until
+// that is no more than before.
+func (sc *scene) settles(ctx context.Context, before *holdings, idle time.Duration) (*holdings, error) {
+	for deadline := time.Now().Add(idle + settleLimit); ; time.Sleep(settlePoll) {
+		now, err := sc.held(ctx)
+		if err != nil {
+			return nil, err
+		}
+		quiet := true
+		for n, g := range now.nodes {
+			quiet = quiet && g.Sessions == 0 && g.Streams == 0 && (before == nil || len(over(before.of(n), g)) == 0)
+		}
+		if quiet && (before == nil || len(over(before.own, now.own)) == 0) || time.Now().After(deadline) {
+			return now, nil
+		}
+	}
+}
+
+// held reads what all hold.
+func (sc *scene) held(ctx context.Context) (*holdings, error) {
+	http.DefaultClient.CloseIdleConnections() // which are ours alone
+	h := &holdings{nodes: make(map[*process]Gauges)}
+	for _, n := range sc.living() {
+		g, err := n.gauges(ctx)
+		if err != nil {
+			return nil, err
+		}
+		h.nodes[n] = g
+	}
+	http.DefaultClient.CloseIdleConnections()
+	var err error
+	h.own, err = ownGauges()
+	return h, err
+}
+
+// gauges reads what a node holds, after its next collection of garbage: asking it makes some.
+func (n *process) gauges(ctx context.Context) (g Gauges, err error) {
+	const collected = "go_memstats_last_gc_time_seconds"
+	first, err := n.metrics(ctx)
+	if err != nil {
+		return g, err
+	}
+	for all := first; ; {
+		if all, err = n.metrics(ctx); err != nil {
+			return g, err
+		}
+		if all[collected] > first[collected] {
+			return g, all.read(g.names())
+		}
+	}
+}
+
+// names says by which names nodes tell the gauges.
+func (g *Gauges) names() map[string]*int {
+	return map[string]*int{
+		"go_goroutines": &g.Goroutines, "go_memstats_heap_alloc_bytes": &g.Heap, "process_resident_memory_bytes": &g.Resident,
+		"process_open_fds": &g.Files, "baichuan_node_streams": &g.Streams, "baichuan_node_sessions": &g.Sessions,
+		"baichuan_node_cache_bytes": &g.Cache,
+	}
+}
+
+// ownGauges are those of this process, as far as this machine tells.
+func ownGauges() (g Gauges, err error) {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	g.Goroutines, g.Heap = runtime.NumGoroutine(), int(m.HeapAlloc)
+	files, err := os.ReadDir("/proc/self/fd")
+	if errors.Is(err, os.ErrNotExist) {
+		return g, nil
+	}
+	g.Files = len(files)
+	raw, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return g, err
+	}
+	var size int
+	_, err = fmt.Sscan(string(raw), &size, &g.Resident)
+	g.Resident *= os.Getpagesize()
+	return g, err
+}
+
+var _ = filepath.Join
+var _ store.Span
+
+// over tells what is more than it was.
+func over(before, after Gauges) (all []string) {
+	check := func(what string, was, is, more int) {
+		if is > was+more {
+			all = append(all, fmt.Sprintf("%d %s, before there were %d", is, what, was))
+		}
+	}
+	check("goroutines", before.Goroutines, after.Goroutines, moreGoroutines)
+	check("bytes of heap", before.Heap, after.Heap, moreHeap)
+	check("bytes resident", before.Resident, after.Resident, moreResident)
+	check("open files", before.Files, after.Files, moreFiles)
+	check("streams", 0, after.Streams, 0)
+	check("sessions", 0, after.Sessions, 0)
+	return all
+}
+
+// compare holds what is held after a soak against what was before.
+func (sc *scene) compare(before, after *holdings) {
+	take := func(name string, was, is Gauges) {
+		sc.result.Uses = append(sc.result.Uses, Use{Process: name, Before: was, After: is})
+		for _, o := range over(was, is) {
+			sc.result.wrong("%s has %s", name, o)
+		}
+	}
+	for _, n := range sc.living() {
+		take(fmt.Sprintf("the node of layers %v with pid %d", n.span, n.PID()), before.of(n), after.nodes[n])
+	}
+	take("the clients' process", before.own, after.own)
+}
