@@ -289,7 +289,17 @@ func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error)
 	case err != nil:
 		r.wrong("no answer: %v", err)
 	case !slices.Equal(got.IDs, want.IDs) || got.Text != want.Text:
-		r.wrong("the swarm answers %v, one process %v", got.IDs, want.IDs)
+		r.wrong("the answer differs from that of one process %s", differs(got.IDs, want.IDs))
 	}
 	return got, nil
+}
+
+// differs says where an answer goes astray.
+func differs(got, want []uint32) string {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Sprintf("from token %d on: %v instead of %v", i, got[i:min(i+4, len(got))], want[i:min(i+4, len(want))])
+		}
+	}
+	return fmt.Sprintf("in that it has %d tokens instead of %d", len(got), len(want))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 )
@@ -84,7 +85,9 @@ func (sc *scene) soaks(ctx context.Context, long, pause time.Duration) error {
 	defer time.AfterFunc(long, func() { close(over) }).Stop()
 	var churning sync.WaitGroup
 	var failed error
-	churning.Go(func() { failed = nodes.run(ctx, over) })
+	if os.Getenv("NOCHURN") == "" {
+		churning.Go(func() { failed = nodes.run(ctx, over) })
+	}
 	chatters := make([]*chatter, len(sc.clients))
 	err := sc.each(func(i int) error {
 		chatters[i] = sc.newChatter(i)
