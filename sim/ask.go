@@ -176,8 +176,9 @@ type watched struct {
 	begin   func()                                 // before a Begin; nil: nothing
 	before  func(step int, chain []client.HopInfo) // before a step, counted from 0; nil: nothing
 	steps   int
-	first   time.Duration // that the first step took
-	longest time.Duration // of the other steps
+	origin  []client.HopInfo // the chain before the first step
+	first   time.Duration    // that the first step took
+	longest time.Duration    // of the other steps
 }
 
 func (w *watched) Begin(ctx context.Context, r client.Run) error {
@@ -189,6 +190,9 @@ func (w *watched) Begin(ctx context.Context, r client.Run) error {
 }
 
 func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]sample.Candidate, error) {
+	if w.steps == 0 {
+		w.origin = w.Chain()
+	}
 	if w.before != nil {
 		w.before(w.steps, w.Chain())
 	}

@@ -3,9 +3,6 @@ package sim
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"strings"
 	"math/rand/v2"
 	"slices"
 
@@ -21,8 +18,6 @@ type chatter struct {
 	ids    []uint32 // of the conversation so far
 	seed   uint32   // of the tokens that were made last
 	did    map[string]int
-	trail  []string
-	priv bool
 }
 
 // doing is something that a client does.
@@ -65,15 +60,7 @@ func (c *chatter) chats(ctx context.Context, over <-chan struct{}) (err error) {
 		default:
 		}
 		what := doings[c.random.IntN(len(doings))]
-		if strings.Contains(os.Getenv("SKIP"), what.name) {
-			continue
-		}
-		e := what.does(c, ctx)
-		c.trail = append(c.trail, fmt.Sprintf("%s(len %d, fo %d)", what.name, len(c.ids), len(c.talk.Failovers())))
-		if len(c.trail) > 9 {
-			c.trail = c.trail[1:]
-		}
-		if err := e; err != nil {
+		if err := what.does(c, ctx); err != nil {
 			return err
 		}
 		c.did[what.name]++
@@ -88,7 +75,6 @@ func (c *chatter) begin() {
 		cfg = client.SessionConfig{}
 		c.ids = someIDs(200, 1)
 	}
-	c.priv = cfg.Private
 	c.talk = c.scene.talk(c.client, cfg)
 }
 
@@ -113,23 +99,6 @@ func (c *chatter) turn(ctx context.Context, tokens, answer int) error {
 	}
 	out, err := c.talk.answers(ctx, q)
 	if out != nil {
-		want, _ := c.scene.stage.alone.answers(ctx, q)
-		if !slices.Equal(out.IDs, want.IDs) {
-			fmt.Fprintf(os.Stderr, "DEBUG client %d private %v prompt %d answer %d: %s\n   %v\n   %+v\n", c.client, c.priv, len(q.prompt), answer, differs(out.IDs, want.IDs), c.trail, out.Stats)
-			st := c.scene.stage
-			st.alone.mu.Lock()
-			st.alone.said = nil
-			st.alone.mu.Unlock()
-			again, _ := st.alone.answers(ctx, q)
-			fresh := c.scene.talk(c.client, private)
-			other, e := generate(ctx, fresh.Conversation, q)
-			third, _ := generate(ctx, c.talk.Conversation, q)
-			fmt.Fprintln(os.Stderr, "ORACLE AGAIN", again.IDs, "FRESH", other, e, "SAME SESSION AGAIN", third, "GOT", out.IDs, "PROMPT", q.prompt)
-			for _, f := range out.Failovers {
-				fmt.Fprintf(os.Stderr, "     %v %v: %v -> %v stall %v replayed %d\n", f.Layers, f.Peer.String()[46:], f.Reason, f.Successors, f.Stall, f.Replayed)
-			}
-			fmt.Fprintf(os.Stderr, "     chain %v\n", out.Chain)
-		}
 		c.ids = slices.Concat(c.ids, out.IDs)
 	}
 	return err

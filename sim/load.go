@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // busy has each client ask questions, one after the other in sessions of their own, until more says that it is enough.
@@ -53,23 +56,42 @@ func (sc *scene) onceEach(ctx context.Context) {
 }
 
 func drainUnderLoad(ctx context.Context, st *stage) error {
-	return st.step(ctx, "one node of each span leaves after the other", 2, 4, func(ctx context.Context, sc *scene) error {
-		rounds := 1
-		if st.cfg.Long {
-			rounds = 4
+	rounds := 1
+	if st.cfg.Long {
+		rounds = 4
+	}
+	err := st.step(ctx, "one node of each span leaves after the other", 2, 4, st.drained(rounds, func(ctx context.Context, sc *scene) error {
+		for i := range st.spans() {
+			time.Sleep(loadPause)
+			if err := sc.replaces(ctx, i); err != nil {
+				return err
+			}
 		}
+		return nil
+	}))
+	if err != nil {
+		return err
+	}
+	err = st.step(ctx, "nodes of two spans leave at once", 2, 4, st.drained(rounds, func(ctx context.Context, sc *scene) error {
+		time.Sleep(loadPause)
+		return sc.replaces(ctx, 0, 2)
+	}))
+	if err != nil || !st.cfg.Long {
+		return err
+	}
+	return st.step(ctx, "the only holder of some layers leaves, another comes when it has left", 1, 1, lastLeaves)
+}
+
+// drained has answers made while nodes leave, some times over. Nothing may fail, and nothing be computed again.
+func (st *stage) drained(rounds int, leave func(context.Context, *scene) error) func(context.Context, *scene) error {
+	return func(ctx context.Context, sc *scene) error {
 		over := make(chan struct{})
 		var leaving sync.WaitGroup
 		var failed error
 		leaving.Go(func() {
 			defer close(over)
-			for range rounds {
-				for _, span := range st.spans() {
-					time.Sleep(loadPause)
-					if failed = errors.Join(failed, sc.replaces(ctx, span.Start/st.layers)); failed != nil {
-						return
-					}
-				}
+			for k := 0; k < rounds && failed == nil; k++ {
+				failed = leave(ctx, sc)
 			}
 		})
 		err := sc.busy(ctx, 200, 200, func(int) bool {
@@ -84,34 +106,70 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 		if n := sc.result.replayed(); n > 0 {
 			sc.result.wrong("%d tokens were computed again because nodes left", n)
 		}
+		for _, n := range sc.living() {
+			if c, err := n.counters(ctx); err != nil || c.Replayed > 0 {
+				sc.result.wrong("a node of layers %v has computed %d tokens again, %v", n.span, c.Replayed, err)
+			}
+		}
 		if len(sc.result.Failovers) == 0 {
 			sc.result.wrong("no session had to move")
 		}
 		sc.onceEach(ctx)
 		return errors.Join(err, failed)
-	})
+	}
 }
 
-// replaces tells the node of a span that has worked most to leave, waits until it has, and starts another.
-func (sc *scene) replaces(ctx context.Context, span int) error {
-	var leaver *process
-	most := -1
-	for _, n := range sc.living() {
-		if n.span != sc.stage.spans()[span] {
-			continue
+// lastLeaves tells the only holder of some layers to leave, in the middle of an answer. It serves the session until its time
+// is over; then the session waits for the one that comes.
+func lastLeaves(ctx context.Context, sc *scene) error {
+	const hop = 1
+	t := sc.talk(0, private)
+	var late error
+	t.before = func(step int, chain []client.HopInfo) {
+		if step != 3 {
+			return
 		}
-		c, err := n.counters(ctx)
-		if err != nil {
-			return err
-		}
-		if c.Computed > most {
-			leaver, most = n, c.Computed
+		if late = sc.sendAway(graceLimit, sc.of(chain[hop].Peer)); late == nil {
+			_, late = sc.start(ctx, sc.stage.spans()[hop:hop+1])
 		}
 	}
-	if err := sc.sendAway(leaveLimit, leaver); err != nil {
+	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), answerTokens))
+	if len(sc.result.Failovers) == 0 {
+		sc.result.wrong("the session did not have to move")
+	}
+	sc.once(ctx, t, sc.result.Tokens)
+	return errors.Join(err, late, t.Close())
+}
+
+// replaces tells the node of each of some spans that has worked most to leave, all at once, waits until they have, and
+// starts others.
+func (sc *scene) replaces(ctx context.Context, spans ...int) error {
+	var leavers []*process
+	var wanted []store.Span
+	for _, i := range spans {
+		wanted = append(wanted, sc.stage.spans()[i])
+	}
+	for _, span := range wanted {
+		var busiest *process
+		most := -1
+		for _, n := range sc.living() {
+			if n.span != span {
+				continue
+			}
+			c, err := n.counters(ctx)
+			if err != nil {
+				return err
+			}
+			if c.Computed > most {
+				busiest, most = n, c.Computed
+			}
+		}
+		leavers = append(leavers, busiest)
+	}
+	if err := sc.sendAway(leaveLimit, leavers...); err != nil {
 		return err
 	}
-	_, err := sc.start(ctx, sc.stage.spans()[span:span+1])
+	_, err := sc.start(ctx, wanted)
 	return err
 }
 

@@ -67,7 +67,8 @@ func TestCrowd_GetsItsAnswers(t *testing.T)            { plays(t, "crowd") }
 func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
 func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
 
-func TestSweep_LosesNothing(t *testing.T) { plays(t, "sweep") }
+func TestSoak_LeavesNothingBehind(t *testing.T) { plays(t, "soak") }
+func TestSweep_LosesNothing(t *testing.T)       { plays(t, "sweep") }
 
 func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
 	if runtime.GOOS == "windows" {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 )
@@ -85,9 +84,7 @@ func (sc *scene) soaks(ctx context.Context, long, pause time.Duration) error {
 	defer time.AfterFunc(long, func() { close(over) }).Stop()
 	var churning sync.WaitGroup
 	var failed error
-	if os.Getenv("NOCHURN") == "" {
-		churning.Go(func() { failed = nodes.run(ctx, over) })
-	}
+	churning.Go(func() { failed = nodes.run(ctx, over) })
 	chatters := make([]*chatter, len(sc.clients))
 	err := sc.each(func(i int) error {
 		chatters[i] = sc.newChatter(i)

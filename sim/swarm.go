@@ -155,6 +155,16 @@ func (w *swarm) of(id peer.ID) *process {
 	panic("sim: a chain leads to a peer that is none of ours: " + id.String())
 }
 
+// first gives the first process that is or was a peer; nil: none was.
+func (w *swarm) first(id peer.ID) *process {
+	for _, n := range w.all() {
+		if n.peer == id {
+			return n
+		}
+	}
+	return nil
+}
+
 // others lists the living nodes of a span but one.
 func (w *swarm) others(but *process) []*process {
 	return slices.DeleteFunc(w.living(), func(n *process) bool { return n == but || n.span != but.span })

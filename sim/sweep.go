@@ -64,7 +64,7 @@ func (st *stage) loses(ctx context.Context, loss float64, tokens, round int) (go
 			return err
 		}
 		got.PerSecond = out.Timings.TokensPerSecond()
-		sc.once(ctx, sc.result.Tokens)
+		sc.once(ctx, t, sc.result.Tokens)
 		if n := len(sc.result.Failovers); n > 0 {
 			sc.result.wrong("%d hops were replaced, and all of them lived", n)
 		}

@@ -40,7 +40,7 @@ func newSimCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print each scenario's report as a JSON object")
 	flags.BoolVar(&f.long, "long", false, "everything instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance")
-	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 15s)")
+	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 10s)")
 	return cmd
 }
 
@@ -108,7 +108,7 @@ func printStep(w io.Writer, s sim.Step) {
 	fmt.Fprintf(w, "  %-5s %s: %d answers, %d tokens, %d failovers (%d tokens computed again, %d handed over), longest wait %d ms\n",
 		verdict, s.Name, s.Answers, s.Tokens, len(s.Failovers), again, handed, s.StallMS)
 	if len(s.Events) > 0 {
-		fmt.Fprintf(w, "        what happened: %s\n", strings.Trim(fmt.Sprint(s.Events), "map[]"))
+		fmt.Fprintf(w, "        what happened: %s\n", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Events), "map["), "]"))
 	}
 	printUses(w, s.Uses)
 	printWrong(w, s)
