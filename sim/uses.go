@@ -23,7 +23,7 @@ const (
 	// has freed goes back to the system by and by.
 	moreResident = 40 << 20
 	// collections is after how many of them all is freed: what is kept for reuse survives the first.
-	collections = 3
+	collections = 2
 )
 
 // holdings is what idle processes hold: the nodes, and this one.
@@ -48,18 +48,30 @@ func (h *holdings) of(n *process) (g Gauges) {
 // settles waits until nothing is going on any more, and gives what is held then. After a soak it waits, for a while, until
 // that is no more than before.
 func (sc *scene) settles(ctx context.Context, before *holdings, idle time.Duration) (*holdings, error) {
-	for deadline := time.Now().Add(idle + settleLimit); ; time.Sleep(settlePoll) {
+	deadline := time.Now().Add(idle + settleLimit)
+	for busy := true; busy && time.Now().Before(deadline); time.Sleep(settlePoll) {
+		busy = false
+		for _, n := range sc.living() {
+			all, err := n.metrics(ctx)
+			if err != nil {
+				return nil, err
+			}
+			busy = busy || all["baichuan_node_sessions"]+all["baichuan_node_streams"] > 0
+		}
+	}
+	for {
 		now, err := sc.held(ctx)
-		if err != nil {
-			return nil, err
+		if err != nil || before == nil {
+			return now, err
 		}
-		quiet := true
+		more := len(over(before.own, now.own, len(sc.clients)))
 		for n, g := range now.nodes {
-			quiet = quiet && g.Sessions == 0 && g.Streams == 0 && (before == nil || len(over(before.of(n), g, 1)) == 0)
+			more += len(over(before.of(n), g, 1))
 		}
-		if quiet && (before == nil || len(over(before.own, now.own, len(sc.clients))) == 0) || time.Now().After(deadline) {
+		if more == 0 || time.Now().After(deadline) {
 			return now, nil
 		}
+		time.Sleep(time.Second)
 	}
 }
 
