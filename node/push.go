@@ -119,7 +119,19 @@ func (w *way) write(msg any) error {
 	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
+	if lose := w.hop.node.cfg.LosePush; lose != nil && lose() {
+		return protocol.WriteMessage(torn{out}, msg)
+	}
 	return protocol.WriteMessage(out, msg)
+}
+
+// torn breaks a push stream in the middle of a frame, as a network may: whoever writes hears of it later.
+type torn struct{ network.Stream }
+
+func (t torn) Write(frame []byte) (int, error) {
+	_, _ = t.Stream.Write(frame[:len(frame)/2])
+	_ = t.Reset()
+	return len(frame), nil
 }
 
 // send sends a step's output on, or again.
