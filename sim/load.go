@@ -69,14 +69,14 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 		}
 		return nil
 	}))
-	if err != nil {
+	if err != nil || !st.cfg.Long {
 		return err
 	}
 	err = st.step(ctx, "nodes of two spans leave at once", 2, 4, st.drained(rounds, func(ctx context.Context, sc *scene) error {
 		time.Sleep(loadPause)
 		return sc.replaces(ctx, 0, 2)
 	}))
-	if err != nil || !st.cfg.Long {
+	if err != nil {
 		return err
 	}
 	return st.step(ctx, "the only holder of some layers leaves, another comes when it has left", 1, 1, lastLeaves)
