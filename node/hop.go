@@ -25,6 +25,7 @@ type hop struct {
 	asked    int     // replays and hand-overs among them
 	inflight []*job  // steps that have no answer yet, at most stepsInFlight, oldest first
 	names    *protocol.Names
+	rhythm   rhythm
 
 	way   *way  // the goroutine's alone; nil before the first open
 	taken taken // the compute goroutine's alone

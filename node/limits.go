@@ -14,10 +14,15 @@ const (
 	// chunkAlone and chunkBeside are the tokens of prompts in one pass: 128 are computed hardly faster one by one than in
 	// larger lots, and hold up a new step for no longer; beside steps that decode, some 8 to 16 ride along for little, as
 	// the weights are read for those anyway.
-	chunkAlone  = 128
-	chunkBeside = 16
+	chunkAlone  = 64
+	chunkBeside = 64
+	chunkStep   = 4
 	// decodingFor is how long after a short step a session counts as decoding: a round through the chain and back.
 	decodingFor = 2 * time.Second
+	// A pass is put off for sessions that decode and are about to be back by at most a gatherPart of the pass before;
+	// gatherSlack is for what the clock of a busy machine adds to the usual.
+	gatherPart  = 2
+	gatherSlack = time.Millisecond
 	// logitRows is how many rows of logits are made and sent at once: 8 x 125,696 x 4 bytes = 4.0 MB.
 	logitRows = protocol.MaxResultRows
 

@@ -61,6 +61,8 @@ type Node struct {
 	queue    queue
 	pace     pace
 	busy     bool            // steps are being computed
+	passEnd  time.Time       // of the last pass
+	passTook time.Duration   // and what it took
 	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
 	streams  map[peer.ID]int // that the peer has opened
 	early    map[peer.ID]int // of them, those whose frame waits for its session to be opened
