@@ -50,7 +50,7 @@ func (p *pace) pass(rows, work int, took time.Duration) {
 // the weights are read, which a token alone takes as well. So a pass with one who decodes takes hardly longer than
 // without the prompt, and who comes while pieces of the prompt are computed alone waits no longer than for a token.
 func (p *pace) beside() int {
-	n := int(min(max(p.now.Prefill/p.now.Decode, 1), chunkBeside))
+	n := int(min(max(p.now.Prefill/p.now.Decode, 1), chunkAlone))
 	return n - n%min(n, chunkStep)
 }
 
