@@ -165,9 +165,9 @@ func (f *benchSwarmFlags) start(cmd *cobra.Command, name string, r *swarmReport)
 	}
 	opened.closes(w.Stop)
 	f.swarm.join = w.Nodes[0].Addrs
-	p := probe.New(device.Name(), device.Threads())
+	p := probe.New(device.Name(), device.Threads()).Over(w.Stored()...)
 	f.demand.Swarm, f.demand.Probe = w, p
-	r.machine = &machine{CPU: probe.CPU(), Device: device.Name(), Threads: f.threads, Loops: p.Loops()}
+	r.Machine = &machine{CPU: probe.CPU(), Device: device.Name(), Threads: f.threads, Loops: p.Loops()}
 	m := w.Model.Manifest
 	r.Model, r.Weights, r.Layers, r.Vocab = w.Model.Name, m.Weights, m.Layers, m.Vocab
 	r.WeightBytes = measure.WeightBytes(m, store.Span{End: m.Layers})
@@ -235,7 +235,7 @@ func (f *benchSwarmFlags) shape() (synthetic.Spec, error) {
 
 // swarmReport is what bench swarm prints. All but the figures is known of a swarm that was started alone.
 type swarmReport struct {
-	*machine
+	Machine     *machine `json:"machine,omitempty"`
 	Model       string   `json:"model,omitempty"`
 	Weights     string   `json:"weights,omitempty"`
 	Layers      int      `json:"layers,omitempty"`
@@ -247,9 +247,9 @@ type swarmReport struct {
 
 // printSwarm prints tables, and how the figures stand to what is asked of them.
 func printSwarm(out io.Writer, r swarmReport) error {
-	if r.machine != nil {
+	if r.Machine != nil {
 		fmt.Fprintf(out, "%s in %s, %d layers, vocabulary %d: a token reads %s of weights\n", r.Model, r.Weights, r.Layers, r.Vocab, humanBytes(r.WeightBytes))
-		fmt.Fprintf(out, "layers %s, each in a process; in each %s\n", strings.Join(r.Nodes, ", "), r.machine)
+		fmt.Fprintf(out, "layers %s, each in a process; in each %s\n", strings.Join(r.Nodes, ", "), r.Machine)
 		fmt.Fprintf(out, "meanwhile: %s\n", limitsLine(*r.Limits))
 	}
 	var rows [][]string
@@ -259,7 +259,7 @@ func printSwarm(out io.Writer, r swarmReport) error {
 		}, limitCells(c)...))
 	}
 	names := []string{"clients", "tokens/s", "times first", "first token ms", "gap ms"}
-	if r.machine != nil {
+	if r.Machine != nil {
 		names = append(names, "by memory", "by arithmetic", "limit/tokens", "tokens/pass", "passes up to")
 	}
 	if err := figureTable(out, names, rows); err != nil {

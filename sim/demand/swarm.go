@@ -31,6 +31,16 @@ type Swarm struct {
 	Nodes []launch.Ready
 	home  string
 	group *launch.Group
+	parts []*store.Mapped // that every token reads
+}
+
+// Stored is the memory that the weights lie in, the processes' own: for finding out how fast it can be read, until Stop.
+func (w *Swarm) Stored() [][]byte {
+	var stored [][]byte
+	for _, p := range w.parts {
+		stored = append(stored, p.Bytes())
+	}
+	return stored
 }
 
 // Start makes a temporary home with the model and starts the processes. The caller stops them.
@@ -46,6 +56,13 @@ func Start(ctx context.Context, cfg SwarmConfig) (_ *Swarm, err error) {
 	}
 	if w.Model, err = cfg.Model(w.home); err != nil {
 		return nil, err
+	}
+	for i := range w.Model.Manifest.Layers + 1 { // all but the embedding
+		part, err := w.Model.Part(i + 1)
+		if err != nil {
+			return nil, err
+		}
+		w.parts = append(w.parts, part)
 	}
 	if w.group, err = launch.NewGroup(launch.Config{}); err != nil {
 		return nil, err
@@ -86,6 +103,9 @@ func (w *Swarm) Stop() error {
 	var errs []error
 	if w.group != nil {
 		errs = append(errs, w.group.Stop())
+	}
+	for _, p := range w.parts {
+		errs = append(errs, p.Close())
 	}
 	if w.home != "" {
 		errs = append(errs, os.RemoveAll(w.home))

@@ -66,15 +66,13 @@ type Figure struct {
 
 // Beside is how long a client waits for its tokens, alone and while another has a long prompt computed.
 type Beside struct {
-	Prompt        int     `json:"prompt_tokens"`
-	Alone         Spread  `json:"alone"`
-	Beside        Spread  `json:"beside"`
-	Ratio         float64 `json:"p95_beside_over_median_alone"`
-	PromptAlone   float64 `json:"prompt_alone_s"`  // until the prompt's first token, with nobody beside
-	PromptBeside  float64 `json:"prompt_beside_s"` // the same with somebody who decodes
-	Passes        Passes  `json:"passes"`
-	promptsAlone  []float64
-	promptsBeside []float64
+	Prompt       int     `json:"prompt_tokens"`
+	Alone        Spread  `json:"alone"`
+	Beside       Spread  `json:"beside"`
+	Ratio        float64 `json:"p95_beside_over_median_alone"`
+	PromptAlone  float64 `json:"prompt_alone_s"`  // until the prompt's first token, with nobody beside
+	PromptBeside float64 `json:"prompt_beside_s"` // the same with somebody who decodes
+	Passes       Passes  `json:"passes"`          // of all nodes, while both are computed
 }
 
 // Run measures. It fails if a client's answer depends on who decodes beside it.
@@ -211,7 +209,7 @@ func (c *course) figure(turns, first []turn) Figure {
 // beside measures one client's waits alone and beside another's prompt, in turns.
 func (c *course) beside(ctx context.Context) (*Beside, error) {
 	b := &Beside{Prompt: c.cfg.Long}
-	var alone, beside []float64
+	var alone, beside, promptsAlone, promptsBeside []float64
 	for round := range c.cfg.Rounds {
 		gaps, err := c.alone(ctx)
 		if err != nil {
@@ -222,15 +220,16 @@ func (c *course) beside(ctx context.Context) (*Beside, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.promptsAlone = append(b.promptsAlone, took)
-		if gaps, err = c.besidePrompt(ctx, b, round); err != nil {
+		promptsAlone = append(promptsAlone, took)
+		if gaps, took, err = c.besidePrompt(ctx, b, round); err != nil {
 			return nil, err
 		}
 		beside = append(beside, gaps...)
+		promptsBeside = append(promptsBeside, took)
 	}
 	b.Alone, b.Beside = spreadOf(alone), spreadOf(beside)
 	b.Ratio = b.Beside.P95 / b.Alone.P50
-	b.PromptAlone, b.PromptBeside = quantile(b.promptsAlone, 0.5), quantile(b.promptsBeside, 0.5)
+	b.PromptAlone, b.PromptBeside = quantile(promptsAlone, 0.5), quantile(promptsBeside, 0.5)
 	return b, nil
 }
 
@@ -252,15 +251,14 @@ func (c *course) prompt(ctx context.Context, number int) (float64, error) {
 }
 
 // besidePrompt has the first client decode while the second has a long prompt computed, and gives the gaps of the first
-// from when the prompt was asked for until it was done.
-func (c *course) besidePrompt(ctx context.Context, b *Beside, round int) ([]float64, error) {
+// from when the prompt was asked for until it was done, and the seconds that this took.
+func (c *course) besidePrompt(ctx context.Context, b *Beside, round int) (gaps []float64, took float64, err error) {
 	decoding, stop := context.WithCancel(ctx)
 	defer stop()
 	x := c.clients[0].ask(decoding, c.clients[0].prompt, math.MaxInt32)
 	x.awaits(leastTokens)
 	from := time.Now()
 	before, err := c.passes(ctx)
-	var took float64
 	if err == nil {
 		took, err = c.prompt(ctx, c.cfg.Rounds+round)
 	}
@@ -268,9 +266,8 @@ func (c *course) besidePrompt(ctx context.Context, b *Beside, round int) ([]floa
 	stop()
 	after, counted := c.passes(ctx)
 	if err := errors.Join(err, counted, x.end()); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	b.promptsBeside = append(b.promptsBeside, took)
 	b.Passes = b.Passes.plus(after.since(before))
-	return x.gaps(from, until), nil
+	return x.gaps(from, until), took, nil
 }
