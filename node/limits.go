@@ -19,8 +19,8 @@ const (
 	// 32, 64, 128, 256 and 512, and a new step waits for the chunk before it: 64 take 1.4 s if all 32 layers are here.
 	//
 	// Beside steps that decode there are as many as pace.beside says, a multiple of chunkStep, which kernels like: on that
-	// machine 4. Then 95 of 100 tokens beside a prompt of 2,000 come within 1.4-1.7 times the usual time at one node, 2.1 at
-	// two that share the cores (6: 1.8 at one; 8: 2.6 and 3.3; 16: 7), and the prompt takes 1.8 times as long (6: 1.6;
+	// machine 4. Then 95 of 100 tokens beside a prompt of 2,000 come within 1.4-2.0 times the usual time at one node, 2.1-2.4
+	// at two that share the cores (6: 1.8 at one; 8: 2.6 and 3.3; 16: 7), and the prompt takes 1.8-2.0 times as long (6: 1.5;
 	// 8: 1.4). At most 2.5 times is what is asked.
 	chunkAlone = 64
 	chunkStep  = 4

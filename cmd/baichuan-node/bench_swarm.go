@@ -28,7 +28,7 @@ Of those it takes --layers, and as large a part of the vocabulary: so the head h
 figure stands beside what the machine can do at most, found in the same rounds by bare loops: "limit/tokens" is the
 time over max(weight bytes / reading loop, operations / (0.75 x peak)), as if all clients' tokens were computed in one
 pass. The processes share this machine's cores, as nodes of a real swarm do not: with more than one of them, figures say
-less about the program.
+less about the program, and least where --threads gives them more threads together than there are cores.
 
 Each client asks the same again in every round. It is an error if its answer ever differs.`
 

@@ -130,7 +130,7 @@ type turn struct {
 // decode has so many clients decode at once for a time.
 func (c *course) decode(ctx context.Context, n int, length time.Duration) (s turn, err error) {
 	s.clients = n
-	before := c.limits()
+	before := c.limits(ctx)
 	begun, err := c.passes(ctx)
 	if err != nil {
 		return s, err
@@ -144,7 +144,7 @@ func (c *course) decode(ctx context.Context, n int, length time.Duration) (s tur
 		return s, err
 	}
 	s.passes = ended.since(begun)
-	s.limits = mean(before, c.limits())
+	s.limits = mean(before, c.limits(ctx))
 	for _, x := range w.answers {
 		gaps := x.gaps(w.from, w.until)
 		s.tokens += pace(gaps)
@@ -154,10 +154,14 @@ func (c *course) decode(ctx context.Context, n int, length time.Duration) (s tur
 	return s, nil
 }
 
-// limits looks what the machine can do now.
-func (c *course) limits() probe.Limits {
+// limits looks what the machine can do when the nodes are done with what they were at last.
+func (c *course) limits(ctx context.Context) probe.Limits {
 	if c.cfg.Probe == nil {
 		return probe.Limits{}
+	}
+	select {
+	case <-time.After(restTime):
+	case <-ctx.Done():
 	}
 	return c.cfg.Probe.Limits()
 }
