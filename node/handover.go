@@ -3,8 +3,12 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -24,15 +28,28 @@ func (h *hop) handOver(m protocol.HandOver) {
 	}
 }
 
+// sendPages sends all pages of the session, which is at rest.
 func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	n := h.node
 	n.mu.Lock()
 	l, length, last, span := h.leg, h.books.Length(), h.books.Last(), h.books.Span()
-	idle := len(h.inflight) == 0 && !h.books.Closed()
-	n.mu.Unlock()
-	if !idle || length == 0 {
-		return fmt.Errorf("there is nothing to hand over, or a step is under way")
+	bytes := n.cacheBytes(span, length)
+	err := n.worthwhile(span, length, to)
+	if len(h.inflight) > 0 || h.books.Closed() || length == 0 {
+		err = errors.New("there is nothing to hand over, or a step is under way")
 	}
+	if err == nil {
+		n.uplink.ahead += bytes
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		n.mu.Lock()
+		n.uplink.ahead -= bytes
+		n.mu.Unlock()
+	}()
 	out, err := n.pushStream(l.ctx, h.owner(), to)
 	if err != nil {
 		return err
@@ -40,30 +57,41 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	defer out.Close()
 	stop := context.AfterFunc(l.ctx, func() { _ = out.Reset() })
 	defer stop()
-	parts := partsOf(span, length)
-	for len(parts) > 0 {
+	for parts := partsOf(span, length); len(parts) > 0; {
 		pages, err := h.readParts(l, length, parts)
 		if err != nil {
 			_ = out.Reset()
 			return err
 		}
-		for i := range pages {
-			p := &pages[i]
-			p.Owner, p.Session, p.Epoch, p.Hash = h.owner(), h.books.ID.Key, epoch, sha256.Sum256(p.Bytes)
-			if i == len(parts)-1 {
-				p.Final, p.Last = true, last
-			}
-			if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		parts = parts[len(pages):]
+		if len(parts) == 0 {
+			p := &pages[len(pages)-1]
+			p.Final, p.Last = true, last
+		}
+		for _, p := range pages {
+			p.Epoch = epoch
+			if err := h.sendPage(l.ctx, out, p); err != nil {
 				return err
-			}
-			if err := protocol.WriteMessage(out, *p); err != nil {
-				return err
-			}
-			if p.Layer < 0 {
-				n.metrics.pagesHanded.Inc()
 			}
 		}
-		parts = parts[len(pages):]
+	}
+	return nil
+}
+
+// sendPage sends a part of the cache when its turn on the upload has come.
+func (h *hop) sendPage(ctx context.Context, out network.Stream, p protocol.Page) error {
+	p.Owner, p.Session, p.Hash = h.owner(), h.books.ID.Key, sha256.Sum256(p.Bytes)
+	if err := h.node.awaitUplink(ctx, len(p.Bytes)); err != nil {
+		return err
+	}
+	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if err := protocol.WriteMessage(out, p); err != nil {
+		return err
+	}
+	if p.Layer < 0 {
+		h.node.metrics.pagesHanded.Inc()
 	}
 	return nil
 }
@@ -91,6 +119,7 @@ func (h *hop) readParts(l *leg, length int, parts []part) ([]protocol.Page, erro
 	done := h.node.do(l.ctx, func(all caches) {
 		h.node.mu.Lock()
 		same := !h.books.Closed() && !h.books.Running() && h.books.Length() == length && h.books.Epoch() == l.epoch
+		h.books.Touch(time.Now()) // nobody takes it away meanwhile
 		h.node.mu.Unlock()
 		c := all[h.books]
 		if !same || c == nil {
@@ -119,7 +148,7 @@ type taken struct {
 
 // page takes a part of a cache from the peer that hands it over. What does not fit ends the hand-over, and the owner is
 // told.
-func (h *hop) page(ctx context.Context, m protocol.Page) error {
+func (h *hop) page(ctx context.Context, who peer.ID, m protocol.Page) error {
 	var err error
 	if sha256.Sum256(m.Bytes) != m.Hash {
 		err = fmt.Errorf("page %d, layer %d: its hash is another", m.Index, m.Layer)
@@ -127,10 +156,13 @@ func (h *hop) page(ctx context.Context, m protocol.Page) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		h.fail(m.Epoch, protocol.CodeLostSession, "the cache could not be taken over: %v", err)
+		f := refusal(protocol.CodeLostSession, "the cache could not be taken over: %v", err)
+		f.Epoch, f.Suspect = m.Epoch, who
+		h.tell(f)
 		return err
 	}
 	if m.Final {
+		h.node.metrics.taken.Inc()
 		h.tell(protocol.Replayed{Epoch: m.Epoch, Position: m.Index*kernels.PageSize + m.Tokens})
 	}
 	return nil
@@ -145,7 +177,11 @@ func (h *hop) take(all caches, m protocol.Page) error {
 	n.mu.Lock()
 	span, length := h.books.Span(), h.books.Length()
 	err := h.mayTake(m, span)
+	dropped := n.table.TakeDropped() // others may have had to give way
 	n.mu.Unlock()
+	for _, s := range dropped {
+		n.release(s, all)
+	}
 	if err != nil {
 		return err
 	}

@@ -340,7 +340,7 @@ func decodeClose(f *fields) (int, func([]byte) any) {
 
 func decodeFailure(f *fields) (int, func([]byte) any) {
 	return empty(Failure{Epoch: f.u32("epoch", f.Epoch), Number: f.number("number", f.Number, 0),
-		Code: Code(f.num("code", f.header.Code, 1, math.MaxUint8)), Text: CleanText(f.Text, MaxTextBytes)})
+		Code: Code(f.num("code", f.header.Code, 1, math.MaxUint8)), Suspect: f.peer("suspect", f.header.Suspect), Text: CleanText(f.Text, MaxTextBytes)})
 }
 
 func decodePut(f *fields) (int, func([]byte) any) {
@@ -356,8 +356,9 @@ func decodeOffers(f *fields) (int, func([]byte) any) {
 	total := f.num("bytes", f.Bytes, n, min(n*MaxOfferBytes, MaxListBytes))
 	hints := f.num("hints", f.Hints, 0, MaxHints*MaxAddrs)
 	hintBytes := f.num("bytes of hints", f.HintsB, 2*hints, hints*(MaxAddrBytes+2))
+	load := f.load(f.header.Load)
 	return offerSizeBytes*n + total + hintBytes, func(body []byte) any {
-		var m Offers
+		m := Offers{Load: load}
 		m.Sealed, m.AgesMS = f.sealed(body[:offerSizeBytes*n], body[offerSizeBytes*n:len(body)-hintBytes])
 		m.Hints = f.hints(body[len(body)-hintBytes:], hints)
 		return m

@@ -52,12 +52,16 @@ type header struct {
 	Index    uint64 `msgpack:"ix,omitempty"`
 	Layer    int64  `msgpack:"ly,omitempty"`
 	Within   uint64 `msgpack:"ms,omitempty"`
+	HandOver uint64 `msgpack:"hm,omitempty"`
+	Suspect  []byte `msgpack:"su,omitempty"`
 	Progress uint64 `msgpack:"pg,omitempty"`
 
 	Temp float32 `msgpack:"T,omitempty"`
 	TopK int64   `msgpack:"K,omitempty"`
 	TopP float64 `msgpack:"P,omitempty"`
 	Pen  float32 `msgpack:"R,omitempty"`
+
+	Load *loadRecord `msgpack:"ld,omitempty"`
 
 	Code uint64 `msgpack:"c,omitempty"`
 	Text string `msgpack:"tx,omitempty"`

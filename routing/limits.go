@@ -32,6 +32,7 @@ const (
 	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
 	maxJoined   = 32
 	maxAsked    = 16 // peers asked at the same time
+	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
 	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
@@ -55,6 +56,17 @@ const (
 const (
 	unknownRTT  = 50 * time.Millisecond
 	unknownRate = 100 // tokens/s through one layer
+
+	// unknownSteps is how many tokens an answer has of which nothing is known.
+	unknownSteps = 256
+
+	// nearlyEqual is by how many microseconds a hop may be dearer, or by a quarter, and still be taken for the sake of who
+	// meets there: round trips on one machine differ by as much when it is busy.
+	nearlyEqual = 10_000
+
+	// busyQueue is the steps that wait at a peer which is not worth waiting for: more than eight sessions at once, which
+	// ride along with each other, bring.
+	busyQueue = 16
 
 	// strangerCost is added for each layer at a peer that a session does not prefer: above any sum of real times, and
 	// 1,024 x 2^40 is still far from the end of 64 bits.

@@ -187,7 +187,9 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	var failed error // of what Ready does: set before Run returns
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	var n *node.Node
 	cfg.Ready = func() {
+		opened.closes(openControl(n, cfg.Log, serving{Peer: s.host.ID().String(), Model: model.Name, Layers: span.String()}))
 		failed = f.ready(cmd, s, model, span, metricsURL)
 		switch {
 		case failed != nil:
@@ -196,7 +198,8 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 			opened.closes(func() error { return removeIfThere(f.readyFile) })
 		}
 	}
-	n, keepSpeed, err := newNode(s, loaded, device, cfg)
+	var keepSpeed func()
+	n, keepSpeed, err = newNode(s, loaded, device, cfg)
 	if err != nil {
 		return err
 	}
