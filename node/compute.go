@@ -29,7 +29,8 @@ func (n *Node) compute(ctx context.Context) {
 			return
 		case <-n.work:
 		}
-		for ctx.Err() == nil && n.round(all) {
+		for n.gather(ctx); ctx.Err() == nil && n.round(all); {
+			n.gather(ctx)
 		}
 	}
 }
@@ -100,9 +101,10 @@ func (n *Node) round(all caches) bool {
 // decoding of others for little, if others decode; many, if nobody waits for the pass. Called with the mutex held.
 func (n *Node) chunk(now time.Time) func(*hop) int {
 	decoding, one := n.table.Decoding(now.Add(-decodingFor))
+	beside := n.pace.beside()
 	return func(h *hop) int {
 		if decoding > 1 || decoding == 1 && one != h.books || n.queue.decoding(h) {
-			return chunkBeside
+			return beside
 		}
 		return chunkAlone
 	}
@@ -214,8 +216,10 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.mu.Lock()
 	n.busy = false
 	n.pace.pass(rows, work, took)
+	n.passEnd = time.Now()
+	n.passTook = n.passEnd.Sub(begun)
 	for _, p := range batch {
-		n.passed(time.Now(), p.job)
+		n.passed(n.passEnd, p.job)
 	}
 	n.broadcast()
 	n.mu.Unlock()
@@ -262,6 +266,9 @@ func (n *Node) passed(now time.Time, j *job) {
 		h.deliver(j)
 	case j.done == j.in.N:
 		h.books.Finish(now, j.in)
+		if j.short() && j.in.Number != 0 {
+			h.rhythm.leaves(now)
+		}
 		h.deliver(j)
 	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || h.control == nil || j.stream != nil && j.stream != h.control:
 		h.giveUp(now, j, "the step was given up: the session has ended, or is in a newer epoch, or its owner has gone")

@@ -27,6 +27,7 @@ type hop struct {
 	openings int     // opens among them, until they are answered
 	inflight []*job  // steps that have no answer yet, at most stepsInFlight, oldest first
 	names    *protocol.Names
+	rhythm   rhythm
 
 	way   *way  // the goroutine's alone; nil before the first open
 	taken taken // the compute goroutine's alone

@@ -53,22 +53,24 @@ type Node struct {
 	telling  chan struct{}  // holds one while the swarm is told what the node is up to
 	handlers sync.WaitGroup // streams and hops
 
-	mu      sync.Mutex // guards all below
-	started bool
-	paused  bool      // no new sessions until Resume
-	leaving bool      // no new sessions any more
-	closed  bool      // no new streams
-	leaveBy time.Time // until when sessions are served, if it is paused or leaving
-	table   *session.Table
-	hops    map[*session.Session]*hop
-	queue   queue
-	pace    pace
-	uplink  uplink
-	busy    bool            // steps are being computed
-	changed chan struct{}   // closed and replaced whenever somebody may wait for what has changed
-	streams map[peer.ID]int // that the peer has opened
-	early   map[peer.ID]int // of them, those whose frame waits for its session to be opened
-	dials   map[peer.ID]dials
+	mu       sync.Mutex // guards all below
+	started  bool
+	paused   bool      // no new sessions until Resume
+	leaving  bool      // no new sessions any more
+	closed   bool      // no new streams
+	leaveBy  time.Time // until when sessions are served, if it is paused or leaving
+	table    *session.Table
+	hops     map[*session.Session]*hop
+	queue    queue
+	pace     pace
+	uplink   uplink
+	busy     bool            // steps are being computed
+	passEnd  time.Time       // of the last pass
+	passTook time.Duration   // and what it took
+	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
+	streams  map[peer.ID]int // that the peer has opened
+	early    map[peer.ID]int // of them, those whose frame waits for its session to be opened
+	dials    map[peer.ID]dials
 }
 
 // New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it

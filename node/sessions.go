@@ -137,6 +137,7 @@ func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
 		f = refusal(protocol.CodeBusy, "%d steps of this session are under way, which is the limit", stepsInFlight)
 	default:
 		j.hop, j.arrived = h, time.Now()
+		h.rhythm.returns(j.arrived)
 		h.books.Touch(j.arrived)
 		h.inflight = append(h.inflight, j)
 		n.queue.push(j)

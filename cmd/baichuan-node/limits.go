@@ -58,6 +58,20 @@ const (
 	bytesOf7B = 32*202.4e6*4.25/8 + 514.9e6*8.25/8
 	opsOf7B   = 2 * 32 * 202.4e6
 
+	// maxClients bounds those of bench swarm; a node takes 256 sessions. answerCache is the tokens of cache for each: two
+	// seconds of an answer, and what is promised to it.
+	maxClients  = 128
+	answerCache = 1024
+	// A vocabulary that is made up has a multiple of vocabStep ids, and at least those of its tokenizer.
+	vocabStep  = 64
+	leastVocab = 4096
+	// What is asked of a swarm: barClients at once get barTimes the tokens/s of one, or where arithmetic is the limit have
+	// one at most barLimit times as high; and 95 of 100 tokens beside a long prompt come after barGap times the usual time.
+	barClients = 8
+	barTimes   = 3.0
+	barLimit   = 1.25
+	barGap     = 2.5
+
 	// maxCopies bounds the demo's processes: 8 x 4 on one machine.
 	maxCopies = 8
 )
