@@ -17,6 +17,7 @@ import (
 )
 
 const chatHelp = `/clear            begin anew
+/edit TEXT        say TEXT instead of the last message
 /system TEXT      begin anew with a system message (no TEXT: without)
 /save FILE        write the conversation to a file
 /load FILE        go on with a saved conversation
@@ -141,6 +142,8 @@ func (c *chat) take(ctx context.Context, line input) error {
 		c.note("%s", chatHelp)
 	case "/clear":
 		c.clear()
+	case "/edit":
+		return c.edit(ctx, rest)
 	case "/system":
 		c.clear()
 		c.setSystem(rest)
@@ -176,6 +179,27 @@ func (c *chat) setSystem(text string) {
 	if text != "" {
 		c.messages = append([]tokenizer.Message{{Role: "system", Content: text}}, c.messages...)
 	}
+}
+
+// edit takes the last message and its answer back and says something else. Of what was before the peers keep the cache.
+func (c *chat) edit(ctx context.Context, text string) error {
+	before := len(c.messages) - 1
+	for before >= 0 && c.messages[before].Role != "user" {
+		before--
+	}
+	switch {
+	case text == "":
+		return errors.New("/edit needs the text to say instead")
+	case before < 0:
+		return errors.New("/edit: nothing has been said yet")
+	}
+	all := c.messages
+	c.messages = all[:before]
+	err := c.say(ctx, text)
+	if err != nil {
+		c.messages = all
+	}
+	return err
 }
 
 // say asks and prints the answer. Ctrl-C stops the answer, which stays in the conversation as far as it came.
@@ -257,6 +281,9 @@ func (c *chat) save(path string) error {
 }
 
 func (c *chat) load(path string) error {
+	if path == "" {
+		return errors.New("/load needs the name of a file")
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("load the conversation: %w", err)
