@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -68,6 +69,7 @@ type chat struct {
 	out, errOut  io.Writer
 	interactive  bool
 	interrupts   *interrupts
+	log          *slog.Logger
 	model        *client.Model
 	conversation *client.Conversation
 	options      client.Options
@@ -78,7 +80,7 @@ type chat struct {
 func newChat(cmd *cobra.Command, a *app, answers *answerer, o client.Options) *chat {
 	return &chat{
 		out: textWriter(cmd.OutOrStdout()), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
-		interrupts: &a.interrupts, model: answers.model, conversation: answers.conversation, options: o,
+		interrupts: &a.interrupts, log: a.log, model: answers.model, conversation: answers.conversation, options: o,
 	}
 }
 
@@ -224,6 +226,7 @@ func (c *chat) say(ctx context.Context, text string) error {
 	}
 	answer := strings.TrimSuffix(said.String(), "\n")
 	if outcome != nil {
+		logFailovers(c.log, outcome)
 		c.last, answer = outcome, outcome.Text
 	} else {
 		c.note("(stopped)")
