@@ -210,6 +210,28 @@ func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
 	wantFailure(t, exitFailed, []string{"4096", "context"}, "generate", "--join", join, "--tokens", idList(4096))
 }
 
+// A script that waits for the file must not find that of a process which was killed.
+func TestServe_RemovesAStaleReadyFile(t *testing.T) {
+	home := newHome(t)
+	file := filepath.Join(home, "ready.json")
+	if err := os.WriteFile(file, []byte(`{"pid":1}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"serve other", "demo --model other x"} {
+		wantFailure(t, exitFailed, []string{"other"}, append(strings.Fields(command), "--ready-file", file)...)
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Errorf("%s left the file of another process (%v)", command, err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFailure(t, exitFailed, []string{"other"}, "serve", "other", "--ready-file", home)
+	if _, err := os.Stat(home); err != nil {
+		t.Errorf("a folder in its place: %v", err)
+	}
+}
+
 func TestServe_ListensToAPrivateSwarmOverTCPAlone(t *testing.T) {
 	for name, c := range map[string]struct {
 		key   string
