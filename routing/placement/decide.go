@@ -68,6 +68,8 @@ type Memory struct {
 	asking    time.Duration // since when pledges are asked for; 0: not yet
 	asked     time.Duration // the last time
 	got, gave []pledged
+	restKey   uint64 // where all have announced to be
+	restSince time.Duration
 	Plans     *Plans // of all; nil: its own. Simulated peers share one, as equal views give equal plans
 }
 
@@ -292,7 +294,10 @@ func (d *decision) wish() (protocol.Span, int64) {
 // which differ do not mix.
 func (d *decision) joint() (to protocol.Span, gain int64, mine bool) {
 	s, m := d.s, d.m
-	if len(s.peers) > maxJoint {
+	if key := s.key(); m.restKey != key {
+		m.restKey, m.restSince = key, d.now
+	}
+	if len(s.peers) > maxJoint || d.now-m.restSince < restFor {
 		return to, 0, false
 	}
 	if m.Plans == nil {
@@ -321,7 +326,7 @@ func looksFor(gain int64) int {
 func (s *swarm) key() uint64 {
 	h := fnv.New64a()
 	for i, p := range s.peers {
-		fmt.Fprintf(h, "%d %s %v %d;", len(p.ID), p.ID, s.at[i], p.Rate)
+		fmt.Fprintf(h, "%d %s %v;", len(p.ID), p.ID, s.at[i])
 	}
 	return h.Sum64()
 }

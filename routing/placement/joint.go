@@ -13,43 +13,66 @@ type Move struct {
 	To   protocol.Span
 }
 
-// Plan finds moves of several peers that together make a swarm better where no single one does: ruin and recreate on J.
-// They come in an order in which each is safe by what is announced. Its gain is in thousandths of J.
+// Plan finds moves of several peers that together make a swarm better where no single one does, by ruin and recreate on J,
+// in an order in which each is safe by what is announced. The gain is in thousandths of J.
 func Plan(v View) (moves []Move, gain int64) {
 	s := newSwarm(v.coarse(), "")
 	return s.plan()
 }
 
-func (s *swarm) plan() ([]Move, int64) {
+// plan goes from one better placement to the next, each a few peers' moves away, safe and worth their reloads: so there is
+// a way to where it comes. If the peers can go there straight, they do.
+func (s *swarm) plan() (moves []Move, gain int64) {
 	begin := slices.Clone(s.at)
-	now := s.measure().Score
-	s.ruin(now, rand.New(rand.NewPCG(jointSeed, uint64(s.layers))), jointRounds)
-	s.undo(begin)
-	moves := s.ordered(begin)
-	end := s.measure().Score
-	s.at = begin
-	if len(moves) == 0 {
-		return nil, 0
+	first := s.measure().Score
+	rng := rand.New(rand.NewPCG(jointSeed, uint64(s.layers)))
+	free := s.free()
+	from, best := slices.Clone(s.at), first
+	for range jointRounds {
+		if len(free) == 0 {
+			break
+		}
+		out := some(free, rng)
+		score := s.recreate(out)
+		if steps, ok := s.ordered(from); ok && best.gain(score) >= jointWorth*int64(max(1, len(steps))) {
+			moves, best = append(moves, steps...), score
+		} else {
+			copy(s.at, from)
+		}
+		copy(from, s.at)
 	}
-	return moves, now.gain(end)
+	if straight, ok := s.ordered(begin); ok {
+		moves = straight
+	}
+	s.at = begin
+	return moves, first.gain(best)
 }
 
-// ruin takes a few peers out and puts them back where they do the most good, again and again, and keeps what is better.
-func (s *swarm) ruin(best Score, rng *rand.Rand, rounds int) Score {
-	var free []int
+// free lists the peers that could be elsewhere.
+func (s *swarm) free() (free []int) {
 	for i := range s.peers {
 		if len(s.choices(i)) > 1 && s.at[i].Len() > 0 {
 			free = append(free, i)
 		}
 	}
-	if len(free) == 0 {
-		return best
-	}
-	from := make([]protocol.Span, len(s.at))
+	return free
+}
+
+// some takes one to four of them.
+func some(free []int, rng *rand.Rand) []int {
+	rng.Shuffle(len(free), func(a, b int) { free[a], free[b] = free[b], free[a] })
+	return free[:min(len(free), 1+rng.IntN(4))]
+}
+
+// ruin takes a few peers out and puts them back where they do the most good, again and again, and keeps what is better.
+func (s *swarm) ruin(best Score, rng *rand.Rand, rounds int) Score {
+	free, from := s.free(), make([]protocol.Span, len(s.at))
 	for range rounds {
+		if len(free) == 0 {
+			break
+		}
 		copy(from, s.at)
-		rng.Shuffle(len(free), func(a, b int) { free[a], free[b] = free[b], free[a] })
-		if score := s.recreate(free[:min(len(free), 1+rng.IntN(4))]); score.Compare(best) < 0 {
+		if score := s.recreate(some(free, rng)); score.Compare(best) < 0 {
 			best = score
 			continue
 		}
@@ -116,42 +139,40 @@ func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 	return s.ruin(s.measure().Score, rng, rounds)
 }
 
-// undo takes back what is not worth a reload.
-func (s *swarm) undo(begin []protocol.Span) {
-	score := s.measure().Score
-	for i, to := range s.at {
-		if to == begin[i] {
-			continue
-		}
-		s.at[i] = begin[i]
-		if back := s.measure().Score; back.gain(score) < jointWorth {
-			score = back
-			continue
-		}
-		s.at[i] = to
-	}
-}
-
-// ordered goes back to the beginning and moves one by one, each time the peer whose move is safe and leaves the swarm best.
-// Moves that never become safe are left out.
-func (s *swarm) ordered(begin []protocol.Span) (moves []Move) {
+// ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
+// announced; of those that are, the one that leaves the swarm best. Not all placements can be reached so.
+func (s *swarm) ordered(begin []protocol.Span) (moves []Move, ok bool) {
 	end := s.at
 	s.at = slices.Clone(begin)
-	for {
+	defer func() { s.at = end }()
+	for left := differences(begin, end); len(left) > 0; {
 		best, score := -1, Score{}
-		for i, to := range end {
-			if from := s.at[i]; from != to && s.spared(i, to) {
-				s.at[i] = to
+		for k, i := range left {
+			if from := s.at[i]; s.spared(i, end[i]) {
+				s.at[i] = end[i]
 				if after := s.measure().Score; best < 0 || after.Compare(score) < 0 {
-					best, score = i, after
+					best, score = k, after
 				}
 				s.at[i] = from
 			}
 		}
 		if best < 0 {
-			return moves
+			return nil, false
 		}
-		s.at[best] = end[best]
-		moves = append(moves, Move{s.peers[best].ID, end[best]})
+		i := left[best]
+		s.at[i] = end[i]
+		moves = append(moves, Move{s.peers[i].ID, end[i]})
+		left = slices.Delete(left, best, best+1)
 	}
+	return moves, true
+}
+
+// differences lists the peers that are elsewhere.
+func differences(a, b []protocol.Span) (out []int) {
+	for i := range a {
+		if a[i] != b[i] {
+			out = append(out, i)
+		}
+	}
+	return out
 }

@@ -34,7 +34,7 @@ func ratio(best placement.Score, now placement.Score) float64 {
 }
 
 // joinEvery is the time between two joins: enough for the swarm to come to rest.
-const joinEvery = 10 * time.Minute
+const joinEvery = 30 * time.Minute
 
 // Joins lets the servers of a draw come one by one.
 func Joins(d *Draw, petals bool) (w *world, final placement.Score) {
@@ -42,7 +42,12 @@ func Joins(d *Draw, petals bool) (w *world, final placement.Score) {
 	w.petals = petals
 	for _, p := range d.Peers {
 		w.join(p, protocol.Span{})
+		before := w.moves
 		w.run(joinEvery, nil)
+		if len(w.nodes) >= 10 {
+			w.late += float64(w.moves-before) / float64(len(w.nodes))
+			w.lateJoins++
+		}
 	}
 	return w, placement.Measure(w.truth(false)).Score
 }

@@ -35,6 +35,8 @@ type world struct {
 	moves  int // announced
 	opened int // gaps that a move has opened
 	plans  placement.Plans
+	late   float64
+	lateJoins int
 }
 
 // node is a peer in it, which knows the others by what it reads.
