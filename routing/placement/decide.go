@@ -157,12 +157,13 @@ func (d *decision) announce(to protocol.Span, why string) Action {
 // fill looks for layers that nobody serves. Who can mend most goes first; the others wait their turn, and see it announced.
 func (d *decision) fill() (Action, bool) {
 	s, m := d.s, d.m
-	s.load.count(s, -1)
-	gaps, which := s.load.gaps(), s.load.key()
+	gaps, which := s.bare()
 	if gaps == 0 {
 		m.gap = 0
 		return Action{}, false
 	}
+	s.load.count(s, -1)
+	gaps = s.load.gaps()
 	if m.gap != which {
 		m.gap, m.gapSince = which, d.now
 	}
@@ -331,13 +332,15 @@ func (s *swarm) key() uint64 {
 	return h.Sum64()
 }
 
-// key tells sets of layers without a holder apart; it is never 0.
-func (l *load) key() uint64 {
+// bare counts the layers that nobody serves or has announced to serve, and gives a number other than 0 that tells such
+// sets apart. What a peer still serves that is on its way elsewhere is not bare: it stays if nobody else comes.
+func (s *swarm) bare() (n int, key uint64) {
 	h := fnv.New64a()
-	for x, n := range l.holders {
-		if n == 0 {
+	for x := range s.layers {
+		if !s.holds(x, -1) && !s.held(x, -1) {
 			fmt.Fprintf(h, "%d;", x)
+			n++
 		}
 	}
-	return max(1, h.Sum64())
+	return n, max(1, h.Sum64())
 }

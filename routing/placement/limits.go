@@ -48,7 +48,7 @@ const (
 	maxJoint    = 16              // peers up to which all are placed together when no own move pays
 	restFor     = 2 * time.Minute // that nobody has announced anything else before
 	jointRounds = 300
-	jointWorth  = 30 // thousandths of J that each move of a plan must bring
+	jointWorth  = 10 // thousandths of J that each move of a plan must bring
 	maxPlans    = 8  // that are remembered
 	placeRounds = 200
 	jointSeed   = 0x62616963

@@ -74,9 +74,13 @@ func (d *decision) finish() Action {
 		return d.stay(d.now+lookEvery, "loading %v", me.Target)
 	}
 	gone := less(me.Held, me.Target)
-	if len(gone) == 0 || (d.keepsWord(me.Target) && d.relieved(gone)) {
+	switch d.relief(gone) {
+	case relieved:
 		m.asking, m.got = 0, nil
 		return Action{Kind: Serve, Span: me.Target, Again: d.now + lookEvery, Why: "loaded, and all that it leaves is held by others"}
+	case hopeless:
+		m.asking, m.got = 0, nil
+		return Action{Kind: Withdraw, Span: me.Held, Again: d.now + lookEvery, Why: "nobody else would hold what it leaves"}
 	}
 	if m.asking == 0 {
 		m.asking, m.asked = d.now, d.now-pledgeAgain
@@ -96,26 +100,38 @@ func (d *decision) finish() Action {
 	return Action{Kind: Ask, Ask: asks, Again: d.now + pledgeAgain, Why: "loaded: who stays?"}
 }
 
-// relieved reports whether each layer that is left is held by a peer that has just promised to stay, or need not be: the
-// swarm has had a gap for so long that it is no error of the view, the target closes more than the move opens, and nobody
-// is on the way to what it opens.
-func (d *decision) relieved(gone []protocol.Span) bool {
-	bare := false
+// relief is whether a peer may leave layers.
+type relief int
+
+const (
+	waiting relief = iota
+	relieved
+	hopeless
+)
+
+// relief is given when each layer that is left is held by a peer that has just promised to stay. A layer that nobody else
+// holds or will hold makes a move hopeless, unless the swarm has gaps of which it closes more than it opens; and that has
+// to be so for so long that it is no error of the view.
+func (d *decision) relief(gone []protocol.Span) relief {
+	open, bare := false, false
 	for _, span := range gone {
 		for x := span.Start; x < span.End; x++ {
-			if d.promised(x) {
-				continue
+			switch {
+			case d.promised(x):
+			case d.s.held(x, d.i) || d.s.holds(x, d.i):
+				open = true
+			default:
+				bare = true
 			}
-			if d.s.held(x, d.i) || d.s.holds(x, d.i) {
-				return false
-			}
-			bare = true
 		}
 	}
-	if !bare {
-		return true
+	switch {
+	case bare && !d.closesMore():
+		return hopeless
+	case bare && d.now-d.m.bareSince < gapSure, open, !d.keepsWord(d.me.Target):
+		return waiting
 	}
-	return d.worthwhile()
+	return relieved
 }
 
 // promised reports whether somebody has just promised to hold a layer.
@@ -138,8 +154,8 @@ func (s *swarm) held(layer, but int) bool {
 	return false
 }
 
-// worthwhile reports whether the swarm has had gaps for long, and would have fewer after the move than without it.
-func (d *decision) worthwhile() bool {
+// closesMore reports whether the swarm would have fewer gaps after the move than without it, and notes since when.
+func (d *decision) closesMore() bool {
 	before, after := 0, 0
 	for x := range d.s.layers {
 		if d.s.held(x, d.i) {
@@ -159,7 +175,7 @@ func (d *decision) worthwhile() bool {
 	if d.m.bareSince == 0 {
 		d.m.bareSince = max(1, d.now)
 	}
-	return d.now-d.m.bareSince >= gapSure
+	return true
 }
 
 // asks is whom to ask for what: every other holder of the layers that are left.
