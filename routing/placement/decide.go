@@ -283,12 +283,25 @@ func (d *decision) wish() (protocol.Span, int64) {
 	}
 	gain := now.gain(best.score)
 	if gain >= least {
-		return best.span, gain
+		return d.again(o, now, best.span, gain)
 	}
 	if to, together, mine := d.joint(); mine && together >= least {
 		return to, together
 	}
 	return d.me.Held, gain
+}
+
+// again keeps to what the last looks wanted while it is nearly as good as the best: what is seen is never quite exact, and
+// a wish that changes each time never comes true.
+func (d *decision) again(o *own, now Score, best protocol.Span, gain int64) (protocol.Span, int64) {
+	old := d.m.wish
+	if old.Len() == 0 || old == best || !slices.Contains(d.me.Choices, old) || !d.s.spared(d.i, old) || !d.keepsWord(old) {
+		return best, gain
+	}
+	if kept := now.gain(o.at(old)); kept >= gain*nearly/100 {
+		return old, kept
+	}
+	return best, gain
 }
 
 // joint is this peer's part of the plan that all make: the first move, or none. After it all plan anew, so that plans

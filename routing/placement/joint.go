@@ -34,14 +34,14 @@ func (s *swarm) plan() (moves []Move, gain int64) {
 		}
 		out := some(free, rng)
 		score := s.recreate(out)
-		if steps, ok := s.ordered(from); ok && best.gain(score) >= jointWorth*int64(max(1, len(steps))) {
+		if steps, ok := s.ordered(from, best); ok && best.gain(score) >= jointWorth*int64(max(1, len(steps))) {
 			moves, best = append(moves, steps...), score
 		} else {
 			copy(s.at, from)
 		}
 		copy(from, s.at)
 	}
-	if straight, ok := s.ordered(begin); ok {
+	if straight, ok := s.ordered(begin, first); ok {
 		moves = straight
 	}
 	s.at = begin
@@ -140,8 +140,9 @@ func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 }
 
 // ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
-// announced; of those that are, the one that leaves the swarm best. Not all placements can be reached so.
-func (s *swarm) ordered(begin []protocol.Span) (moves []Move, ok bool) {
+// announced; of those that are, the one that leaves the swarm best. None may leave it worse than it was, or who has moved
+// would move back before the others come. Not all placements can be reached so.
+func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool) {
 	end := s.at
 	s.at = slices.Clone(begin)
 	defer func() { s.at = end }()
@@ -156,7 +157,7 @@ func (s *swarm) ordered(begin []protocol.Span) (moves []Move, ok bool) {
 				s.at[i] = from
 			}
 		}
-		if best < 0 {
+		if best < 0 || score.Compare(was) > 0 {
 			return nil, false
 		}
 		i := left[best]

@@ -24,6 +24,7 @@ const (
 	moveMemory  = 30 * time.Minute
 	largeGain   = 200 // above it looksLarge running suffice
 	middleGain  = 100
+	nearly      = 75 // percent of the best gain, for which the last look's wish is kept
 	looksLarge  = 3
 	looksMiddle = 5
 	looksSmall  = 7

@@ -26,6 +26,7 @@ type Draw struct {
 	Layers int
 	Peers  []placement.Peer
 	place  map[string]spot
+	far    [][]int // milliseconds from region to region
 }
 
 // spot is where a peer lives.
@@ -37,7 +38,7 @@ type spot struct {
 // NewDraw draws a swarm of unequal peers, spread over the world.
 func NewDraw(layers, servers int, seed uint64) *Draw {
 	rng := rand.New(rand.NewPCG(seed, uint64(layers*1000+servers)))
-	d := &Draw{Layers: layers, place: map[string]spot{}}
+	d := &Draw{Layers: layers, place: map[string]spot{}, far: regions()}
 	for range servers {
 		d.add(rng)
 	}
@@ -49,7 +50,7 @@ func (d *Draw) add(rng *rand.Rand) placement.Peer {
 	k := leastSpan + rng.IntN(mostSpan-leastSpan+1)
 	speed := leastSpeed + rng.IntN(mostSpeed-leastSpeed+1)
 	p := placement.Peer{ID: fmt.Sprintf("%016x-%d", rng.Uint64(), len(d.place)), Layers: min(k, d.Layers), Rate: int64(speed * k)}
-	d.place[p.ID] = spot{region: rng.IntN(len(regions())), mile: 1 + rng.IntN(lastMile)}
+	d.place[p.ID] = spot{region: rng.IntN(len(d.far)), mile: 1 + rng.IntN(lastMile)}
 	d.Peers = append(d.Peers, p)
 	return p
 }
@@ -72,7 +73,7 @@ func regions() [][]int {
 // RTT is the round trip between two peers of a draw.
 func (d *Draw) RTT(a, b string) time.Duration {
 	p, q := d.place[a], d.place[b]
-	return time.Duration(regions()[p.region][q.region]+p.mile+q.mile) * time.Millisecond
+	return time.Duration(d.far[p.region][q.region]+p.mile+q.mile) * time.Millisecond
 }
 
 // View is the draw with everybody at some place.

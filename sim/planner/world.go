@@ -13,9 +13,9 @@ import (
 // Times of a made-up swarm.
 const (
 	tick      = time.Second
-	readEvery = 10 * time.Second // what others have announced
-	readAge   = 5 * time.Second  // of what is read: so a view is 10 s old on average
-	oldAge    = time.Minute      // of what is wrong in it
+	readEvery = 5 * time.Second // what others have announced
+	readAge   = 7 * time.Second // of what is read: so a view is 10 s old on average
+	oldAge    = time.Minute     // of what is wrong in it
 	offerLife = 24 * time.Second
 	loadFirst = 10 * time.Second // loading takes so long, and
 	loadLayer = 3 * time.Second  // so long for each layer
@@ -35,8 +35,6 @@ type world struct {
 	moves  int // announced
 	opened int // gaps that a move has opened
 	plans  placement.Plans
-	late   float64
-	lateJoins int
 }
 
 // node is a peer in it, which knows the others by what it reads.
@@ -109,29 +107,34 @@ func (n *node) as(t time.Duration) (published, bool) {
 }
 
 // read refreshes what a node knows. What has been seen is remembered to its end, and nothing older takes its place. Some
-// of it is wrong: not there, a minute old, or with another speed.
+// of it is wrong: not there, or a minute old.
 func (w *world) read(n *node) {
 	at := w.now - readAge
+	for id, s := range n.known {
+		if w.now-s.seen >= offerLife {
+			delete(n.known, id)
+			n.again = 0
+		}
+	}
 	for _, other := range w.nodesAt(at) {
 		if other == n {
 			continue
 		}
-		asOf, factor := at, 100
+		asOf := at
 		if w.rng.IntN(100) < w.wrong {
-			switch w.rng.IntN(3) {
-			case 0:
+			if w.rng.IntN(2) == 0 {
 				continue
-			case 1:
-				asOf -= oldAge
-			case 2:
-				factor = 70 + w.rng.IntN(61)
 			}
+			asOf -= oldAge
 		}
 		p, there := other.as(asOf)
-		if old, known := n.known[other.self.ID]; !there || (known && old.at > p.at) {
+		old, known := n.known[other.self.ID]
+		if !there || (known && old.at > p.at) {
 			continue
 		}
-		p.peer.Rate = max(1, p.peer.Rate*int64(factor)/100)
+		if !known || old.at != p.at {
+			n.again = 0
+		}
 		n.known[other.self.ID] = sighting{p, at}
 	}
 }
@@ -147,14 +150,10 @@ func (w *world) nodesAt(t time.Duration) (alive []*node) {
 	return alive
 }
 
-// view is what a node knows, without what has come to its end.
+// view is what a node knows.
 func (w *world) view(n *node) placement.View {
 	v := placement.View{Layers: w.draw.Layers, RTT: w.draw.RTT}
-	for id, s := range n.known {
-		if w.now-s.seen >= offerLife {
-			delete(n.known, id)
-			continue
-		}
+	for _, s := range n.known {
 		v.Peers = append(v.Peers, s.peer)
 	}
 	return v
@@ -179,7 +178,7 @@ func (w *world) step(n *node) {
 		n.ready, n.again, n.self.Loaded = 0, 0, true
 	}
 	if w.now >= n.reads {
-		n.reads, n.again = w.now+readEvery, 0
+		n.reads = w.now + readEvery
 		w.read(n)
 	}
 	if w.now < n.again {
