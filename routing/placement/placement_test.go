@@ -124,10 +124,9 @@ func TestOwn_EqualsRatingEachPlacement(t *testing.T) {
 	}
 }
 
-// TestDecisions_DoNotDependOnTheOrderOfTheView
 func TestDecisions_DoNotDependOnTheOrderOfTheView(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 3))
-	for range 20 {
+	for range 10 {
 		v := made(rng, 8+rng.IntN(20), 3+rng.IntN(8))
 		turned := v
 		turned.Peers = slices.Clone(v.Peers)
@@ -160,7 +159,7 @@ func TestDecisions_DoNotDependOnTheOrderOfTheView(t *testing.T) {
 func TestPlan_IsSafeStepByStep(t *testing.T) {
 	rng := rand.New(rand.NewPCG(4, 4))
 	moves := 0
-	for range 40 {
+	for range 20 {
 		v := made(rng, 8+rng.IntN(20), 4+rng.IntN(9))
 		before := Measure(v.coarse())
 		plan, gain := Plan(v)

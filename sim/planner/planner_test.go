@@ -2,7 +2,7 @@ package planner
 
 import (
 	"context"
-	"fmt"
+	"flag"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -90,7 +90,7 @@ func slotsOf(peers int) time.Duration   { return time.Duration(peers) * 5 * time
 
 // TestPlacement_MeetsItsBarsInAFewDraws plays a little of the report; all of it is a benchmark.
 func TestPlacement_MeetsItsBarsInAFewDraws(t *testing.T) {
-	r := &report{ctx: context.Background(), cfg: Config{Draws: 2, Events: 4}}
+	r := newReport(context.Background(), Config{Draws: 2})
 	r.fromScratch(32, 10)
 	r.timePerToken(32, 16)
 	for _, f := range r.figures {
@@ -120,15 +120,24 @@ func TestFigure_SaysOnWhichSideOfItsBarItIs(t *testing.T) {
 	}
 }
 
-// BenchmarkPlacement prints the report's figures: `go test -bench Placement -benchtime 1x -timeout 2h ./sim/planner`.
-func BenchmarkPlacement(b *testing.B) {
+// The benchmarks print the report's figures: `go test -run none -bench Joins -benchtime 1x -timeout 2h ./sim/planner -draws 5`.
+
+func BenchmarkPlace(b *testing.B)        { play(b, (*report).allFromScratch) }
+func BenchmarkJoins(b *testing.B)        { play(b, (*report).allOneByOne) }
+func BenchmarkTimePerToken(b *testing.B) { play(b, (*report).allTimesPerToken) }
+func BenchmarkChurn(b *testing.B)        { play(b, (*report).churns) }
+
+func play(b *testing.B, trials func(*report)) {
 	for b.Loop() {
-		figures, err := Placement(b.Context(), Config{Tell: func(f Figure) { b.Log(f) }})
-		if err != nil {
-			b.Fatal(err)
-		}
-		for _, f := range figures {
-			b.ReportMetric(f.Value, strings.ReplaceAll(fmt.Sprintf("%s:%s", f.Trial, f.Name), " ", "_"))
+		r := newReport(b.Context(), Config{Draws: *drawsFlag, Events: *eventsFlag, Tell: func(f Figure) { b.Log(f) }})
+		trials(r)
+		for _, f := range r.figures {
+			b.ReportMetric(f.Value, strings.ReplaceAll(f.Trial+":"+f.Name, " ", "_"))
 		}
 	}
 }
+
+var (
+	drawsFlag  = flag.Int("draws", 0, "swarms of each size in the benchmarks; 0: all 25")
+	eventsFlag = flag.Int("events", 0, "of churn in each swarm; 0: 24")
+)

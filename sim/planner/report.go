@@ -59,31 +59,47 @@ type report struct {
 	figures []Figure
 }
 
-// Placement tries the rules of placement and returns what they came to; with an error, as far as it got.
-func Placement(ctx context.Context, cfg Config) ([]Figure, error) {
+func newReport(ctx context.Context, cfg Config) *report {
 	if cfg.Draws <= 0 || cfg.Draws > drawsEach {
 		cfg.Draws = drawsEach
 	}
 	if cfg.Events <= 0 {
 		cfg.Events = 24
 	}
-	r := &report{ctx: ctx, cfg: cfg}
-	for _, size := range Sizes() {
-		r.fromScratch(size[0], size[1])
-	}
-	for _, size := range Sizes() {
-		if size[1] >= countFrom {
-			r.oneByOne(size[0], size[1])
-		}
-	}
-	for _, size := range [][2]int{{32, 16}, {40, 16}, {40, 24}} {
-		r.timePerToken(size[0], size[1])
-	}
+	return &report{ctx: ctx, cfg: cfg}
+}
+
+// Placement tries the rules of placement and returns what they came to; with an error, as far as it got.
+func Placement(ctx context.Context, cfg Config) ([]Figure, error) {
+	r := newReport(ctx, cfg)
+	r.allFromScratch()
+	r.allTimesPerToken()
+	r.allOneByOne()
 	r.churns()
 	if err := ctx.Err(); err != nil {
 		return r.figures, fmt.Errorf("try placement: %w", err)
 	}
 	return r.figures, nil
+}
+
+func (r *report) allFromScratch() {
+	for _, size := range Sizes() {
+		r.fromScratch(size[0], size[1])
+	}
+}
+
+func (r *report) allOneByOne() {
+	for _, size := range Sizes() {
+		if size[1] >= countFrom {
+			r.oneByOne(size[0], size[1])
+		}
+	}
+}
+
+func (r *report) allTimesPerToken() {
+	for _, size := range [][2]int{{32, 16}, {40, 16}, {40, 24}} {
+		r.timePerToken(size[0], size[1])
+	}
 }
 
 // tell adds a figure, unless the trial was broken off.
