@@ -185,6 +185,7 @@ func (d *decision) fill() (Action, bool) {
 // rank counts the peers that mend more than this one. In a large swarm the ids alone decide.
 func (d *decision) rank(mine Score, gaps int) (rank int) {
 	s := d.s
+	s.load.count(s, -1)
 	for i, p := range s.peers {
 		if i == d.i || p.Fixed || p.Held != p.Target || s.at[i].Len() == 0 {
 			continue
@@ -203,20 +204,22 @@ func (d *decision) rank(mine Score, gaps int) (rank int) {
 	return rank
 }
 
-// mends reports whether a peer could leave its place for one with fewer gaps.
+// mends reports whether a peer could leave its place for one with fewer gaps, by a count of all peers.
 func (s *swarm) mends(i int) bool {
-	s.load.count(s, -1)
-	now := s.load.gaps()
-	s.load.count(s, i)
-	without := s.load.gaps()
+	at := s.at[i]
 	return slices.ContainsFunc(s.choices(i), func(sp protocol.Span) bool {
-		filled := 0
+		closed := 0
 		for x := sp.Start; x < sp.End; x++ {
 			if s.load.holders[x] == 0 {
-				filled++
+				closed++
 			}
 		}
-		return without-filled < now
+		for x := at.Start; x < at.End; x++ {
+			if s.load.holders[x] == 1 && (x < sp.Start || x >= sp.End) {
+				closed--
+			}
+		}
+		return closed > 0
 	})
 }
 

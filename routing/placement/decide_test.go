@@ -111,6 +111,21 @@ func TestDecide_LeavesOnlyWhenOthersPromiseToStay(t *testing.T) {
 	}
 }
 
+// TestDecide_TurnsBackWhenItIsTheLastHolder, even before it has loaded: where it would go counts, and nobody else fills what
+// it still serves.
+func TestDecide_TurnsBackWhenItIsTheLastHolder(t *testing.T) {
+	v, me := lopsided()
+	me.Target = span(4, 8)
+	m := &Memory{}
+	if a := Decide(v, me, 0, m); a.Kind != Stay {
+		t.Fatalf("it decides %+v", a)
+	}
+	v.Peers = v.Peers[2:]
+	if a := Decide(v, me, time.Second, m); a.Kind != Withdraw || a.Span != me.Held {
+		t.Errorf("when the others are gone it decides %+v", a)
+	}
+}
+
 func TestDecide_AnOldPromiseIsNone(t *testing.T) {
 	v, me := lopsided()
 	me.Target, me.Loaded = span(4, 8), true

@@ -46,8 +46,8 @@ const (
 
 // How far searches go.
 const (
-	maxJoint    = 16              // peers up to which all are placed together when no own move pays
-	restFor     = 2 * time.Minute // that nobody has announced anything else before
+	maxJoint    = 16          // peers up to which all are placed together when no own move pays
+	restFor     = time.Minute // that nobody has announced anything else before
 	jointRounds = 300
 	jointWorth  = 10 // thousandths of J that each move of a plan must bring
 	maxPlans    = 8  // that are remembered

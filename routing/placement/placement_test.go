@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -291,6 +293,40 @@ func holesIn(v View, sp protocol.Span) (n int) {
 		}
 	}
 	return n
+}
+
+func TestFromOffers_LeavesOutWhoLeaves(t *testing.T) {
+	offer := func(id string, layers int, state protocol.State) protocol.Offer {
+		return protocol.Offer{Peer: peer.ID(id), Layers: layers, State: state, Span: span(0, 4), Target: span(2, 6), DecodeRate: 700}
+	}
+	v := FromOffers([]protocol.Offer{offer("a", 8, protocol.Online), offer("b", 8, protocol.Joining), offer("c", 8, protocol.Draining),
+		offer("d", 8, protocol.Leaving), offer("e", 9, protocol.Online)}, 8)
+	want := []Peer{{ID: "a", Held: span(0, 4), Target: span(2, 6), Rate: 700}, {ID: "b", Target: span(2, 6), Rate: 700}}
+	if v.Layers != 8 || !slices.Equal(v.Peers, want) {
+		t.Errorf("%+v", v)
+	}
+}
+
+// TestDecide_OfALargeSwarm: chains are timed among a sample of which this peer is one, and a gap is filled in the order of
+// the ids.
+func TestDecide_OfALargeSwarm(t *testing.T) {
+	v := made(rand.New(rand.NewPCG(6, 6)), 40, 2000)
+	for i := range v.Peers { // nobody is at the last layers
+		v.Peers[i].Layers = 8
+		v.Peers[i].Target = span(i%25, i%25+8)
+		v.Peers[i].Held = v.Peers[i].Target
+	}
+	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
+	for i, slots := range []time.Duration{0, 1, 2} {
+		me := selfAt(v.Peers[i], 40)
+		if a, at := until(v, me, &Memory{}, 0, 4*time.Second); a.Kind != Announce || a.Span.End != 40 || at != slots*rankSlot {
+			t.Errorf("peer %d decides %+v after %v", i, a, at)
+		}
+	}
+	me := Self{ID: "zz", Choices: Spans(40, 8), Rate: 900}
+	if got := Join(v, me); got != span(32, 40) {
+		t.Errorf("a newcomer joins at %v", got)
+	}
 }
 
 func BenchmarkOwnMove(b *testing.B) {

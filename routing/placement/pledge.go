@@ -70,17 +70,16 @@ func (d *decision) keepsWord(to protocol.Span) bool {
 // finish goes on with a move that is announced: load, have the others promise to stay, leave.
 func (d *decision) finish() Action {
 	me, m := d.me, d.m
-	if !me.Loaded {
-		return d.stay(d.now+lookEvery, "loading %v", me.Target)
-	}
 	gone := less(me.Held, me.Target)
-	switch d.relief(gone) {
-	case relieved:
-		m.asking, m.got = 0, nil
-		return Action{Kind: Serve, Span: me.Target, Again: d.now + lookEvery, Why: "loaded, and all that it leaves is held by others"}
-	case hopeless:
+	switch relief := d.relief(gone); {
+	case relief == hopeless: // also while it loads: who would have stayed may have died
 		m.asking, m.got = 0, nil
 		return Action{Kind: Withdraw, Span: me.Held, Again: d.now + lookEvery, Why: "nobody else would hold what it leaves"}
+	case !me.Loaded:
+		return d.stay(d.now+lookEvery, "loading %v", me.Target)
+	case relief == relieved:
+		m.asking, m.got = 0, nil
+		return Action{Kind: Serve, Span: me.Target, Again: d.now + lookEvery, Why: "loaded, and all that it leaves is held by others"}
 	}
 	if m.asking == 0 {
 		m.asking, m.asked = d.now, d.now-pledgeAgain

@@ -203,7 +203,7 @@ func (w *world) act(n *node, a placement.Action) (again bool) {
 		w.load(n, a.Span)
 		w.publish(n)
 	case placement.Withdraw:
-		n.self.Target, n.self.Loaded = a.Span, false
+		n.self.Target, n.self.Loaded, n.ready = a.Span, false, 0
 		w.publish(n)
 	case placement.Serve:
 		w.serve(n, a.Span)
