@@ -62,9 +62,11 @@ func newRootCommand(a *app) *cobra.Command {
 		newServeCommand(a),
 		newGenerateCommand(),
 		newChatCommand(a),
+		newGatewayCommand(a),
 		newBenchCommand(),
 		newSimCommand(),
 		newDoctorCommand(),
+		newKeyCommand(),
 		newVersionCommand(),
 	)
 	return root
