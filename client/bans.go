@@ -5,12 +5,11 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-
-	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// bans remembers which peers failed this client's sessions lately. A peer that answers questions may still fail sessions,
-// so only a step that is done counts in its favour. The zero value is ready; it is safe for concurrent use.
+// bans remembers which peers failed this client's sessions lately, and which had no room. A peer that answers questions may
+// still fail sessions, so only a step that is done counts in its favour. The zero value is ready; it is safe for
+// concurrent use.
 type bans struct {
 	mu    sync.Mutex
 	peers map[peer.ID]ban // guarded by mu
@@ -19,27 +18,55 @@ type bans struct {
 type ban struct {
 	until   time.Time
 	struck  time.Time
-	strikes int // each doubles the next ban, each success halves them
+	strikes int    // each doubles the next ban, each success halves them
+	boot    uint64 // of the process that failed
+	why     error
+
+	pauses int       // refusals for lack of room since the last success: each doubles the next pause
+	resume time.Time // until then it is left alone
 }
 
-// strike bans a peer after a failure: for 15 s, doubled up to 10 minutes; one that is only to be asked again later, for
-// a moment.
-func (b *bans) strike(p peer.ID, class protocol.Class, now time.Time) {
+// standing is what bans know of a peer.
+type standing struct {
+	banned time.Duration // for so long yet
+	why    error
+
+	// mercy says that it may be tried before that where there is no other: at once after its first failure, then ever more
+	// rarely. fresh says that it was started anew since it failed: it may be tried at once, connected or not.
+	mercy, fresh bool
+
+	paused time.Duration // it had no room, and is to be left alone for so long yet
+}
+
+// strike bans a peer after a failure: for 15 s, doubled up to 10 minutes. boot is that of its offer.
+func (b *bans) strike(p peer.ID, boot uint64, why error, now time.Time) {
+	b.change(p, func(x *ban) {
+		until := now.Add(min(banFirst<<min(x.strikes, maxDoublings), banLongest))
+		if x.until.Before(until) {
+			x.until = until
+		}
+		x.struck, x.boot, x.why = now, boot, why
+		x.strikes++
+	})
+}
+
+// pause leaves a peer alone for a moment that has no room now.
+func (b *bans) pause(p peer.ID, now time.Time) {
+	b.change(p, func(x *ban) {
+		x.resume = now.Add(min(pauseFirst<<min(x.pauses, maxDoublings), pauseLongest))
+		x.pauses++
+	})
+}
+
+func (b *bans) change(p peer.ID, how func(*ban)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.peers == nil || len(b.peers) >= maxBans {
 		b.peers = make(map[peer.ID]ban)
 	}
-	first, longest := banFirst, banLongest
-	if class == protocol.Again {
-		first, longest = pauseFirst, pauseLongest
-	}
 	x := b.peers[p]
-	until := now.Add(min(first<<min(x.strikes, maxDoublings), longest))
-	if x.until.After(until) {
-		until = x.until // another session knows worse
-	}
-	b.peers[p] = ban{until: until, struck: now, strikes: x.strikes + 1}
+	how(&x)
+	b.peers[p] = x
 }
 
 // success ends a peer's ban and halves what is held against it.
@@ -54,22 +81,28 @@ func (b *bans) success(p peer.ID) {
 	}
 }
 
-// left is how long a peer is still banned. mercy says that it may be tried before that where there is no other: at once
-// after its first failure, then ever more rarely.
-func (b *bans) left(p peer.ID, now time.Time) (left time.Duration, mercy bool) {
+// of tells what is known of a peer whose newest offer has some boot.
+func (b *bans) of(p peer.ID, boot uint64, now time.Time) (s standing) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	x := b.peers[p]
-	pause := min(mercyFirst<<min(max(x.strikes-2, 0), maxDoublings), mercyLongest)
-	return max(0, x.until.Sub(now)), x.strikes == 1 || now.Sub(x.struck) >= pause
+	x, known := b.peers[p]
+	if !known {
+		return s
+	}
+	patience := min(mercyFirst<<min(max(x.strikes-2, 0), maxDoublings), mercyLongest)
+	s.banned, s.why = max(0, x.until.Sub(now)), x.why
+	s.fresh = boot != 0 && x.boot != 0 && boot != x.boot
+	s.mercy = s.fresh || x.strikes == 1 || now.Sub(x.struck) >= patience
+	s.paused = max(0, x.resume.Sub(now))
+	return s
 }
 
-// any says whether a peer is banned: a swarm that lacks layers may have had them a moment ago.
+// any says whether a peer is banned or paused: a swarm that lacks layers may have had them a moment ago.
 func (b *bans) any(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, x := range b.peers {
-		if x.until.After(now) {
+		if x.until.After(now) || x.resume.After(now) {
 			return true
 		}
 	}

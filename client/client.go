@@ -12,11 +12,8 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
-	"maps"
-	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -44,6 +41,7 @@ type Client struct {
 	sealed    func(id peer.ID) []byte                             // a peer's offer as it signed it
 	model     *Model
 	bans      bans
+	holders   holders
 }
 
 // Connect joins a swarm, finds the model among the offers, and fetches its manifest and its tokenizer from the peers
@@ -130,34 +128,4 @@ func fetchModel(ctx context.Context, h host.Host, o protocol.Offer, peers []peer
 		return nil, fmt.Errorf("model %s: %w", name, err)
 	}
 	return &Model{Name: name, ID: o.Model, Manifest: manifest, Tokenizer: t, Drawing: drawing(o.Advice)}, nil
-}
-
-// choose plans for some layers. Peers are left out that failed lately, or that not names; those of prefer are chosen
-// wherever they serve.
-//
-// A peer that has failed and is still connected is chosen now and then where there is no other: it may have been held up,
-// and a conversation that stumbles is better than none.
-func (c *Client) choose(offers []protocol.Offer, now time.Time, span protocol.Span, not, prefer map[peer.ID]bool) ([]routing.Hop, error) {
-	strict := c.directory.Measures()
-	last := strict
-	strict.Prefer, last.Prefer = prefer, prefer
-	strict.Banned, last.Banned = maps.Clone(not), maps.Clone(not)
-	paused := false
-	for _, o := range offers {
-		left, mercy := c.bans.left(o.Peer, now)
-		if left == 0 {
-			continue
-		}
-		strict.Banned[o.Peer] = true
-		if !mercy || c.host.Network().Connectedness(o.Peer) != network.Connected {
-			last.Banned[o.Peer] = true
-		}
-		paused = paused || left <= pauseLongest
-	}
-	layers := c.model.Manifest.Layers
-	hops, err := routing.PlanSpan(offers, strict, layers, span)
-	if err != nil && !paused { // else it is better to wait a moment
-		return routing.PlanSpan(offers, last, layers, span)
-	}
-	return hops, err
 }

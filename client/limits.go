@@ -18,6 +18,13 @@ const (
 	// two tokens.
 	idleAfter = 200 * time.Millisecond
 
+	// maxHeldPages bounds the names of pages whose peers are remembered, twice: 2 x 8,192 x some 100 bytes are 1.6 MB, and
+	// 128 conversations of 4,096 tokens.
+	maxHeldPages = 8192
+
+	// recently is how old the last look into the directory may be for another to be left out, when a hop has failed.
+	recently = 5 * time.Second
+
 	// refreshEvery is how often a session that is used asks the directory: offers live 24 s, and a look takes findLimit at
 	// most.
 	refreshEvery = 10 * time.Second
@@ -26,10 +33,16 @@ const (
 	banFirst   = 15 * time.Second
 	banLongest = 10 * time.Minute
 
-	// pauseFirst is how long a peer is left alone that asks to be asked again: the chain's other copies come first, but
-	// a swarm without any is worth the wait. It doubles up to pauseLongest: 0.25 + 0.5 + 1 + 2 s before the last try.
+	// pauseFirst is how long a peer is left alone that has no room: the chain's other copies come first, but a swarm
+	// without any is worth the wait. It doubles up to pauseLongest.
 	pauseFirst   = 250 * time.Millisecond
 	pauseLongest = 2 * time.Second
+
+	// waitFirst and waitLongest are how long a session that waits for missing layers lets pass before it looks again,
+	// pollLimit is for that look: a newcomer is found within a second of its announcement.
+	waitFirst   = 250 * time.Millisecond
+	waitLongest = 500 * time.Millisecond
+	pollLimit   = time.Second
 
 	// mercyFirst is how long a banned peer that is the only one left is let alone after its second failure: one that was
 	// stopped for some seconds is found again within the grace time. It doubles up to mercyLongest.
@@ -44,6 +57,21 @@ const (
 	// handshakes takes some 5 s. It is below the 10 s in which a hop must have answered an open, so that it is told what
 	// was in the way.
 	dialLimit = 8 * time.Second
+
+	// spareDial is how long connecting to a hop may take, beside four round trips, where others serve the same layers:
+	// as long as a silent hop is waited for. unknownRTT is for a peer that has answered nothing yet, nearRTT for one at a
+	// loopback address, whose answers are late only because the machine is busy.
+	spareDial  = 1500 * time.Millisecond
+	unknownRTT = 250 * time.Millisecond
+	nearRTT    = 50 * time.Millisecond
+
+	// A hand-over is worth its while if it takes no longer than computing the cache again. It may take moveFirst and
+	// moveFactor times what was expected before it is given up. unknownRate is the bytes/s between peers that have not
+	// said how much they can send, 8 Mbit/s, nearRate between peers near to us.
+	moveFirst   = 2 * time.Second
+	moveFactor  = 4
+	unknownRate = 1 << 20
+	nearRate    = 1 << 24
 
 	// writeLimit is for a frame, beside the time that its bytes take on a link of writeRate bytes/s (1 Mbit/s).
 	writeLimit = 5 * time.Second

@@ -1,14 +1,17 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/client/chain"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -18,12 +21,13 @@ import (
 // mind is what a session remembers of trouble.
 type mind struct {
 	since   time.Time        // when the present trouble began; zero: there is none
-	tries   int              // routes since anything was computed
+	failed  bool             // somebody did, and not only for want of room
+	tries   int              // routes for that reason since anything was computed
 	again   map[peer.ID]int  // how often a peer was reached anew since then
 	reach   map[int]bool     // hops whose peers are to be reached anew
-	never   *HopError        // a refusal that no other peer would take back
 	last    *HopError        // the newest failure
 	leaving map[peer.ID]bool // peers that have said so get nothing more to do
+	quarrel quarrel
 
 	parting *chain.Parting // to be seen to
 	moving  *moving        // a hand-over under way
@@ -42,92 +46,92 @@ func newMind() mind {
 }
 
 // progress forgets trouble that has been got over.
-func (m *mind) progress() {
-	m.since, m.tries = time.Time{}, 0
-	clear(m.again)
-}
-
-// errLeaving is why a hop was replaced that did nothing wrong.
-var errLeaving = errors.New("it is leaving")
-
-// blame decides what a fault means for the peer: whether it is reached anew, or kept out of the next chains for a while.
-func (s *session) blame(fault *chain.Fault) {
+func (s *session) progress() {
 	m := &s.mind
-	h := routing.Hop{}
-	if i := slices.Index(s.ids, fault.Hop); i >= 0 {
-		h = s.hops[i]
-	} else if v := m.moving; v != nil && v.id == fault.Hop {
-		h = v.hop
-		m.stuck[v.parting.Hop], m.parting, m.moving = true, &v.parting, nil
-	} else {
-		return
-	}
-	if m.since.IsZero() {
-		m.since = time.Now().Add(-fault.For)
-	}
-	m.last = &HopError{Peer: h.Peer, Layers: h.Span, Class: fault.Class, Err: fault.Err}
-	var said protocol.Failure
-	busy := errors.As(fault.Err, &said) && (said.Code == protocol.CodeBusy || said.Code == protocol.CodeLoading)
-	switch {
-	case fault.Class == protocol.Never:
-		m.never = m.last
-	case fault.Class == protocol.Again && !busy && m.again[h.Peer] < maxAgain:
-		m.again[h.Peer]++
-		m.reach[fault.Hop] = true
-	default:
-		s.client.bans.strike(h.Peer, fault.Class, time.Now())
-		s.books.stats.Bans++
-	}
+	s.reconcile()
+	m.since, m.tries, m.failed = time.Time{}, 0, false
+	clear(m.again)
 }
 
 // mend finds other peers for what has broken. If there are none, it waits for some, for a time.
 func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 	m := &s.mind
-	if never := m.never; never != nil {
-		m.never = nil
-		return nil, never
+	if m.quarrel.over {
+		return nil, s.endQuarrel()
 	}
 	if m.parting != nil && !s.link.chain.Broken() {
 		return s.part(ctx)
 	}
-	if m.tries++; m.tries > maxTries && m.last != nil {
+	if m.failed {
+		m.failed = false
+		m.tries++
+	}
+	if m.tries >= maxTries && m.last != nil {
 		m.tries = 0
 		return nil, fmt.Errorf("gave up after %d tries: %w", maxTries, m.last)
 	}
 	if m.since.IsZero() {
 		m.since = time.Now()
 	}
-	for wait := pauseFirst; ; wait = min(2*wait, pauseLongest) {
-		places, err := s.replan(ctx, s.opened && wait == pauseFirst)
+	for wait := time.Duration(0); ; wait = min(max(2*wait, waitFirst), waitLongest) {
+		places, err := s.replan(ctx, wait)
 		if err == nil {
 			return s.route(places), nil
 		}
-		if err := s.wait(ctx, wait, err); err != nil {
+		if s.blameBefore() {
+			continue
+		}
+		if m.quarrel.over {
+			return nil, s.endQuarrel()
+		}
+		if err := s.wait(ctx, max(wait, waitFirst), err); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// wait lets some time pass because there is no chain, if that may help.
+// wait lets some time pass because there is no chain, if that may help. A session that has computed nothing yet gives up
+// the room that it has got meanwhile: others may need it to go on, as this one needs theirs.
 func (s *session) wait(ctx context.Context, pause time.Duration, err error) error {
 	m := &s.mind
-	none := (*routing.NoChainError)(nil)
-	waited := time.Since(m.since)
+	var none *routing.NoChainError
+	var busy *BusyError
+	told := Waiting{For: time.Since(m.since), Grace: s.cfg.Grace}
 	switch {
-	case !errors.As(err, &none):
+	case errors.As(err, &busy):
+		told.Missing, told.Busy = busy.Layers, true
+		if !s.opened {
+			s.release()
+		}
+	case errors.As(err, &none):
+		told.Missing = none.Missing
+		if m.last == nil && !s.client.bans.any(time.Now()) { // nobody has ever been there
+			return s.hopeless(err, told.For)
+		}
+	default:
 		return err
-	case m.last == nil && !s.client.bans.any(time.Now()) || waited >= s.cfg.Grace: // nobody has ever been there
-		return s.hopeless(err, waited)
+	}
+	if told.For >= s.cfg.Grace {
+		return s.hopeless(err, told.For)
 	}
 	if s.cfg.Waiting != nil {
-		s.cfg.Waiting(Waiting{Missing: none.Missing, For: waited, Grace: s.cfg.Grace})
+		s.cfg.Waiting(told)
 	}
-	pause = max(min(pause, s.cfg.Grace-waited), time.Millisecond)
+	pause = pause/2 + rand.N(pause/2) // a crowd does not come back at once
+	pause = max(min(pause, s.cfg.Grace-told.For), time.Millisecond)
 	err = s.link.drive(ctx, pause, nil, func(a chain.Action) (bool, error) { return s.note(a), nil })
 	if errors.Is(err, errPause) {
 		return nil
 	}
 	return err
+}
+
+// release ends the session at the hops that it has.
+func (s *session) release() {
+	if len(s.hops) > 0 {
+		s.link.keep(nil)
+		s.hops, s.ids = nil, nil
+	}
 }
 
 // hopeless is the error of a session for which nobody is there.
@@ -149,20 +153,33 @@ type place struct {
 }
 
 // replan gives the chain with others in the place of those that failed, or if that is not possible another chain that has
-// as much of this one as possible. quick uses what is known before it asks the swarm.
-func (s *session) replan(ctx context.Context, quick bool) ([]place, error) {
+// as much of this one as possible. What is known is enough at first, if it is not old; who has waited asks the swarm, and
+// does not wait long for its answers.
+func (s *session) replan(ctx context.Context, waited time.Duration) ([]place, error) {
+	c := s.client
 	var err error
-	if quick && s.client.known != nil {
+	if waited == 0 && c.known != nil && (s.opened || time.Since(s.asked) < recently) {
 		var places []place
-		if places, err = s.rechoose(s.client.known()); err == nil {
+		if places, err = s.rechoose(c.known()); err == nil {
 			return places, nil
 		}
 	}
-	offers, asked := s.client.offers(ctx)
-	if asked != nil {
-		if err != nil && ctx.Err() == nil {
-			return nil, err // the swarm can't be asked now
-		}
+	asking, cancel := ctx, context.CancelFunc(func() {})
+	if waited > 0 {
+		asking, cancel = context.WithTimeout(ctx, pollLimit)
+	}
+	offers, asked := c.offers(asking)
+	cancel()
+	switch {
+	case asked == nil:
+		s.asked = time.Now()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case waited > 0 && c.known != nil:
+		offers = c.known()
+	case err != nil:
+		return nil, err // the swarm can't be asked now
+	default:
 		return nil, asked
 	}
 	return s.rechoose(offers)
@@ -170,23 +187,24 @@ func (s *session) replan(ctx context.Context, quick bool) ([]place, error) {
 
 // rechoose is replan among some offers.
 func (s *session) rechoose(offers []protocol.Offer) ([]place, error) {
-	whole := protocol.Span{End: s.client.model.Manifest.Layers}
+	w := wish{span: protocol.Span{End: s.client.model.Manifest.Layers}, not: s.shunned(), affinity: s.affinity()}
 	now := time.Now()
+	s.seen = offers
 	if len(s.hops) == 0 {
-		hops, err := s.client.choose(offers, now, whole, s.mind.leaving, nil)
+		hops, err := s.client.choose(offers, now, w)
 		return s.places(hops), err
 	}
 	places, err := s.patch(offers, now)
 	if err == nil {
 		return places, nil
 	}
-	prefer := make(map[peer.ID]bool)
+	w.prefer = make(map[peer.ID]bool)
 	for i, f := range s.faults() {
 		if f == nil {
-			prefer[s.hops[i].Peer] = true
+			w.prefer[s.hops[i].Peer] = true
 		}
 	}
-	if hops, other := s.client.choose(offers, now, whole, s.mind.leaving, prefer); other == nil {
+	if hops, other := s.client.choose(offers, now, w); other == nil {
 		return s.places(hops), nil
 	}
 	return nil, err
@@ -201,7 +219,7 @@ func (s *session) faults() []*chain.Fault {
 // patch keeps the hops that have not failed, reaches anew those whose stream alone is gone, and finds others for the rest.
 func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error) {
 	var places []place
-	not := maps.Clone(s.mind.leaving)
+	not := s.shunned()
 	faults := s.faults()
 	for i, h := range s.hops {
 		if faults[i] == nil || s.mind.reach[s.ids[i]] {
@@ -221,7 +239,7 @@ func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error)
 		for ; i < len(s.hops) && faults[i] != nil && !s.mind.reach[s.ids[i]]; i++ {
 			gap.End = s.hops[i].Span.End
 		}
-		hops, err := s.client.choose(offers, now, gap, not, nil)
+		hops, err := s.client.choose(offers, now, wish{span: gap, not: not, affinity: s.affinity()})
 		if err != nil {
 			return nil, err
 		}
@@ -260,12 +278,13 @@ func (s *session) route(places []place) []chain.Action {
 	ids := make(map[int]bool)
 	hops := make([]chain.Hop, len(places))
 	s.hops, s.ids = nil, nil
-	rtt := s.client.directory.Measures().RTT
 	for i, p := range places {
+		hops[i] = s.hopOf(p.hop)
 		if p.id == 0 {
 			p.id = s.link.add(p.hop.Offer.Dialable())
+			hops[i].Patience = s.patience(p.hop, places)
 		}
-		hops[i] = chain.Hop{ID: p.id, Peer: p.hop.Peer, Span: p.hop.Span, RTT: rtt[p.hop.Peer], Offer: s.client.sealed(p.hop.Peer)}
+		hops[i].ID = p.id
 		if k := slices.IndexFunc(old, func(h chain.Hop) bool { return h.Peer == p.hop.Peer }); k >= 0 && hops[i].Offer == nil {
 			hops[i].Offer = old[k].Offer // it has run out, but the address is still right
 		}
@@ -277,73 +296,34 @@ func (s *session) route(places []place) []chain.Action {
 	return actions
 }
 
-// part finds a successor for a hop that is leaving: one that takes over its cache, or if there is none several who compute
-// it again. Without any, the hop stays as long as it can.
-func (s *session) part(ctx context.Context) ([]chain.Action, error) {
-	m, l := &s.mind, s.link
-	p := *m.parting
-	m.parting = nil
-	i := slices.Index(s.ids, p.Hop)
-	if i < 0 {
-		return l.chain.Stay(l.now(), p.Hop), nil
+// hopOf is what the chain is told of a hop, but for its ID.
+func (s *session) hopOf(h routing.Hop) chain.Hop {
+	x := chain.Hop{Peer: h.Peer, Span: h.Span, RTT: s.roundTrip(h), Offer: s.client.sealed(h.Peer)}
+	if h.Offer.DecodeRate > 0 {
+		x.Pace = time.Second / time.Duration(h.Offer.DecodeRate)
 	}
-	m.leaving[s.hops[i].Peer] = true
-	hops, err := s.successors(ctx, s.hops[i].Span)
-	switch {
-	case ctx.Err() != nil:
-		m.parting = &p
-		return nil, ctx.Err()
-	case err != nil:
-		return l.chain.Stay(l.now(), p.Hop), nil
-	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
-		if offer := s.client.sealed(hops[0].Peer); offer != nil {
-			id := l.add(hops[0].Offer.Dialable())
-			m.moving = &moving{parting: p, id: id, hop: hops[0]}
-			return l.chain.Move(l.now(), p.Hop, chain.Hop{ID: id, Peer: hops[0].Peer, Span: hops[0].Span, Offer: offer}), nil
-		}
-	}
-	s.books.left(s.hops[i], m.since)
-	places := s.places(s.hops)
-	rest := slices.Clone(places[i+1:])
-	places = places[:i]
-	for _, h := range hops {
-		places = append(places, place{hop: h})
-	}
-	return s.route(append(places, rest...)), nil
+	return x
 }
 
-// successors plans for the layers of a hop that is leaving.
-func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing.Hop, error) {
-	not := maps.Clone(s.mind.leaving)
-	for _, h := range s.hops {
-		not[h.Peer] = true
+// roundTrip is what is known of a peer's; 0: nothing.
+func (s *session) roundTrip(h routing.Hop) time.Duration {
+	rtt := s.client.directory.Measures().RTT[h.Peer]
+	addrs := h.Offer.Dialable().Addrs
+	if len(addrs) == 0 || slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
+		return rtt
 	}
-	if s.client.known != nil {
-		if hops, err := s.client.choose(s.client.known(), time.Now(), span, not, nil); err == nil {
-			return hops, nil
-		}
-	}
-	offers, err := s.client.offers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return s.client.choose(offers, time.Now(), span, not, nil)
+	return min(cmp.Or(rtt, nearRTT), nearRTT)
 }
 
-// moved puts the successor of a hop into its place.
-func (s *session) moved(a chain.Moved) {
-	v := s.mind.moving
-	i := slices.Index(s.ids, a.From)
-	if v == nil || v.id != a.To || i < 0 {
-		return
+// patience is how long a peer that is not connected may keep the session waiting: not as long as a dial may take, where
+// others can do the same.
+func (s *session) patience(h routing.Hop, places []place) time.Duration {
+	not := s.shunned()
+	for _, p := range places {
+		not[p.hop.Peer] = true
 	}
-	s.books.handedOver(s.hops[i], s.mind.since, a.Tokens)
-	s.mind.moving = nil
-	s.hops, s.ids = slices.Clone(s.hops), slices.Clone(s.ids)
-	s.hops[i], s.ids[i] = v.hop, a.To
-	ids := make(map[int]bool)
-	for _, id := range s.ids {
-		ids[id] = true
+	if !s.client.spare(s.seen, time.Now(), h.Span, not) {
+		return 0
 	}
-	s.link.keep(ids)
+	return spareDial + 4*cmp.Or(s.roundTrip(h), unknownRTT)
 }

@@ -15,7 +15,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/client/chain"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
-	"github.com/baichuan-node/baichuan-node/shard/pagename"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 )
 
@@ -40,8 +39,12 @@ type SessionConfig struct {
 	// they have cached of others.
 	Private bool
 
-	// Waiting is told, again and again, that the session waits for somebody to serve the missing layers: until that
-	// happens, or Grace is over. nil: nobody is told.
+	// Salt says who shares cached pages: sessions with the same one. Zero is everyone. Private sessions share with nobody,
+	// whatever it is.
+	Salt [16]byte
+
+	// Waiting is told, again and again, that the session waits for somebody to serve the missing layers, or to have room:
+	// until that happens, or Grace is over. nil: nobody is told.
 	Waiting func(w Waiting)
 
 	// Grace is how long it waits; 0 means 30 s.
@@ -51,6 +54,7 @@ type SessionConfig struct {
 // Waiting says what a session waits for.
 type Waiting struct {
 	Missing []protocol.Span
+	Busy    bool          // somebody serves them and has no room now
 	For     time.Duration // so far
 	Grace   time.Duration // at most
 }
@@ -67,6 +71,14 @@ type session struct {
 	ids   []int // of hops, for the chain
 	books books
 	mind  mind
+
+	seen     []protocol.Offer                 // that the newest plan was made from
+	asked    time.Time                        // when the directory was asked for them
+	naming   func([]uint32) []protocol.Digest // names pages; nil: the session is private
+	names    []protocol.Digest                // of the pages of the prompt
+	prompt   int                              // its tokens
+	expect   int                              // tokens that the session will reach
+	recorded int                              // pages that others may look for at these hops
 
 	again   func() []chain.Action // opens the session once more, at len
 	idle    *time.Timer           // looks after the session while nobody uses it; nil: it is in use
@@ -137,11 +149,16 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 		wire.TopK = int32(p.TopK)
 	}
 	s.len = min(r.Keep, s.len)
+	s.expects(r)
 	l := s.link
+	s.shun()
 	s.again = func() []chain.Action { return l.chain.Open(l.now(), s.len, r.Expect, wire, nil) }
 	err := s.run(ctx, l.chain.Open(l.now(), s.len, r.Expect, wire, r.Prompt), func(a chain.Action) (bool, error) {
 		ready, ok := a.(chain.Ready)
 		if ok {
+			if !s.opened {
+				s.client.holders.forget(s.names[min(ready.Found/protocol.PageTokens, len(s.names)):])
+			}
 			s.opened = true
 			s.books.stats.PrefixHits = ready.Found
 			s.len = ready.Position
@@ -157,21 +174,26 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 // newLink begins a session that no peer has heard of.
 func (s *session) newLink() *link {
 	c := s.client
-	cfg := chain.Config{Model: c.model.ID, Private: s.cfg.Private, Hidden: c.model.Manifest.Hidden, Vocab: c.model.Manifest.Vocab}
+	cfg := chain.Config{
+		Model: c.model.ID, Salt: s.cfg.Salt, Private: s.cfg.Private, Hidden: c.model.Manifest.Hidden, Vocab: c.model.Manifest.Vocab,
+	}
 	rand.Read(cfg.Session[:])
 	if s.cfg.Private {
 		rand.Read(cfg.Salt[:])
 	} else {
-		cfg.Names = func(ids []uint32) []protocol.Digest {
-			names := pagename.Pages(cfg.Model, cfg.Salt, ids, protocol.PageTokens)
-			digests := make([]protocol.Digest, len(names))
-			for i, n := range names {
-				digests[i] = protocol.Digest(n)
-			}
-			return digests
-		}
+		s.naming = func(ids []uint32) []protocol.Digest { return name(&cfg, ids) }
+		cfg.Names = s.naming
 	}
 	return newLink(c.host, c.model.limits(), cfg)
+}
+
+// expects takes down what a run will make of the session.
+func (s *session) expects(r Run) {
+	s.names, s.prompt, s.expect = nil, len(r.Prompt), r.Expect
+	if s.naming != nil && r.Prompt != nil {
+		s.names = s.naming(r.Prompt)
+	}
+	s.recorded = min(s.recorded, s.len/protocol.PageTokens)
 }
 
 // Step computes the ids, on another chain if it must.
@@ -186,7 +208,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 	err := s.run(ctx, l.chain.Append(l.now(), ids, want.onWire()), func(a chain.Action) (bool, error) {
 		switch a := a.(type) {
 		case chain.Rows:
-			s.mind.progress()
+			s.progress()
 			return false, deliver(a, want.Rows)
 		case chain.Done:
 			for _, c := range a.Candidates {
@@ -203,6 +225,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 		return nil, err
 	}
 	s.len += len(ids)
+	s.held()
 	s.rest(idleAfter, l.chain.Partings)
 	return found, nil
 }
@@ -280,7 +303,10 @@ func (s *session) note(a chain.Action) (trouble bool) {
 
 // settle closes the books of what a step has got over, and credits the peers that made it.
 func (s *session) settle() {
-	s.mind.progress()
+	s.progress()
+	if s.books.open > 0 {
+		s.recorded = 0 // others hold the pages now
+	}
 	s.books.settle(s.hops)
 	for _, h := range s.hops {
 		s.client.bans.success(h.Peer)
@@ -318,7 +344,8 @@ func (s *session) watch(ctx context.Context, actions []chain.Action) {
 	for !l.chain.Broken() {
 		err := l.drive(ctx, 0, actions, func(a chain.Action) (bool, error) {
 			if _, ok := a.(chain.Ready); ok { // a peer has been replaced, and nobody had to wait for it
-				s.mind.progress()
+				s.progress()
+				s.recorded = 0
 				s.books.settle(s.hops)
 			}
 			return s.note(a), nil

@@ -19,10 +19,11 @@ type Stats struct {
 	PrefixHits   int           // tokens of the prompt that every peer had in its cache
 	Reconnects   int           // streams to peers that lived and had to be opened anew
 	Bans         int           // peers that are kept out of chains for a while
+	Pauses       int           // refusals of peers that had no room
 	Stall        time.Duration // that was lost to failures and hand-overs
 }
 
-// MarshalJSON gives {"hops","client_bytes","relayed_bytes","prefix_hit_tokens","reconnects","bans","stall_ms"}.
+// MarshalJSON gives {"hops","client_bytes","relayed_bytes","prefix_hit_tokens","reconnects","bans","pauses","stall_ms"}.
 func (s Stats) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Hops       int   `json:"hops"`
@@ -31,8 +32,9 @@ func (s Stats) MarshalJSON() ([]byte, error) {
 		PrefixHits int   `json:"prefix_hit_tokens"`
 		Reconnects int   `json:"reconnects"`
 		Bans       int   `json:"bans"`
+		Pauses     int   `json:"pauses"`
 		StallMS    int64 `json:"stall_ms"`
-	}{s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits, s.Reconnects, s.Bans, s.Stall.Milliseconds()})
+	}{s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits, s.Reconnects, s.Bans, s.Pauses, s.Stall.Milliseconds()})
 }
 
 // Failover is a peer that was replaced during an answer, in the form of `generate --json`.

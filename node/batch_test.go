@@ -218,22 +218,22 @@ func TestDrain_EndsWhenTheLastSessionHasGone(t *testing.T) {
 	n, _ := serve(t, 0, 2, nil)
 	c := call(t, newHost(t), n, "s")
 	c.opened(c.open(1, 0, 2, 0), 0)
-	done := make(chan struct{})
-	go func() {
-		n.Drain(context.Background())
-		close(done)
-	}()
+	done := make(chan error, 1)
+	go func() { done <- n.Pause(context.Background()) }()
 	answer[protocol.Parting](c)
 	select {
 	case <-done:
-		t.Fatal("drained with a session that is open")
+		t.Fatal("paused with a session that is open")
 	case <-time.After(100 * time.Millisecond):
 	}
 	c.send(protocol.Close{Session: c.key})
 	select {
-	case <-done:
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
 	case <-time.After(5 * time.Second):
-		t.Fatal("not drained after the last session has gone")
+		t.Fatal("not paused after the last session has gone")
 	}
 }
 

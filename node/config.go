@@ -28,7 +28,8 @@ type Config struct {
 	// Idle is after how long without a step a session is forgotten. Default 5 minutes. The client replays then.
 	Idle time.Duration
 	// DrainFor is how long Run, once its context has ended, goes on serving sessions that have not gone elsewhere yet.
-	// Default 5 s. A further wait would outlast a user's patience with Ctrl-C.
+	// Default a minute: that is what handing over a long session's cache takes at home. It ends as soon as none is left,
+	// and whoever can't wait sends the signal again.
 	DrainFor time.Duration
 
 	// Ready is called once, when requests are accepted and the node has been announced. Default: nobody is told.

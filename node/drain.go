@@ -2,63 +2,97 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// Drain refuses new sessions from now on, tells the swarm and the sessions' owners so, and waits until the last session
-// has gone elsewhere or ctx ends. The node goes on serving those that it has.
-func (n *Node) Drain(ctx context.Context) {
-	n.part(ctx)
-	n.announce(ctx)
-	n.awaitParted(ctx)
+// Pause has the node hold: it withdraws its offer, takes no new session, and tells the owners of those that are there to
+// go elsewhere, for which they have until ctx ends. It returns when no session is left. With an error the node holds all the
+// same, unless Resume came between: it goes on serving the sessions that stay.
+func (n *Node) Pause(ctx context.Context) error {
+	n.part(ctx, &n.paused)
+	if err := n.tellSwarm(ctx); err != nil {
+		n.log.Debug("nobody has heard that this node holds", "error", err)
+	}
+	return n.awaitParted(ctx)
 }
 
-// part takes no new session from now on, and tells the owners of those that are there for how long they are served.
-func (n *Node) part(ctx context.Context) {
+// Resume offers the node again after a Pause, and takes new sessions.
+func (n *Node) Resume(ctx context.Context) error {
+	n.mu.Lock()
+	left := n.leaving || n.closed
+	n.paused = false
+	n.broadcast()
+	n.mu.Unlock()
+	if left {
+		return errors.New("resume: the node is leaving")
+	}
+	n.announce(ctx)
+	return ctx.Err()
+}
+
+// draining says whether the node takes no new sessions. Called with the mutex held.
+func (n *Node) draining() bool { return n.paused || n.leaving }
+
+// part takes no new session from now on, and tells the owners of those that are there for how long they are served, unless
+// they have been told for the same reason.
+func (n *Node) part(ctx context.Context, why *bool) {
 	by, ok := ctx.Deadline()
 	if !ok {
 		by = time.Now().Add(maxDrain)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.draining, n.leaveBy = true, by
+	if n.leaving || *why {
+		return
+	}
+	*why, n.leaveBy = true, by
 	for _, h := range n.hops {
-		h.deliver(parting(by))
+		h.deliver(n.parting(h))
 	}
 }
 
-func parting(by time.Time) protocol.Parting {
-	within := min(max(0, time.Until(by)), maxDrain)
-	return protocol.Parting{WithinMS: uint32(within.Milliseconds())}
+// parting is what the owner of a session is told by a node that drains. Called with the mutex held.
+func (n *Node) parting(h *hop) protocol.Parting {
+	within := min(max(0, time.Until(n.leaveBy)), maxDrain)
+	takes := n.uplink.takes(n.cacheBytes(h.books.Span(), h.books.Length()))
+	return protocol.Parting{WithinMS: uint32(within.Milliseconds()), HandOverMS: uint32(takes.Milliseconds())}
 }
 
-// tellParting tells an owner who has come back that the node is leaving.
+// tellParting tells an owner who has come back that the node drains.
 func (n *Node) tellParting(h *hop) {
 	n.mu.Lock()
-	draining, by := n.draining, n.leaveBy
+	draining, msg := n.draining(), n.parting(h)
 	n.mu.Unlock()
 	if draining {
-		h.tell(parting(by))
+		h.tell(msg)
 	}
 }
 
-// awaitParted waits until no session is left whose owner may still want something, or ctx ends.
-func (n *Node) awaitParted(ctx context.Context) {
+// awaitParted waits until no session is left whose owner may still want something.
+func (n *Node) awaitParted(ctx context.Context) error {
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
-	for n.present() {
+	for {
+		n.mu.Lock()
+		left, draining := n.table.Present(time.Now()), n.draining()
+		busy := n.busy || n.queue.steps > 0
+		n.mu.Unlock()
+		switch {
+		case !draining:
+			return errors.New("pause: the node was told to go on meanwhile")
+		case left == 0 && !busy:
+			return nil
+		}
 		select {
 		case <-poll.C:
+		case <-n.ctx.Done():
+			return errors.New("pause: the node has ended meanwhile")
 		case <-ctx.Done():
-			return
+			return fmt.Errorf("pause: %d sessions are left: %w", left, ctx.Err())
 		}
 	}
-}
-
-func (n *Node) present() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.busy || n.queue.steps > 0 || n.table.Present(time.Now()) > 0
 }

@@ -3,8 +3,11 @@ package node
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -24,15 +27,28 @@ func (h *hop) handOver(m protocol.HandOver) {
 	}
 }
 
+// sendPages sends all pages of the session, which is at rest.
 func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	n := h.node
 	n.mu.Lock()
 	l, length, last, span := h.leg, h.books.Length(), h.books.Last(), h.books.Span()
-	idle := len(h.inflight) == 0 && !h.books.Closed()
-	n.mu.Unlock()
-	if !idle || length == 0 {
-		return fmt.Errorf("there is nothing to hand over, or a step is under way")
+	bytes := n.cacheBytes(span, length)
+	err := n.worthwhile(span, length, to)
+	if len(h.inflight) > 0 || h.books.Closed() || length == 0 {
+		err = errors.New("there is nothing to hand over, or a step is under way")
 	}
+	if err == nil {
+		n.uplink.ahead += bytes
+	}
+	n.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	defer func() {
+		n.mu.Lock()
+		n.uplink.ahead -= bytes
+		n.mu.Unlock()
+	}()
 	out, err := n.pushStream(l.ctx, h.owner(), to)
 	if err != nil {
 		return err
@@ -40,30 +56,41 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	defer out.Close()
 	stop := context.AfterFunc(l.ctx, func() { _ = out.Reset() })
 	defer stop()
-	parts := partsOf(span, length)
-	for len(parts) > 0 {
+	for parts := partsOf(span, length); len(parts) > 0; {
 		pages, err := h.readParts(l, length, parts)
 		if err != nil {
 			_ = out.Reset()
 			return err
 		}
-		for i := range pages {
-			p := &pages[i]
-			p.Owner, p.Session, p.Epoch, p.Hash = h.owner(), h.books.ID.Key, epoch, sha256.Sum256(p.Bytes)
-			if i == len(parts)-1 {
-				p.Final, p.Last = true, last
-			}
-			if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		parts = parts[len(pages):]
+		if len(parts) == 0 {
+			p := &pages[len(pages)-1]
+			p.Final, p.Last = true, last
+		}
+		for _, p := range pages {
+			p.Epoch = epoch
+			if err := h.sendPage(l.ctx, out, p); err != nil {
 				return err
-			}
-			if err := protocol.WriteMessage(out, *p); err != nil {
-				return err
-			}
-			if p.Layer < 0 {
-				n.metrics.pagesHanded.Inc()
 			}
 		}
-		parts = parts[len(pages):]
+	}
+	return nil
+}
+
+// sendPage sends a part of the cache when its turn on the upload has come.
+func (h *hop) sendPage(ctx context.Context, out network.Stream, p protocol.Page) error {
+	p.Owner, p.Session, p.Hash = h.owner(), h.books.ID.Key, sha256.Sum256(p.Bytes)
+	if err := h.node.awaitUplink(ctx, len(p.Bytes)); err != nil {
+		return err
+	}
+	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return err
+	}
+	if err := protocol.WriteMessage(out, p); err != nil {
+		return err
+	}
+	if p.Layer < 0 {
+		h.node.metrics.pagesHanded.Inc()
 	}
 	return nil
 }

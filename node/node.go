@@ -43,28 +43,32 @@ type Node struct {
 	log       *slog.Logger
 	limits    protocol.Limits
 	maxFrame  int // bytes
+	kvBytes   int // of a token's keys and values in a layer, as they are handed over
 	tokenizer []byte
 	metrics   *metrics
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
 	end      context.CancelFunc
 	work     chan struct{}  // tells the compute goroutine to look at the queue; holds one
+	telling  chan struct{}  // holds one while the swarm is told what the node is up to
 	handlers sync.WaitGroup // streams and hops
 
-	mu       sync.Mutex // guards all below
-	started  bool
-	draining bool
-	closed   bool      // no new streams
-	leaveBy  time.Time // zero: it does not drain
-	table    *session.Table
-	hops     map[*session.Session]*hop
-	queue    queue
-	pace     pace
-	busy     bool            // steps are being computed
-	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
-	streams  map[peer.ID]int // that the peer has opened
-	early    map[peer.ID]int // of them, those whose frame waits for its session to be opened
-	dials    map[peer.ID]dials
+	mu      sync.Mutex // guards all below
+	started bool
+	paused  bool      // no new sessions until Resume
+	leaving bool      // no new sessions any more
+	closed  bool      // no new streams
+	leaveBy time.Time // until when sessions are served, if it is paused or leaving
+	table   *session.Table
+	hops    map[*session.Session]*hop
+	queue   queue
+	pace    pace
+	uplink  uplink
+	busy    bool            // steps are being computed
+	changed chan struct{}   // closed and replaced whenever somebody may wait for what has changed
+	streams map[peer.ID]int // that the peer has opened
+	early   map[peer.ID]int // of them, those whose frame waits for its session to be opened
+	dials   map[peer.ID]dials
 }
 
 // New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
@@ -92,10 +96,12 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 			Layers: m.Layers, Context: m.Context, Tokens: s.CacheFree(),
 			PerPeer: cfg.SessionsPerPeer, Total: cfg.Sessions, Idle: cfg.Idle,
 		}),
-		work: make(chan struct{}, 1), changed: make(chan struct{}), hops: make(map[*session.Session]*hop),
+		work: make(chan struct{}, 1), telling: make(chan struct{}, 1), changed: make(chan struct{}), hops: make(map[*session.Session]*hop),
 		streams: make(map[peer.ID]int), early: make(map[peer.ID]int), dials: make(map[peer.ID]dials),
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
+	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
+	n.uplink.rate = handShare * float64(cfg.NetRate)
 	n.ctx, n.end = context.WithCancel(context.Background())
 	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) }, func() float64 { return float64(n.openStreams()) })
 	return n, nil
@@ -124,11 +130,13 @@ func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), n.cfg.DrainFor)
-	n.part(leave)
-	if err := n.directory.Withdraw(leave); err != nil {
+	n.part(leave, &n.leaving)
+	if err := n.tellSwarm(leave); err != nil {
 		n.log.Debug("nobody has heard that this node leaves", "error", err)
 	}
-	n.awaitParted(leave)
+	if err := n.awaitParted(leave); err != nil {
+		n.log.Info("this node leaves before its sessions have gone elsewhere", "error", err)
+	}
 	cancel()
 	n.host.RemoveStreamHandler(protocol.SessionID)
 	n.host.RemoveStreamHandler(protocol.PushID)
@@ -158,7 +166,7 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.pace.announced,
 	}
-	if n.draining {
+	if n.draining() {
 		s.State = protocol.Draining
 	}
 	return s

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -353,7 +354,9 @@ func TestDrain_RefusesNewSessionsAndServesTheOld(t *testing.T) {
 	c.opened(c.open(1, 0, 2, 0), 0)
 	soon, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	n.Drain(soon)
+	if err := n.Pause(soon); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a session is left, and Pause says %v", err)
+	}
 	if p := answer[protocol.Parting](c); p.WithinMS > 50 {
 		t.Errorf("the node leaves within %d ms", p.WithinMS)
 	}

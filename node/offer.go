@@ -12,9 +12,27 @@ import (
 // announce offers the node's span to the swarm; the directory renews the offer. A swarm in which nobody takes it now
 // may take it then, and whoever knows the node's address can use it all the same.
 func (n *Node) announce(ctx context.Context) {
-	if err := n.directory.Announce(ctx, n.offer()); err != nil {
+	if err := n.tellSwarm(ctx); err != nil {
 		n.log.Warn("nobody has taken the offer yet", "layers", n.shard.Span().String(), "error", err)
 	}
+}
+
+// tellSwarm offers the node or withdraws its offer, as it takes new sessions or not when its turn comes: so the swarm
+// hears last what holds last, whoever calls at the same time.
+func (n *Node) tellSwarm(ctx context.Context) error {
+	select {
+	case n.telling <- struct{}{}:
+		defer func() { <-n.telling }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	n.mu.Lock()
+	draining := n.draining()
+	n.mu.Unlock()
+	if draining {
+		return n.directory.Withdraw(ctx)
+	}
+	return n.directory.Announce(ctx, n.offer())
 }
 
 // refresh brings what the offer says of the node's load and speed up to date, for its next renewal.

@@ -15,8 +15,8 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) er
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.table.Find(id)
-	if n.closed || n.draining && before == nil {
-		return refusal(protocol.CodeDraining, "this node takes no new sessions: it is leaving")
+	if n.closed || n.draining() && before == nil {
+		return refusal(protocol.CodeDraining, "this node takes no new sessions: it is paused or leaving")
 	}
 	higher := before == nil || m.Epoch > before.Epoch()
 	s, err := n.table.Open(now, st.who, m)

@@ -26,6 +26,8 @@ const (
 	CodeContextFull // the sequence would be longer than the model's context
 	CodeForbidden
 	CodeUnsupported // a message type that the peer does not know
+
+	CodeBadInput // what the hop before has sent is not right: that hop's fault, see Failure.Suspect, or the peer's that says so
 )
 
 // Class is what a client decides by.
@@ -76,6 +78,8 @@ func (c Code) String() string {
 		return "forbidden"
 	case CodeUnsupported:
 		return "unsupported"
+	case CodeBadInput:
+		return "bad input"
 	}
 	return fmt.Sprintf("code %d", uint8(c))
 }

@@ -340,7 +340,7 @@ func decodeClose(f *fields) (int, func([]byte) any) {
 
 func decodeFailure(f *fields) (int, func([]byte) any) {
 	return empty(Failure{Epoch: f.u32("epoch", f.Epoch), Number: f.number("number", f.Number, 0),
-		Code: Code(f.num("code", f.header.Code, 1, math.MaxUint8)), Text: CleanText(f.Text, MaxTextBytes)})
+		Code: Code(f.num("code", f.header.Code, 1, math.MaxUint8)), Suspect: f.peer("suspect", f.header.Suspect), Text: CleanText(f.Text, MaxTextBytes)})
 }
 
 func decodePut(f *fields) (int, func([]byte) any) {

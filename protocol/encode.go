@@ -53,7 +53,7 @@ func encode(msg any) (header, [][]byte) {
 	case Close:
 		return header{Type: typeClose, Session: m.Session[:]}, nil
 	case Failure:
-		return header{Type: typeFailure, Epoch: uint64(m.Epoch), Number: m.Number, Code: uint64(m.Code),
+		return header{Type: typeFailure, Epoch: uint64(m.Epoch), Number: m.Number, Code: uint64(m.Code), Suspect: []byte(m.Suspect),
 			Text: CleanText(m.Text, MaxTextBytes)}, nil
 	}
 	return encodeRepair(msg)
@@ -71,7 +71,7 @@ func encodeRepair(msg any) (header, [][]byte) {
 	case Replayed:
 		return header{Type: typeReplayed, Epoch: uint64(m.Epoch), Position: uint64(m.Position)}, nil
 	case Parting:
-		return header{Type: typeParting, Within: uint64(m.WithinMS)}, nil
+		return header{Type: typeParting, Within: uint64(m.WithinMS), HandOver: uint64(m.HandOverMS)}, nil
 	case HandOver:
 		return header{Type: typeHandOver, Epoch: uint64(m.Epoch), Next: count(m.To)}, [][]byte{m.To}
 	case Page:

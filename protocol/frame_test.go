@@ -68,13 +68,14 @@ func goodMessages(t testing.TB) []any {
 		Push{Owner: p, Session: key, Position: 64, Through: p, N: 1, Width: 64, Exp: exp1, Half: half1},
 		Names{Owner: p, Session: key}, Names{Owner: p, Session: key, Epoch: 3, Names: make([]Digest, 32)},
 		Replay{Epoch: 1, Until: 1, Through: p}, Replay{Epoch: 9, From: 2047, Until: 2048, Through: p},
-		Replayed{}, Replayed{Epoch: 4, Position: 2048}, Parting{}, Parting{WithinMS: 600_000},
+		Replayed{}, Replayed{Epoch: 4, Position: 2048}, Parting{}, Parting{WithinMS: 600_000, HandOverMS: math.MaxUint32},
 		HandOver{Epoch: 3, To: []byte{1}},
 		Page{Owner: p, Session: key, Tokens: 1, Layer: -1, Hash: Digest{1}, Bytes: []byte{1}},
 		Page{Owner: p, Session: key, Epoch: 1, Index: 31, Tokens: 64, Layer: 3, Final: true, Last: 77, Hash: Digest{1}, Bytes: make([]byte, 64*4*64)},
 		Ping{}, Heartbeat{}, Heartbeat{Epoch: 1, Number: 2, Running: true, Progress: 1 << 40},
 		Close{Session: key},
 		Failure{Code: CodeBusy}, Failure{Epoch: 1, Number: 2, Code: 200, Text: "the queue is full"},
+		Failure{Epoch: 1, Number: 2, Code: CodeBadInput, Suspect: p, Text: "a NaN"},
 		Put{Offer: []byte{1}}, PutDone{}, List{}, List{Model: Digest{1}, Limit: 512},
 		Offers{}, Offers{Sealed: [][]byte{{1, 2}, {3}}, AgesMS: []uint32{0, 24000}, Hints: []peer.AddrInfo{
 			{ID: p, Addrs: []ma.Multiaddr{addr, ma.StringCast("/ip6/::1/udp/4001/quic-v1")}}}},
@@ -313,9 +314,9 @@ func TestWriteMessage_RefusesABodyThatNobodyTakes(t *testing.T) {
 }
 
 func TestCode_HasItsClassAndName(t *testing.T) {
-	classes := map[Class]string{Again: "busy loading lost session", Elsewhere: "draining no such span other manifest no memory internal",
+	classes := map[Class]string{Again: "busy loading lost session", Elsewhere: "draining no such span other manifest no memory internal bad input",
 		Never: "bad request context full forbidden unsupported"}
-	for c := CodeBusy; c <= CodeUnsupported; c++ {
+	for c := CodeBusy; c <= CodeBadInput; c++ {
 		if !strings.Contains(classes[c.Class()], c.String()) {
 			t.Errorf("%v is in class %v", c, c.Class())
 		}

@@ -52,6 +52,8 @@ type header struct {
 	Index    uint64 `msgpack:"ix,omitempty"`
 	Layer    int64  `msgpack:"ly,omitempty"`
 	Within   uint64 `msgpack:"ms,omitempty"`
+	HandOver uint64 `msgpack:"hm,omitempty"`
+	Suspect  []byte `msgpack:"su,omitempty"`
 	Progress uint64 `msgpack:"pg,omitempty"`
 
 	Temp float32 `msgpack:"T,omitempty"`

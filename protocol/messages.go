@@ -141,9 +141,12 @@ type Replayed struct {
 	Position uint32
 }
 
-// Parting tells the owner of a session that the hop is leaving and will serve it for so long at most.
+// Parting tells the owner of a session that the hop is leaving and will serve it for so long at most. HandOverMS is what
+// sending the session's cache takes at the upload that the hop may use, 0 if that is not known: an owner who would have the
+// successor filled sooner by a replay need not ask for the cache.
 type Parting struct {
-	WithinMS uint32
+	WithinMS   uint32
+	HandOverMS uint32
 }
 
 // HandOver asks a draining hop to send the session's cache to the peer whose sealed offer is To: it has been opened
@@ -199,11 +202,16 @@ type Close struct {
 }
 
 // Failure refuses a message or reports that a step failed. It is an error.
+//
+// With Suspect the fault is in what that peer has sent to the hop, or it is the hop's own, which says what is not true: the
+// client can't know, and does without both or one after the other. It is nobody but the Prev that the client has named to
+// the hop, or the From; any other is a lie of the hop's.
 type Failure struct {
-	Epoch  uint32
-	Number uint64
-	Code   Code
-	Text   string // a sentence; untrusted when it comes from a peer
+	Epoch   uint32
+	Number  uint64
+	Code    Code
+	Suspect peer.ID // "": nobody else
+	Text    string  // a sentence; untrusted when it comes from a peer
 }
 
 // Put offers a signed offer to a keeper.
@@ -276,6 +284,7 @@ type Offer struct {
 	ModelName               string // what its owner calls the model; untrusted text
 	Peer                    peer.ID
 	Sequence                uint64
+	Boot                    uint64 // random, another one after a restart: what failed the process before is no fault of this one; 0: not said
 	LifeMS                  uint32 // relative to the receiver's clock
 	Span                    Span   // served now
 	Target                  Span   // announced; equals Span unless a move is under way

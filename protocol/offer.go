@@ -24,6 +24,7 @@ type offerRecord struct {
 	Name     string   `msgpack:"mn,omitempty"`
 	Peer     []byte   `msgpack:"p"`
 	Sequence uint64   `msgpack:"q"`
+	Boot     uint64   `msgpack:"b,omitempty"`
 	LifeMS   uint64   `msgpack:"l"`
 	Start    uint64   `msgpack:"a,omitempty"`
 	End      uint64   `msgpack:"z"`
@@ -133,7 +134,7 @@ func (o *Offer) clean() {
 // record converts o to what is signed.
 func (o *Offer) record() (*offerRecord, error) {
 	r := &offerRecord{Version: uint64(o.Version), Model: o.Model[:], Name: o.ModelName, Peer: []byte(o.Peer),
-		Sequence: o.Sequence, LifeMS: uint64(o.LifeMS), Start: uint64(o.Span.Start), End: uint64(o.Span.End),
+		Sequence: o.Sequence, Boot: o.Boot, LifeMS: uint64(o.LifeMS), Start: uint64(o.Span.Start), End: uint64(o.Span.End),
 		TStart: uint64(o.Target.Start), TEnd: uint64(o.Target.End), Layers: uint64(o.Layers), State: uint64(o.State),
 		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Net: o.NetRate,
 		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Nick: o.Nick}
@@ -156,6 +157,7 @@ func (r *offerRecord) offer() (*Offer, error) {
 	f := &fields{header: header{Type: "offer"}}
 	o := &Offer{Version: uint8(f.num("version", r.Version, 1, 255)), ModelName: r.Name, Peer: f.peer("peer", r.Peer),
 		Sequence:    f.number("sequence", r.Sequence, 1),
+		Boot:        f.number("boot", r.Boot, 0),
 		LifeMS:      uint32(f.num("life", r.LifeMS, 1, maxLifeMS)),
 		Layers:      f.num("layers", r.Layers, 1, MaxLayers),
 		State:       State(f.num("state", r.State, int(Joining), int(Leaving))),

@@ -28,7 +28,7 @@ func testKey(t testing.TB, seed string) (crypto.PrivKey, peer.ID) {
 }
 
 func goodOffer(id peer.ID) Offer {
-	return Offer{Version: OfferVersion, Model: Digest{1, 2}, ModelName: "mini", Peer: id, Sequence: 1_700_000_000_000,
+	return Offer{Version: OfferVersion, Model: Digest{1, 2}, ModelName: "mini", Peer: id, Sequence: 1_700_000_000_000, Boot: 77,
 		LifeMS: 24_000, Span: Span{0, 2}, Target: Span{1, 3}, Layers: 4, State: Online, Device: "cpu avx2", DecodeRate: 900,
 		PrefillRate: 9000, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Relayed: true, Nick: "百川",
 		Advice: &Advice{Sampling: Sampling{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}, MaxTokens: 2048},

@@ -72,7 +72,7 @@ func decodeReplayed(f *fields) (int, func([]byte) any) {
 
 func decodeParting(f *fields) (int, func([]byte) any) {
 	f.session()
-	return empty(Parting{WithinMS: uint32(f.num("deadline", f.Within, 0, maxDrainMS))})
+	return empty(Parting{WithinMS: uint32(f.num("deadline", f.Within, 0, maxDrainMS)), HandOverMS: f.u32("hand-over", f.header.HandOver)})
 }
 
 func decodeHandOver(f *fields) (int, func([]byte) any) {

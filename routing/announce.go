@@ -21,7 +21,7 @@ import (
 var errNotServing = errors.New("announce: this directory was not made for serving")
 
 // Announce tells the swarm what this process serves, and renews it each 8 s until Withdraw or Close. Version, Peer,
-// Sequence and LifeMS of o are set here, and Addrs if there are none. It returns when everyone who is to be told has
+// Sequence, Boot and LifeMS of o are set here, and Addrs if there are none. It returns when everyone who is to be told has
 // been asked; it is an error if there are such peers and none took the offer, which is renewed all the same. Called again,
 // it replaces the offer.
 func (d *Directory) Announce(ctx context.Context, o protocol.Offer) error {
@@ -80,6 +80,7 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 	d.mu.Unlock()
 	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), earlier+1)
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
+	o.Boot = d.boot
 	kept := o
 	if len(o.Addrs) == 0 {
 		o.Addrs = offerAddrs(d.host.Addrs())

@@ -2,7 +2,8 @@
 // of signed offers, fetches what describes a model, and plans chains.
 //
 // Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
-// [Directory] does the talking. A Directory is safe for concurrent use; the slices it returns belong to the caller.
+// [Directory] does the talking. Plans prefer peers that keep what a session begins with, see [Affinity]: by what that
+// saves and no more, and a peer that is banned or busy is not waited for. A Directory is safe for concurrent use; the slices it returns belong to the caller.
 // Weights, the streams of inference and text are never in here.
 package routing
 
@@ -39,6 +40,7 @@ type Directory struct {
 	dht     *dht.IpfsDHT // nil if not serving, as server
 	server  *server
 	keepers *keepers
+	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -56,7 +58,7 @@ type Directory struct {
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), wake: make(chan struct{}, 1)}
+	d := &Directory{host: h, book: newBook(), record: newRecord(), boot: uint64(rand.Int64()) | 1, wake: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if !cfg.Serving {
 		return d, nil

@@ -56,6 +56,17 @@ const (
 	unknownRTT  = 50 * time.Millisecond
 	unknownRate = 100 // tokens/s through one layer
 
+	// unknownSteps is how many tokens an answer has of which nothing is known.
+	unknownSteps = 256
+
+	// nearlyEqual is by how many microseconds a hop may be dearer, or by a quarter, and still be taken for the sake of who
+	// meets there: round trips on one machine differ by as much when it is busy.
+	nearlyEqual = 10_000
+
+	// busyQueue is the steps that wait at a peer which is not worth waiting for: more than eight sessions at once, which
+	// ride along with each other, bring.
+	busyQueue = 16
+
 	// strangerCost is added for each layer at a peer that a session does not prefer: above any sum of real times, and
 	// 1,024 x 2^40 is still far from the end of 64 bits.
 	strangerCost = 1 << 40

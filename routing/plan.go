@@ -25,6 +25,8 @@ type Measures struct {
 	RTT    map[peer.ID]time.Duration // there and back
 	Banned map[peer.ID]bool          // never chosen
 	Prefer map[peer.ID]bool          // a session's own peers: chosen for every layer that they serve, whatever it costs
+
+	Affinity Affinity // to peers that keep what the session begins with
 }
 
 // NoChainError says that some layers have no peer.
@@ -42,8 +44,9 @@ func (e *NoChainError) Error() string {
 }
 
 // Plan finds the chain over layers 0..layers-1 that takes a token through in the least time: the layers at each peer's
-// own rate, and one round trip for each hop. Spans may be cut anywhere; no peer comes twice. Offers of peers that are
-// banned or not online are left out, and of a peer's several offers the newest counts. The error is a [*NoChainError].
+// own rate, and one round trip for each hop, less what an [Affinity] is worth. Spans may be cut anywhere; no peer comes
+// twice. Offers of peers that are banned or not online are left out, and of a peer's several offers the newest counts. The
+// error is a [*NoChainError].
 //
 // Equal times are decided by peer id, and all sums are integers (microseconds): everyone finds the same.
 func Plan(offers []protocol.Offer, m Measures, layers int) ([]Hop, error) {
@@ -66,7 +69,7 @@ func PlanSpan(offers []protocol.Offer, m Measures, layers int, span protocol.Spa
 	if missing := p.missing(); len(missing) > 0 {
 		return nil, &NoChainError{Missing: missing}
 	}
-	return p.search(), nil
+	return p.searchWarm(m), nil
 }
 
 // usable keeps the newest offer of each peer that can be asked now, sorted by peer.
@@ -87,7 +90,11 @@ type candidate struct {
 	offer protocol.Offer
 	span  protocol.Span // of what is planned, in the planner's counting
 	layer int64         // one layer of one token
+	own   int64         // of it, without what strangers cost
 	hop   int64         // being in the chain at all
+
+	prefill int64 // one layer of one token of a prompt
+	found   int64 // of a layer's price, because of what the peer holds
 }
 
 func priced(o protocol.Offer, m Measures) candidate {
@@ -100,6 +107,10 @@ func priced(o protocol.Offer, m Measures) candidate {
 		rtt = unknownRTT
 	}
 	c := candidate{offer: o, layer: (1_000_000 + rate - 1) / rate, hop: max(1, rtt.Microseconds())}
+	c.own, c.prefill = c.layer, c.layer
+	if o.PrefillRate > o.DecodeRate {
+		c.prefill = 1_000_000 / int64(o.PrefillRate)
+	}
 	if len(m.Prefer) > 0 && !m.Prefer[o.Peer] {
 		c.layer += strangerCost
 	}
@@ -150,7 +161,7 @@ type piece struct {
 // search finds the cheapest chain in which no peer comes twice. The shortest path may use a peer, leave it for a faster
 // one and come back. Then there are three ways on: the peer serves below the layer where it was left, or above it, or
 // that layer as well. The cheapest problem is split first, so the first chain without a return is the best.
-func (p *planner) search() []Hop {
+func (p *planner) search() []piece {
 	first := &problem{}
 	p.solve(first)
 	open := []*problem{first}
@@ -159,10 +170,10 @@ func (p *planner) search() []Hop {
 		best := open[0]
 		who, gap, twice := returning(best.hops)
 		if !twice {
-			return p.chain(best.hops)
+			return best.hops
 		}
 		if made >= maxProblems {
-			return p.chain(straightened(best.hops))
+			return straightened(best.hops)
 		}
 		open = open[1:]
 		for _, next := range p.split(best, who, gap) {
@@ -230,7 +241,7 @@ func (p *planner) solve(q *problem) bool {
 				stay[i].cost = never
 				continue
 			}
-			stay[i].cost += c.layer
+			stay[i].cost += c.layer - c.found
 			if stay[i].cost < best.cost {
 				best, arrived = stay[i], i
 			}

@@ -53,7 +53,8 @@ func (c *Chain) onPush(now time.Duration, i int, m protocol.Push) []Action {
 	if err != nil {
 		return c.breach(h, err)
 	}
-	s.passed, s.holder, s.shown, s.progress = i+1, max(s.holder, i), now, now
+	s.passed, s.progress = i+1, now
+	c.holds(now, s, i)
 	return []Action{c.pass(now, i+1, protocol.Push{
 		Session: c.cfg.Session, Epoch: c.epoch, Number: s.number, Position: uint32(s.position),
 		Want: s.want, NewIDs: s.ids, N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half,
@@ -121,7 +122,8 @@ func (c *Chain) onResult(now time.Duration, i int, m protocol.Result) []Action {
 	}
 	c.flight = c.flight[1:]
 	if len(c.flight) > 0 {
-		c.flight[0].shown, c.flight[0].progress = now, now // its clock begins
+		c.flight[0].held, c.flight[0].progress = now, now // its clock begins
+		c.show(now, &c.flight[0])
 	}
 	if len(c.flight)+len(c.queue) == 0 {
 		return append(actions, Done{Candidates: m.Candidates})
@@ -133,7 +135,8 @@ func (c *Chain) onResult(now time.Duration, i int, m protocol.Result) []Action {
 // its rows again.
 func (c *Chain) newRows(now time.Duration, s *step, m protocol.Result) (r Rows, some bool) {
 	s.row += m.N
-	s.shown, s.progress = now, now
+	s.progress = now
+	c.show(now, s)
 	fresh := s.row - s.got
 	if fresh <= 0 {
 		return r, false

@@ -42,6 +42,12 @@ type Hop struct {
 	Span  protocol.Span
 	Offer []byte        // as the peer signed it: who comes before connects by it
 	RTT   time.Duration // there and back; 0: not measured
+
+	// Patience is how long it may take until something has been written to it, the dial included; 0: openLimit.
+	Patience time.Duration
+
+	// Pace is what its offer promised one layer of one token to take; 0: nothing.
+	Pace time.Duration
 }
 
 // Action is something to do for the session: one of Send, Ready, Rows, Done, Replaying, Parting, Moved and *Fault.
@@ -136,6 +142,7 @@ type Chain struct {
 	queue  []step // steps not sent yet
 	flight []step // steps under way, oldest first
 
+	strayed bool  // this epoch was opened because a step was with nobody
 	relayed int64 // bytes of rows that came this way because two hops could not connect
 }
 
@@ -162,6 +169,8 @@ type hop struct {
 	measured bool
 	progress uint64 // of its computing, as it says
 	passed   int    // replayed rows that went on to the next hop by way of the client end here
+	without  int    // heartbeats since somebody last had the oldest step, which say that this hop has it not
+	strays   int    // steps that got lost on their way to it or in it
 }
 
 // step is one pass of some tokens through the chain.
@@ -173,14 +182,13 @@ type step struct {
 
 	holder   int           // the last hop that said it has it; -1: none yet
 	passed   int           // rows went on to this hop by way of the client
+	held     time.Duration // since when that hop has it
 	shown    time.Duration // when a hop last said that it has it
 	progress time.Duration // when such a hop last got on
+	strays   int           // how often nobody had it
 	row      int           // rows of logits that came in this epoch
 	got      int           // and that were given out
 }
-
-// limit is how long a hop that has the step may get on with nothing.
-func (s *step) limit() time.Duration { return stepLimit + time.Duration(len(s.ids))*rowLimit }
 
 func (s *step) end() int { return s.position + len(s.ids) }
 
@@ -189,6 +197,9 @@ func New(cfg Config) *Chain { return &Chain{cfg: cfg} }
 
 // Position is the number of tokens of the session, steps under way included.
 func (c *Chain) Position() int { return len(c.ids) }
+
+// IDs are the tokens of the session, steps under way included. They must not be changed.
+func (c *Chain) IDs() []uint32 { return c.ids }
 
 // Relayed is the bytes of rows that passed through the client because two hops could not connect.
 func (c *Chain) Relayed() int64 { return c.relayed }
@@ -297,8 +308,9 @@ func (c *Chain) pump(now time.Duration) []Action {
 
 // begin sends a step to the first hop, for the first time or again.
 func (c *Chain) begin(now time.Duration, s *step) Action {
-	s.holder, s.passed, s.row = -1, 0, 0
-	s.shown, s.progress = now, now
+	s.holder, s.passed, s.row = c.executed(s), 0, 0
+	s.held, s.progress = now, now
+	c.show(now, s)
 	return c.send(now, 0, protocol.Step{
 		Epoch: c.epoch, Number: s.number, Position: uint32(s.position), Want: s.want, NewIDs: s.ids, IDs: s.ids,
 	}, 4*len(s.ids))
@@ -352,8 +364,13 @@ func (c *Chain) Sent(now time.Duration, id int, message any) {
 
 // Heard tells that bytes came from a hop, be it in the middle of a frame.
 func (c *Chain) Heard(now time.Duration, id int) {
-	if h, _ := c.find(id); h != nil {
-		h.heard = max(h.heard, now)
+	h, i := c.find(id)
+	if h == nil {
+		return
+	}
+	h.heard = max(h.heard, now)
+	if s := c.oldest(); s != nil && i == len(c.hops)-1 {
+		c.show(now, s) // its rows may be long
 	}
 }
 

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
@@ -49,6 +50,8 @@ type teller struct {
 	vocab int
 	slow  bool
 	ids   map[string]int
+
+	dragged int // progress that was told by drag
 }
 
 const tellerHidden = 4
@@ -75,7 +78,9 @@ func (x *teller) tell(t *testing.T, script string) string {
 			if err != nil {
 				t.Fatalf("%q: %v", line, err)
 			}
-			x.write(more)
+			if words := strings.Fields(line); words[0] != "wait" {
+				x.write(more)
+			}
 			actions = append(actions, more...)
 		}
 		if !told {
@@ -150,11 +155,14 @@ func (x *teller) run(words []string) ([]Action, error) {
 	case "tick":
 		return x.chain.Tick(x.now), nil
 	case "wait":
-		return x.wait(a)
+		return x.wait(a, 0)
+	case "drag":
+		return x.wait(a, 1)
 	case "lost":
 		return x.chain.Lost(hop, protocol.Elsewhere, errors.New("the stream ended")), nil
 	case "move":
-		return x.chain.Move(x.now, hop, x.hop(words[2], words[3])), nil
+		limit, err := time.ParseDuration(cmp.Or(parse(words[4:])["limit"], "0s"))
+		return x.chain.Move(x.now, hop, x.hop(words[2], words[3]), limit), err
 	case "stay":
 		return x.chain.Stay(x.now, hop), nil
 	case "partings":
@@ -169,8 +177,8 @@ func (x *teller) run(words []string) ([]Action, error) {
 	return x.chain.Handle(x.now, hop, m), nil
 }
 
-// wait lets time pass while some hops answer each ping in the same way.
-func (x *teller) wait(a args) (actions []Action, err error) {
+// wait lets time pass while some hops answer each ping in the same way, but for more progress each time.
+func (x *teller) wait(a args, more int) (actions []Action, err error) {
 	until, err := time.ParseDuration(a["until"])
 	for err == nil {
 		at, ok := x.chain.Deadline()
@@ -181,11 +189,16 @@ func (x *teller) wait(a args) (actions []Action, err error) {
 		for _, did := range x.chain.Tick(x.now) {
 			s, _ := did.(Send)
 			if s.Message != (protocol.Ping{}) {
+				x.write([]Action{did})
 				actions = append(actions, did)
 				continue
 			}
 			if strings.Contains(a["alive"], x.name(s.Hop)) {
 				x.chain.Sent(x.now, s.Hop, s.Message)
+				if more > 0 {
+					x.dragged += more
+					a["progress"] = strconv.Itoa(x.dragged)
+				}
 				m, _ := x.message("heartbeat", a)
 				actions = append(actions, x.chain.Handle(x.now, s.Hop, m)...)
 			}
@@ -235,7 +248,11 @@ func (x *teller) make(a args) {
 // hop is a hop of a name for a span.
 func (x *teller) hop(name, span string) Hop {
 	h := Hop{ID: x.id(name), Peer: protocol.PeerID(name[:1]), Offer: []byte(name[:1])}
+	span, more, _ := strings.Cut(span, ",")
 	fmt.Sscanf(span, "%d:%d", &h.Span.Start, &h.Span.End)
+	a := parse(strings.Split(more, ","))
+	h.Patience, _ = time.ParseDuration(a["patience"])
+	h.Pace, _ = time.ParseDuration(a["pace"])
 	return h
 }
 
@@ -279,7 +296,7 @@ func (x *teller) message(kind string, a args) (any, error) {
 	case "parting":
 		return protocol.Parting{WithinMS: 1000}, nil
 	case "failure":
-		for code := protocol.CodeBusy; code <= protocol.CodeUnsupported; code++ {
+		for code := protocol.CodeBusy; code <= protocol.CodeBadInput; code++ {
 			if strings.ReplaceAll(code.String(), " ", "-") == a["code"] {
 				return protocol.Failure{Epoch: epoch, Number: number, Code: code, Text: "as it says"}, nil
 			}

@@ -1,7 +1,9 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -45,11 +47,15 @@ func (c *Chain) onHeartbeat(now time.Duration, h *hop, i int, m protocol.Heartbe
 	if i < 0 || m.Epoch != c.epoch {
 		return nil
 	}
-	if s := c.oldest(); s != nil && m.Number == s.number {
-		s.holder, s.shown = max(s.holder, i), now
+	switch s := c.oldest(); {
+	case s == nil:
+	case m.Number == s.number:
+		c.holds(now, s, i)
 		if goesOn {
 			s.progress = now
 		}
+	default:
+		h.without++
 	}
 	for k := range c.runs {
 		if r := &c.runs[k]; m.Running && goesOn && r.first-1 <= i && i <= r.last {
@@ -67,6 +73,56 @@ func (c *Chain) oldest() *step {
 	return &c.flight[0]
 }
 
+// holds notes that hop i has a step.
+func (c *Chain) holds(now time.Duration, s *step, i int) {
+	if i > s.holder {
+		s.holder, s.held = i, now
+	}
+	c.show(now, s)
+}
+
+// show notes that the oldest step is not lost.
+func (c *Chain) show(now time.Duration, s *step) {
+	s.shown = now
+	for i := range c.hops {
+		c.hops[i].without = 0
+	}
+}
+
+// executed is the last hop that has executed a step, as the hops said at the open, or -1.
+func (c *Chain) executed(s *step) int {
+	i := slices.IndexFunc(c.hops, func(h hop) bool { return h.last < s.number })
+	if i < 0 {
+		return len(c.hops) - 1
+	}
+	return i - 1
+}
+
+// stray goes on when nobody has a step that was sent: it has been swallowed. At first all hops are opened again and the
+// step is repeated, which costs nothing but time and shows how far it had come. Then whoever should have it must go, then
+// whoever should have passed it on, by turns.
+func (c *Chain) stray(now time.Duration, d due) []Action {
+	s := c.oldest()
+	s.strays++
+	if s.strays == 1 {
+		c.strayed, c.rounds = true, 0
+		c.until, c.latest = now+openLimit, now+stepLimit
+		return c.open(now)
+	}
+	suspect := d.hop
+	if s.strays%2 == 1 && s.holder >= 0 {
+		suspect = &c.hops[min(s.holder, len(c.hops)-1)]
+	}
+	return c.overdue(now, due{d.since, d.limit, suspect, d.class, d.format, false, nil})
+}
+
+// overdue gives up a hop that was waited for too long.
+func (c *Chain) overdue(now time.Duration, d due) []Action {
+	actions := c.fail(d.hop, d.class, fmt.Errorf(d.format, d.limit.Round(time.Millisecond)))
+	d.hop.fault.For = now - d.since
+	return actions
+}
+
 // due is when something that is waited for comes too late, and what will be said of whom then.
 type due struct {
 	since, limit time.Duration
@@ -74,6 +130,7 @@ type due struct {
 	class        protocol.Class
 	format       string // of what is said, with limit
 	silent       bool
+	lost         *step // nobody has it
 }
 
 func (d *due) at() time.Duration { return d.since + d.limit }
@@ -84,16 +141,17 @@ func (c *Chain) dues() (all []due) {
 		h := &c.hops[i]
 		all = h.dues(all)
 		if c.phase == opening && !h.opened {
-			all = append(all, due{c.until - openLimit, openLimit, h, protocol.Elsewhere, "no answer to open for %v, though it says other things", false})
+			all = append(all, due{c.until - openLimit, openLimit, h, protocol.Elsewhere, "no answer to open for %v, though it says other things", false, nil})
 		}
 	}
 	if v := c.moving; v != nil {
 		all = v.to.dues(all)
-		all = append(all, due{v.until - moveLimit, moveLimit, &v.to, protocol.Elsewhere, "the cache was not there after %v", false})
+		all = append(all, due{v.until - v.limit, v.limit, &v.to, protocol.Elsewhere, "the cache was not there after %v", false, nil})
 	}
 	for _, r := range c.runs {
 		if r.begun && r.got < r.to {
-			all = append(all, due{r.progress, c.strayed(r.to - r.from), &c.hops[r.last], protocol.Again, "a replay stood still for %v", false})
+			all = append(all, due{r.progress, replayLimit + c.travel(r.to-r.from), &c.hops[r.last], protocol.Again, "a replay stood still for %v", false, nil},
+				due{r.since, c.most(r), &c.hops[r.last], protocol.Elsewhere, "a replay took %v, which is far from what was promised", false, nil})
 		}
 	}
 	return append(all, c.stepDues()...)
@@ -105,23 +163,61 @@ func (c *Chain) stepDues() []due {
 	if s == nil {
 		return nil
 	}
-	all := []due{{s.progress, s.limit(), &c.hops[max(s.holder, 0)], protocol.Elsewhere, "a step stood still for %v", false}}
-	if c.hops[0].unsent > 0 {
+	at := &c.hops[max(s.holder, 0)]
+	rows := len(s.ids)
+	all := []due{
+		{s.progress, at.stands(rows), at, protocol.Elsewhere, "a step stood still for %v", false, nil},
+		{s.held, heldLimit + at.computes(rows), at, protocol.Elsewhere, "a step took %v, which is far from what was promised", false, nil},
+	}
+	if c.hops[0].unsent > 0 || slices.ContainsFunc(c.hops, func(h hop) bool { return h.without < 2 }) {
 		return all
 	}
 	suspect := &c.hops[min(s.holder+1, len(c.hops)-1)] // who had it last passed it on, and nobody has it
-	return append(all, due{s.shown, c.strayed(len(s.ids)), suspect, protocol.Again, "a step was with nobody for %v", false})
+	return append(all, due{s.shown, c.goneFor(rows), suspect, protocol.Elsewhere, "a step was with nobody for %v", false, s})
 }
 
-// strayed is how long rows may be with nobody.
-func (c *Chain) strayed(rows int) time.Duration {
-	return strayLimit + time.Duration(rows*(2*c.cfg.Hidden+1))*time.Second/slowestLink
+// goneFor is how long a step may be with nobody: two rounds of pings, and what its rows need on their way.
+func (c *Chain) goneFor(rows int) time.Duration {
+	far := time.Duration(0)
+	for _, h := range c.hops {
+		far = max(far, h.rtt)
+	}
+	return 2*pingEvery + 4*far + c.travel(rows)
+}
+
+// travel is how long rows may be on their way between two hops.
+func (c *Chain) travel(rows int) time.Duration {
+	link := time.Duration(nearLink)
+	if slices.ContainsFunc(c.hops, func(h hop) bool { return !h.measured || h.rtt > nearRTT }) {
+		link = slowestLink
+	}
+	return time.Duration(rows*(2*c.cfg.Hidden+1)) * time.Second / link
+}
+
+// computes is how long rows may take a hop, by a wide margin: others share it.
+func (h *hop) computes(rows int) time.Duration {
+	if h.Pace == 0 {
+		return time.Duration(rows) * rowLimit
+	}
+	return min(time.Duration(rows*max(h.Span.Len(), 1))*h.Pace*paceFactor, time.Duration(rows)*rowLimit)
+}
+
+// stands is how long a hop that has a step may get on with nothing.
+func (h *hop) stands(rows int) time.Duration { return stepLimit + h.computes(rows) }
+
+// most is how long a run may take altogether.
+func (c *Chain) most(r run) time.Duration {
+	limit := heldLimit + c.travel(r.to-r.from)
+	for i := r.first; i <= r.last; i++ {
+		limit += c.hops[i].computes(r.to - r.from)
+	}
+	return limit
 }
 
 // dues appends what is waited for of a hop: an open that leaves, a sign of life.
 func (h *hop) dues(all []due) []due {
 	if !h.reached {
-		return append(all, due{h.heard, openLimit, h, protocol.Elsewhere, "no connection for %v", false})
+		return append(all, due{h.heard, cmp.Or(h.Patience, openLimit), h, protocol.Elsewhere, "no connection for %v", false, nil})
 	}
 	if !h.pinged && h.unsent == 0 {
 		return all // it has not been asked, so its silence means nothing
@@ -130,7 +226,7 @@ func (h *hop) dues(all []due) []due {
 	if h.pinged {
 		since = max(since, h.asked-pingEvery)
 	}
-	return append(all, due{since, silence + 4*h.rtt + h.grace, h, protocol.Elsewhere, "silent for %v", true})
+	return append(all, due{since, silence + 4*h.rtt + h.grace, h, protocol.Elsewhere, "silent for %v", true, nil})
 }
 
 // Deadline is when Tick must be called if nothing happens before; false: nobody is waited for.
@@ -165,8 +261,10 @@ func (c *Chain) Tick(now time.Duration) []Action {
 		if d.hop.fault != nil || d.at() > now && (!d.silent || d.at() > late) {
 			continue
 		}
-		actions = append(actions, c.fail(d.hop, d.class, fmt.Errorf(d.format, d.limit.Round(time.Millisecond)))...)
-		d.hop.fault.For = now - d.since
+		if d.lost != nil {
+			return append(actions, c.stray(now, d)...)
+		}
+		actions = append(actions, c.overdue(now, d)...)
 	}
 	if len(actions) > 0 || now < c.nextPing {
 		return actions
@@ -188,13 +286,14 @@ func (c *Chain) excuse(now time.Duration) {
 	}
 	c.until, c.latest = now+openLimit, now+stepLimit
 	for k := range c.flight {
-		c.flight[k].shown, c.flight[k].progress = now, now
+		c.flight[k].held, c.flight[k].progress = now, now
+		c.show(now, &c.flight[k])
 	}
 	for k := range c.runs {
-		c.runs[k].progress = now
+		c.runs[k].progress, c.runs[k].since = now, now
 	}
-	if c.moving != nil {
-		c.moving.to.heard, c.moving.to.asked, c.moving.until = now, now, now+moveLimit
+	if v := c.moving; v != nil {
+		v.to.heard, v.to.asked, v.until = now, now, now+v.limit
 	}
 }
 

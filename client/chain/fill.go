@@ -19,6 +19,7 @@ type run struct {
 	got         int // tokens that the last hop has
 	sent        int // tokens whose ids are on their way, where the run begins at the first hop
 	held        []heldPush
+	since       time.Duration // when it began
 	progress    time.Duration // when it last got on
 }
 
@@ -58,7 +59,7 @@ func (c *Chain) beginRuns(now time.Duration) []Action {
 		if r.begun || r.first > 0 && c.hops[r.first-1].position < r.to {
 			continue
 		}
-		r.begun, r.progress = true, now
+		r.begun, r.since, r.progress = true, now, now
 		for i := max(r.first-1, 0); i < r.last; i++ {
 			c.hops[i].passed = 0
 		}

@@ -170,7 +170,7 @@ func (x *fuzzer) more(what byte, n int, epoch uint32, number uint64, position, r
 	case 17:
 		if c.phase == ready && len(c.flight) == 0 && c.moving == nil && !c.Broken() {
 			x.nextID++
-			x.take(c.Move(x.now, x.ids[n%2], Hop{ID: x.nextID, Peer: "c"}))
+			x.take(c.Move(x.now, x.ids[n%2], Hop{ID: x.nextID, Peer: "c"}, 0))
 		}
 	}
 }

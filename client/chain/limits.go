@@ -43,16 +43,26 @@ const (
 	// they compute nothing.
 	openLimit = 10 * time.Second
 
-	// strayLimit is how long no hop may say that it has a step, beside the time that its rows need on the slowest link:
-	// hops are asked twice a second, and one that has passed a step on may need a new stream for it. Replayed rows have
-	// as long.
-	strayLimit = 5 * time.Second
+	// nearRTT is the round trip within a house, where rows are taken to move with nearLink bytes/s: 64 Mbit/s.
+	nearRTT  = 5 * time.Millisecond
+	nearLink = 1 << 23
+
+	// replayLimit is how long replayed rows may get on with nothing, beside the time that they need on their way: the hops
+	// may have to connect first.
+	replayLimit = 5 * time.Second
+
+	// maxStrays is how many steps may get lost on their way to a hop until another takes its place.
+	maxStrays = 2
 
 	// stepLimit and rowLimit are how long a hop that has a step may get on with nothing: one thread of plain Go makes
 	// some 10^9 products a second, all 13 x 10^9 of a row of the 13B take 13 s; a pass may be counted only when it is
-	// done.
-	stepLimit = time.Minute
-	rowLimit  = 13 * time.Second
+	// done. Of a hop that has promised more, paceFactor times as long as it promised for a row is enough.
+	stepLimit  = time.Minute
+	rowLimit   = 13 * time.Second
+	paceFactor = 50
+
+	// heldLimit is how long a hop may have a step and say that it gets on, beside paceFactor times as long as it promised.
+	heldLimit = 2 * time.Minute
 
 	// levelRounds is how often, beside once for each hop, the hops are opened until they can go on: one round is for
 	// hops that must go back to a position that others have, one for each hop that has lost what it would replay.

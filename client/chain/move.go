@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ type move struct {
 	to    hop
 	epoch uint32
 	asked bool          // from has been told where to send its cache
+	limit time.Duration // that it may take
 	until time.Duration // when it must be there
 }
 
@@ -60,13 +62,15 @@ func (c *Chain) Stay(now time.Duration, id int) []Action {
 }
 
 // Move has a hop that is leaving hand its cache over to another peer, which takes its place. Nothing may be under way. It
-// ends with Moved, and then Ready unless steps wait; or with a Fault of either hop, and then Route must follow.
-func (c *Chain) Move(now time.Duration, from int, to Hop) []Action {
+// ends with Moved, and then Ready unless steps wait; or with a Fault of either hop, and then Route must follow. The cache
+// must be there within limit, if that is less than moveLimit and not 0.
+func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) []Action {
 	h, i := c.find(from)
 	if h == nil || i < 0 || c.phase != ready || len(c.flight) > 0 || c.moving != nil || c.Broken() {
 		panic("chain: Move of a session that is not at rest")
 	}
-	c.moving = &move{from: from, epoch: c.epoch + 1, until: now + moveLimit, to: hop{Hop: to, rtt: unknownRTT, cut: -1}}
+	limit = min(cmp.Or(limit, moveLimit), moveLimit)
+	c.moving = &move{from: from, epoch: c.epoch + 1, limit: limit, until: now + limit, to: hop{Hop: to, rtt: unknownRTT, cut: -1}}
 	if to.RTT > 0 {
 		c.moving.to.rtt = min(to.RTT, maxRTT)
 	}

@@ -156,6 +156,9 @@ func (c *Chain) reopen(now time.Duration, back *hop) []Action {
 // resume repeats what was under way and goes on.
 func (c *Chain) resume(now time.Duration) []Action {
 	c.phase, c.rounds, c.runs = ready, 0, nil
+	if fault := c.blameStray(); fault != nil {
+		return fault
+	}
 	c.await(now)
 	var actions []Action
 	for k := range c.flight {
@@ -166,6 +169,20 @@ func (c *Chain) resume(now time.Duration) []Action {
 		actions = append(actions, Ready{Position: len(c.ids), Found: c.found})
 	}
 	return actions
+}
+
+// blameStray counts against a hop that a step has not got to or through. One is forgiven, or two; who swallows a step now
+// and then, and does it when told again, would stretch an answer for ever.
+func (c *Chain) blameStray() []Action {
+	if !c.strayed || len(c.flight) == 0 {
+		return nil
+	}
+	c.strayed = false
+	h := &c.hops[min(c.executed(&c.flight[0])+1, len(c.hops)-1)]
+	if h.strays++; h.strays > maxStrays {
+		return c.fail(h, protocol.Elsewhere, fmt.Errorf("%d steps were lost on their way to it or in it", h.strays))
+	}
+	return nil
 }
 
 // onFailure takes a refusal. One that is about a step which has its result, or about an older epoch, has been overtaken.

@@ -249,7 +249,7 @@ func (w *world) mend() {
 			w.take(w.chain.Route(0, w.hops))
 		default:
 			w.moves[h.ID] = true
-			w.take(w.chain.Move(0, h.ID, w.newHop()))
+			w.take(w.chain.Move(0, h.ID, w.newHop(), 0))
 		}
 		return
 	}

@@ -1,0 +1,92 @@
+package client
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
+)
+
+// BusyError says that the peers of some layers have no room for another session now.
+type BusyError struct {
+	Layers []protocol.Span
+}
+
+func (e *BusyError) Error() string {
+	names := make([]string, len(e.Layers))
+	for i, s := range e.Layers {
+		names[i] = s.String()
+	}
+	return fmt.Sprintf("the peers of layers %s have no room now", strings.Join(names, ", "))
+}
+
+// wish is what a session wants a plan for.
+type wish struct {
+	span     protocol.Span
+	not      map[peer.ID]bool // who is not to be in it
+	prefer   map[peer.ID]bool // who is chosen wherever it serves
+	affinity routing.Affinity
+}
+
+// tiers are measures under which peers are left out that failed lately or have no room: strict leaves out all of them,
+// full those that failed, last those that failed and get no mercy, and those without room.
+type tiers struct {
+	strict, full, last routing.Measures
+	paused             bool // somebody has no room
+}
+
+func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers) {
+	t.strict = c.directory.Measures()
+	t.strict.Prefer, t.strict.Affinity = w.prefer, w.affinity
+	t.full, t.last = t.strict, t.strict
+	for _, m := range []*routing.Measures{&t.strict, &t.full, &t.last} {
+		m.Banned = make(map[peer.ID]bool)
+		maps.Copy(m.Banned, w.not)
+	}
+	for _, o := range offers {
+		s := c.bans.of(o.Peer, o.Boot, now)
+		if s.paused > 0 {
+			t.paused, t.strict.Banned[o.Peer], t.last.Banned[o.Peer] = true, true, true
+		}
+		if s.banned > 0 {
+			t.strict.Banned[o.Peer], t.full.Banned[o.Peer] = true, true
+			if !s.mercy || !s.fresh && c.host.Network().Connectedness(o.Peer) != network.Connected {
+				t.last.Banned[o.Peer] = true
+			}
+		}
+	}
+	return t
+}
+
+// choose plans for some layers. Peers are left out that failed lately, or that have no room: if it is for that alone that
+// there is no plan, the error is a *BusyError.
+//
+// A peer that has failed is chosen now and then where there is no other, if it was started anew since, or is still connected
+// and may only have been held up: a conversation that stumbles is better than none.
+func (c *Client) choose(offers []protocol.Offer, now time.Time, w wish) ([]routing.Hop, error) {
+	layers := c.model.Manifest.Layers
+	t := c.tiers(offers, now, w)
+	hops, err := routing.PlanSpan(offers, t.strict, layers, w.span)
+	if err == nil {
+		return hops, nil
+	}
+	if t.paused {
+		if _, other := routing.PlanSpan(offers, t.full, layers, w.span); other == nil {
+			return nil, &BusyError{Layers: err.(*routing.NoChainError).Missing}
+		}
+	}
+	return routing.PlanSpan(offers, t.last, layers, w.span)
+}
+
+// spare says whether there are good peers for some layers without some.
+func (c *Client) spare(offers []protocol.Offer, now time.Time, span protocol.Span, not map[peer.ID]bool) bool {
+	t := c.tiers(offers, now, wish{span: span, not: not})
+	_, err := routing.PlanSpan(offers, t.strict, c.model.Manifest.Layers, span)
+	return err == nil
+}

@@ -1,0 +1,130 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/client/chain"
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
+)
+
+// part finds a successor for a hop that is leaving: one that takes over its cache, or if there is none several who compute
+// it again. Without any, the hop stays as long as it can.
+func (s *session) part(ctx context.Context) ([]chain.Action, error) {
+	m, l := &s.mind, s.link
+	p := *m.parting
+	m.parting = nil
+	i := slices.Index(s.ids, p.Hop)
+	if i < 0 {
+		return l.chain.Stay(l.now(), p.Hop), nil
+	}
+	m.leaving[s.hops[i].Peer] = true
+	hops, err := s.successors(ctx, s.hops[i].Span)
+	switch {
+	case ctx.Err() != nil:
+		m.parting = &p
+		return nil, ctx.Err()
+	case err != nil:
+		return l.chain.Stay(l.now(), p.Hop), nil
+	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
+		to := s.hopOf(hops[0])
+		if limit, worth := s.handOver(i, hops[0]); worth && to.Offer != nil {
+			to.ID = l.add(hops[0].Offer.Dialable())
+			m.moving = &moving{parting: p, id: to.ID, hop: hops[0]}
+			return l.chain.Move(l.now(), p.Hop, to, min(limit, p.Within)), nil
+		}
+	}
+	s.books.left(s.hops[i], m.since)
+	places := s.places(s.hops)
+	rest := slices.Clone(places[i+1:])
+	places = places[:i]
+	for _, h := range hops {
+		places = append(places, place{hop: h})
+	}
+	return s.route(append(places, rest...)), nil
+}
+
+// handOver weighs sending the cache of hop i to a successor against computing it again, by what their offers say of
+// bandwidth and speed. limit is how long it may take.
+func (s *session) handOver(i int, to routing.Hop) (limit time.Duration, worth bool) {
+	tokens, layers, hidden := float64(s.len), float64(to.Span.Len()), float64(s.client.model.Manifest.Hidden)
+	row := 2*hidden + 1
+	bytes := tokens * (layers*cacheBytes(s.client.model.Manifest.KV)*hidden + row)
+	rate := s.rate(s.hops[i], to)
+	moves := seconds(bytes / rate)
+	limit = moveFirst + moveFactor*moves
+	if to.Offer.PrefillRate == 0 {
+		return limit, true
+	}
+	replays := tokens*layers/float64(to.Offer.PrefillRate) + tokens*row/rate
+	return limit, moves <= seconds(replays)+time.Second/4 // which also costs others nothing: that breaks a tie
+}
+
+// cacheBytes is the bytes of keys and values for each element of a hidden state: 8-bit codes have scales beside them.
+func cacheBytes(format string) float64 {
+	if format == "f16" {
+		return 4
+	}
+	return 2.25
+}
+
+// rate is the bytes/s between two peers, by their own words or as a guess.
+func (s *session) rate(from, to routing.Hop) float64 {
+	rate := min(cmp.Or(from.Offer.NetRate, to.Offer.NetRate), cmp.Or(to.Offer.NetRate, from.Offer.NetRate))
+	if rate > 0 {
+		return float64(rate)
+	}
+	for _, h := range []routing.Hop{from, to} {
+		if rtt := s.roundTrip(h); rtt == 0 || rtt > nearRTT {
+			return unknownRate
+		}
+	}
+	return nearRate
+}
+
+func seconds(s float64) time.Duration {
+	const most = float64(time.Hour / time.Second)
+	return time.Duration(min(s, most) * float64(time.Second))
+}
+
+// successors plans for the layers of a hop that is leaving.
+func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing.Hop, error) {
+	not := s.shunned()
+	for _, h := range s.hops {
+		not[h.Peer] = true
+	}
+	w := wish{span: span, not: not, affinity: s.affinity()}
+	if s.client.known != nil {
+		s.seen = s.client.known()
+		if hops, err := s.client.choose(s.seen, time.Now(), w); err == nil {
+			return hops, nil
+		}
+	}
+	offers, err := s.client.offers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.seen = offers
+	return s.client.choose(offers, time.Now(), w)
+}
+
+// moved puts the successor of a hop into its place.
+func (s *session) moved(a chain.Moved) {
+	v := s.mind.moving
+	i := slices.Index(s.ids, a.From)
+	if v == nil || v.id != a.To || i < 0 {
+		return
+	}
+	s.books.handedOver(s.hops[i], s.mind.since, a.Tokens)
+	s.mind.moving = nil
+	s.hops, s.ids = slices.Clone(s.hops), slices.Clone(s.ids)
+	s.hops[i], s.ids[i] = v.hop, a.To
+	ids := make(map[int]bool)
+	for _, id := range s.ids {
+		ids[id] = true
+	}
+	s.link.keep(ids)
+}
