@@ -88,12 +88,12 @@ func (s *Server) complete(ctx context.Context, m *served, salt [16]byte, j job, 
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	x := m.pool.borrow(salt, j.prompt)
-	x.begun, x.give = false, give
+	x.give = give
 	var holds []uint32
 	defer func() { m.pool.giveBack(x, holds) }()
 	for chunk, err := range x.talk.Generate(ctx, j.prompt, j.options) {
 		if err == nil {
-			x.begun = true
+			m.pool.began(x)
 			err = take(chunk)
 		}
 		if err != nil {

@@ -81,11 +81,14 @@ func tooLarge() *apiError {
 	return refuse(http.StatusRequestEntityTooLarge, "request_too_large", "", "The body is larger than %d bytes", maxBody)
 }
 
-// waitedError ends an answer that has not begun because peers are missing.
-type waitedError struct{ missing []protocol.Span }
+// waitedError ends an answer that has not begun because peers are missing, or have no room.
+type waitedError struct{ client.Waiting }
 
 func (e *waitedError) Error() string {
-	return (&routing.NoChainError{Missing: e.missing}).Error()
+	if e.Busy {
+		return (&client.BusyError{Layers: e.Missing}).Error()
+	}
+	return (&routing.NoChainError{Missing: e.Missing}).Error()
 }
 
 // asAPI makes any error of an answer one of the API's.
@@ -99,11 +102,11 @@ func asAPI(ctx context.Context, err error, promptParam string) *apiError {
 	case errors.As(err, &long):
 		return tooLong(long, promptParam)
 	case errors.As(err, &waited) || errors.As(context.Cause(ctx), &waited):
-		return unavailable("The swarm has no room or lacks peers: %v", waited)
+		return unavailable("The swarm can't answer now: %v", waited)
 	case errors.Is(err, context.Canceled):
 		return unavailable("The gateway is being stopped")
 	}
-	return unavailable("The swarm could not answer: %v", err)
+	return unavailable("The swarm can't answer now: %v", err)
 }
 
 func tooLong(e *client.PromptTooLongError, param string) *apiError {

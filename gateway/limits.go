@@ -47,6 +47,10 @@ const (
 	// openGrace is how long an answer that has not begun waits for peers that are missing or full: a person waits so long.
 	// One that has begun waits for client.SessionConfig.Grace.
 	openGrace = 5 * time.Second
+	// busyGrace is how long it waits for room that answers of ours take up: some of them end in that time.
+	busyGrace = 20 * time.Second
+	// fullFor is how long after a peer had no room no session is kept.
+	fullFor = 10 * time.Second
 	// retryAfter is what a client is asked to wait then: peers renew their offers each 8 s.
 	retryAfter = 5 * time.Second
 

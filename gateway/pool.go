@@ -20,6 +20,8 @@ type pool struct {
 
 	mu      sync.Mutex
 	idle    []*session // guarded by mu, as is all below; the last used is the last
+	begun   int        // answers that have begun and run
+	full    time.Time  // when a peer last had no room
 	errs    []error    // of Close
 	closed  bool
 	closing sync.WaitGroup // for every Close that runs
@@ -58,7 +60,7 @@ func (p *pool) borrow(salt [16]byte, prompt []uint32) *session {
 		return s
 	}
 	s := &session{salt: salt}
-	s.stepper = p.model.NewSession(client.SessionConfig{Waiting: s.waits})
+	s.stepper = p.model.NewSession(client.SessionConfig{Salt: salt, Waiting: func(w client.Waiting) { p.waits(s, w) }})
 	s.talk = client.NewConversation(p.model.Model(), s.stepper)
 	return s
 }
@@ -72,11 +74,42 @@ func common(a, b []uint32) int {
 	return n
 }
 
-// waits gives an answer up that has not begun and waits for peers.
-func (s *session) waits(w client.Waiting) {
-	if !s.begun && w.For >= openGrace {
-		s.give(&waitedError{w.Missing})
+// began notes that an answer has begun.
+func (p *pool) began(s *session) {
+	if s.begun {
+		return
 	}
+	s.begun = true
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.begun++
+}
+
+// waits is told that a session waits for peers, or for room at them. Sessions that are idle make room. An answer that has
+// not begun is given up after a while: soon, unless others of ours that run are what it waits for.
+func (p *pool) waits(s *session, w client.Waiting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	patience := openGrace
+	if w.Busy {
+		p.full = time.Now()
+		p.endIdle()
+		if p.begun > 0 {
+			patience = busyGrace
+		}
+	}
+	if !s.begun && w.For >= patience {
+		s.give(&waitedError{w})
+	}
+}
+
+// endIdle ends all sessions that are kept for later. p.mu is held.
+func (p *pool) endIdle() {
+	for _, s := range p.idle {
+		s.timer.Stop()
+		p.end(s)
+	}
+	p.idle = nil
 }
 
 // giveBack takes a session back, with what it holds now. One without is done for: its answer was given up, and the
@@ -85,7 +118,11 @@ func (p *pool) giveBack(s *session, ids []uint32) {
 	p.lent.Dec()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if ids == nil || p.closed {
+	if s.begun {
+		p.begun--
+		s.begun = false
+	}
+	if ids == nil || p.closed || time.Since(p.full) < fullFor {
 		p.end(s)
 		return
 	}
@@ -124,11 +161,7 @@ func (p *pool) end(s *session) {
 func (p *pool) close() error {
 	p.mu.Lock()
 	p.closed = true
-	for _, s := range p.idle {
-		s.timer.Stop()
-		p.end(s)
-	}
-	p.idle = nil
+	p.endIdle()
 	p.mu.Unlock()
 	p.closing.Wait()
 	return errors.Join(p.errs...)
