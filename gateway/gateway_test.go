@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,7 +33,8 @@ type inProcess struct {
 	opened []client.SessionConfig
 
 	// hold, if not nil, is called before each step.
-	hold func(ctx context.Context) error
+	hold     func(ctx context.Context) error
+	standing chan struct{} // gets something for each step that stand holds up
 }
 
 // bundledModel loads a model that comes with the program, until the test ends.
@@ -300,6 +302,16 @@ func (r reply) refused(tb testing.TB) (param, code string) {
 		code = *e.Error.Code
 	}
 	return param, code
+}
+
+// listen takes a free port of loopback.
+func listen(tb testing.TB) net.Listener {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l
 }
 
 func chatFront(tb testing.TB) *front {
