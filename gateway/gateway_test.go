@@ -14,10 +14,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/client/local"
 	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
@@ -35,6 +38,8 @@ type inProcess struct {
 	// hold, if not nil, is called before each step.
 	hold     func(ctx context.Context) error
 	standing chan struct{} // gets something for each step that stand holds up
+	steps    int           // guarded by mu
+	timed    func(time.Duration)
 }
 
 // bundledModel loads a model that comes with the program, until the test ends.
@@ -71,14 +76,13 @@ func (m *inProcess) NewSession(cfg client.SessionConfig) client.Stepper {
 	if err != nil {
 		panic(err)
 	}
-	return &turns{Stepper: s, m: m, waiting: cfg.Waiting}
+	return &turns{Stepper: s, m: m}
 }
 
 // turns lets the sessions of a model compute one after the other.
 type turns struct {
 	client.Stepper
-	m       *inProcess
-	waiting func(client.Waiting)
+	m *inProcess
 }
 
 func (t *turns) Begin(ctx context.Context, r client.Run) error {
@@ -95,6 +99,10 @@ func (t *turns) Step(ctx context.Context, ids []uint32, want client.Want) ([]sam
 	}
 	t.m.mu.Lock()
 	defer t.m.mu.Unlock()
+	t.m.steps++
+	if started := time.Now(); t.m.timed != nil {
+		defer func() { t.m.timed(time.Since(started)) }()
+	}
 	return t.Stepper.Step(ctx, ids, want)
 }
 
@@ -375,4 +383,39 @@ func (f *front) sendAs(method, path, body, kind string) reply {
 			r.Header.Set("Content-Type", kind)
 		}
 	})
+}
+
+// decodeLines reads JSON values, one after the other.
+func decodeLines[T any](tb testing.TB, body []byte) []T {
+	tb.Helper()
+	var all []T
+	for d := json.NewDecoder(bytes.NewReader(body)); ; {
+		var v T
+		if err := d.Decode(&v); errors.Is(err, io.EOF) && len(all) > 0 {
+			return all
+		} else if err != nil {
+			tb.Fatalf("%s: %v", body, err)
+		}
+		all = append(all, v)
+	}
+}
+
+// directory is a swarm on paper.
+type directory struct{ asked int }
+
+func (d *directory) Offers(context.Context, protocol.ModelID) ([]routing.Seen, error) {
+	d.asked++
+	offer := func(peer protocol.PeerID, start, end int, state protocol.State) routing.Seen {
+		return routing.Seen{Age: time.Second, Offer: protocol.Offer{
+			Peer: peer, Span: protocol.Span{Start: start, End: end}, Layers: 6, State: state, Nick: "<b>ann</b>", CacheFree: 77,
+			Relayed: state != protocol.Online,
+		}}
+	}
+	return []routing.Seen{
+		offer("b", 3, 5, protocol.Online), offer("a", 0, 2, protocol.Online), offer("c", 4, 6, protocol.Draining),
+	}, nil
+}
+
+func (d *directory) Measures() routing.Measures {
+	return routing.Measures{RTT: map[protocol.PeerID]time.Duration{"a": 1500 * time.Microsecond}}
 }
