@@ -206,7 +206,8 @@ func TestServe_EndsAnswersThatRunTooLong(t *testing.T) {
 // quiet is a model whose sessions compute nothing and say when they are closed.
 type quiet struct {
 	inProcess
-	closed int
+	closed   int
+	capacity int // of a peer's cache; 0: unknown
 }
 
 type quietSession struct {
@@ -224,7 +225,9 @@ func (s *quietSession) Close() error {
 func newQuiet(t *testing.T) (*quiet, *pool) {
 	t.Helper()
 	m := &quiet{}
-	p := newPool(m, newMetrics(func() float64 { return 0 }).sessions)
+	var p *pool
+	room := func() (int, bool) { return m.capacity - p.held(), m.capacity > 0 }
+	p = newPool(m, newMetrics(func() float64 { return 0 }).sessions, room)
 	t.Cleanup(func() {
 		if err := p.close(); err != nil {
 			t.Error(err)
@@ -292,6 +295,27 @@ func TestPool_EndsWhatNobodyComesBackTo(t *testing.T) {
 			t.Errorf("%d sessions closed, %d idle", m.closed, p.idleSessions())
 		}
 	})
+}
+
+func TestPool_LeavesHalfOfTheRoomToOthers(t *testing.T) {
+	m, p := newQuiet(t)
+	m.capacity = 5 * (promised + 1)
+	var salt [16]byte
+	var all [6]*session
+	for i := range all {
+		all[i] = p.borrow(salt, nil)
+	}
+	for _, x := range all {
+		p.giveBack(x, []uint32{1})
+	}
+	if n := p.idleSessions(); n != 2 || p.idle[0] != all[4] || p.idle[1] != all[5] {
+		t.Errorf("%d sessions are kept where there is room for 5, want the last 2", n)
+	}
+	m.capacity = promised
+	p.giveBack(p.borrow(salt, nil), []uint32{1})
+	if n := p.idleSessions(); n != 0 {
+		t.Errorf("%d sessions are kept where there is no room", n)
+	}
 }
 
 func TestPool_MakesRoomAndGivesUp(t *testing.T) {

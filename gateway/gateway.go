@@ -33,6 +33,7 @@ type Model interface {
 // Directory knows who serves: a *routing.Directory.
 type Directory interface {
 	Offers(ctx context.Context, model protocol.ModelID) ([]routing.Seen, error)
+	Known(model protocol.ModelID) []routing.Seen
 	Measures() routing.Measures
 }
 
@@ -125,7 +126,9 @@ func New(cfg Config) (*Server, error) {
 		return float64(n)
 	})
 	for _, m := range cfg.Models {
-		s.models = append(s.models, &served{Model: m.Model(), pool: newPool(m, s.metrics.sessions)})
+		known := m.Model()
+		room := func() (int, bool) { return s.swarm.room(known.ID, known.Manifest.Layers) }
+		s.models = append(s.models, &served{Model: known, pool: newPool(m, s.metrics.sessions, room)})
 	}
 	s.routes = s.makeRoutes()
 	return s, nil

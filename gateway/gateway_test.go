@@ -416,6 +416,8 @@ func (d *directory) Offers(context.Context, protocol.ModelID) ([]routing.Seen, e
 	}, nil
 }
 
+func (d *directory) Known(protocol.ModelID) []routing.Seen { return nil }
+
 func (d *directory) Measures() routing.Measures {
 	return routing.Measures{RTT: map[protocol.PeerID]time.Duration{"a": 1500 * time.Microsecond}}
 }

@@ -44,6 +44,8 @@ const (
 	// pages can still be found at the peers, by their names, as long as they have room for them.
 	idleFor = 30 * time.Second
 	maxIdle = 32
+	// promised is what peers keep for a session beside what it holds: client.Options.MaxTokens of it, 512 at most.
+	promised = 512
 	// openGrace is how long an answer that has not begun waits for peers that are missing or full: a person waits so long.
 	// One that has begun waits for client.SessionConfig.Grace.
 	openGrace = 5 * time.Second

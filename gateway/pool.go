@@ -17,6 +17,7 @@ import (
 type pool struct {
 	model Model
 	lent  prometheus.Gauge
+	room  func() (tokens int, known bool) // of cache that is free at the peers
 
 	mu      sync.Mutex
 	idle    []*session // guarded by mu, as is all below; the last used is the last
@@ -39,7 +40,9 @@ type session struct {
 	give  context.CancelCauseFunc // gives the answer up
 }
 
-func newPool(m Model, lent prometheus.Gauge) *pool { return &pool{model: m, lent: lent} }
+func newPool(m Model, lent prometheus.Gauge, room func() (int, bool)) *pool {
+	return &pool{model: m, lent: lent, room: room}
+}
 
 // borrow gives the idle session that has most of the prompt, or a new one.
 func (p *pool) borrow(salt [16]byte, prompt []uint32) *session {
@@ -112,8 +115,8 @@ func (p *pool) endIdle() {
 	p.idle = nil
 }
 
-// giveBack takes a session back, with what it holds now. One without is done for: its answer was given up, and the
-// sooner its peers hear of that the better.
+// giveBack takes a session back, with what it holds now. One without is done for: its answer was given up, and the sooner
+// its peers hear of that the better. Idle sessions take up half of the peers' room at most: it is others' too.
 func (p *pool) giveBack(s *session, ids []uint32) {
 	p.lent.Dec()
 	p.mu.Lock()
@@ -129,11 +132,22 @@ func (p *pool) giveBack(s *session, ids []uint32) {
 	s.ids = ids
 	s.timer = time.AfterFunc(idleFor, func() { p.expire(s) })
 	p.idle = append(p.idle, s)
-	if len(p.idle) > maxIdle {
+	room, known := p.room()
+	most := (room + p.held()) / 2
+	for len(p.idle) > maxIdle || known && len(p.idle) > 0 && p.held() > most {
 		p.idle[0].timer.Stop()
 		p.end(p.idle[0])
 		p.idle = slices.Delete(p.idle, 0, 1)
 	}
+}
+
+// held is the cache that idle sessions take up at each peer, in tokens: what they hold, and what they were promised. p.mu is held.
+func (p *pool) held() int {
+	n := 0
+	for _, s := range p.idle {
+		n += len(s.ids) + promised
+	}
+	return n
 }
 
 // expire ends a session that nobody has borrowed again.

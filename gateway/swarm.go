@@ -47,6 +47,22 @@ func (v *swarmView) offers(ctx context.Context, model protocol.ModelID) ([]routi
 	return seen, nil
 }
 
+// room is the tokens of cache that another session would find free, at the peers that have most of each layer.
+func (v *swarmView) room(model protocol.ModelID, layers int) (tokens int, known bool) {
+	if v.directory == nil {
+		return 0, false
+	}
+	free := make([]int, layers)
+	for _, x := range v.directory.Known(model) {
+		if x.Offer.State == protocol.Online {
+			for i := max(0, x.Offer.Span.Start); i < min(x.Offer.Span.End, layers); i++ {
+				free[i] = max(free[i], int(x.Offer.CacheFree))
+			}
+		}
+	}
+	return slices.Min(free), true
+}
+
 // swarmObject is /api/swarm: what `status --json` tells, and what the map draws beside.
 type swarmObject struct {
 	Model    string       `json:"model"`
