@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -206,7 +207,7 @@ func TestServe_EndsAnswersThatRunTooLong(t *testing.T) {
 // quiet is a model whose sessions compute nothing and say when they are closed.
 type quiet struct {
 	inProcess
-	closed   int
+	closed   atomic.Int64
 	capacity int // of a peer's cache; 0: unknown
 }
 
@@ -218,7 +219,7 @@ type quietSession struct {
 func (m *quiet) NewSession(client.SessionConfig) client.Stepper { return &quietSession{m: m} }
 
 func (s *quietSession) Close() error {
-	s.m.closed++
+	s.m.closed.Add(1)
 	return nil
 }
 
@@ -268,8 +269,8 @@ func TestPool_EndsWhatNobodyComesBackTo(t *testing.T) {
 		given := p.borrow(salt, nil)
 		p.giveBack(given, nil)
 		synctest.Wait()
-		if m.closed != 1 || p.idleSessions() != 0 {
-			t.Errorf("an answer was given up: %d sessions closed, %d idle", m.closed, p.idleSessions())
+		if m.closed.Load() != 1 || p.idleSessions() != 0 {
+			t.Errorf("an answer was given up: %d sessions closed, %d idle", m.closed.Load(), p.idleSessions())
 		}
 		kept := p.borrow(salt, nil)
 		p.giveBack(kept, []uint32{1})
@@ -280,8 +281,8 @@ func TestPool_EndsWhatNobodyComesBackTo(t *testing.T) {
 		p.giveBack(kept, []uint32{1, 2})
 		time.Sleep(idleFor + time.Second)
 		synctest.Wait()
-		if m.closed != 2 || p.idleSessions() != 0 {
-			t.Errorf("%d sessions closed, %d idle", m.closed, p.idleSessions())
+		if m.closed.Load() != 2 || p.idleSessions() != 0 {
+			t.Errorf("%d sessions closed, %d idle", m.closed.Load(), p.idleSessions())
 		}
 		var many []*session
 		for range maxIdle + 3 {
@@ -291,8 +292,8 @@ func TestPool_EndsWhatNobodyComesBackTo(t *testing.T) {
 			p.giveBack(x, []uint32{1})
 		}
 		synctest.Wait()
-		if m.closed != 5 || p.idleSessions() != maxIdle {
-			t.Errorf("%d sessions closed, %d idle", m.closed, p.idleSessions())
+		if m.closed.Load() != 5 || p.idleSessions() != maxIdle {
+			t.Errorf("%d sessions closed, %d idle", m.closed.Load(), p.idleSessions())
 		}
 	})
 }
@@ -331,12 +332,12 @@ func TestPool_MakesRoomAndGivesUp(t *testing.T) {
 		p.waits(waits, client.Waiting{Busy: true, For: openGrace})
 		p.waits(runs, client.Waiting{Busy: true, For: time.Minute})
 		synctest.Wait()
-		if m.closed != 1 || p.idleSessions() != 0 || gaveUp != nil {
-			t.Errorf("%d idle sessions made room, %d are left; given up: %v", m.closed, p.idleSessions(), gaveUp)
+		if m.closed.Load() != 1 || p.idleSessions() != 0 || gaveUp != nil {
+			t.Errorf("%d idle sessions made room, %d are left; given up: %v", m.closed.Load(), p.idleSessions(), gaveUp)
 		}
 		p.giveBack(runs, []uint32{1})
 		synctest.Wait()
-		if m.closed != 2 {
+		if m.closed.Load() != 2 {
 			t.Error("a session is kept while others have no room")
 		}
 		p.waits(waits, client.Waiting{Busy: true, For: openGrace}) // nothing of ours takes the room
