@@ -5,8 +5,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 	"unicode/utf8"
 
+	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
 )
 
@@ -184,4 +187,26 @@ func TestSwarm_TellsWhoServes(t *testing.T) {
 	if _, code := r.refused(t); r.status != 404 || code != "model_not_found" {
 		t.Errorf("%d %s", r.status, r.body)
 	}
+}
+
+func TestServer_KeepsAnEyeOnTheSwarm(t *testing.T) {
+	stored, err := bundled.Open(bundled.Chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := client.ModelOf(stored)
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		d := &directory{}
+		s, err := New(Config{Models: []Model{&quiet{inProcess: inProcess{model: known}}}, Directory: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3*watchEvery + time.Second)
+		if err := s.Close(); err != nil || d.asked != 3 {
+			t.Errorf("the swarm was asked %d times in %v, want 3 times (%v)", d.asked, 3*watchEvery, err)
+		}
+	})
 }

@@ -95,6 +95,9 @@ type Server struct {
 	metrics *metrics
 	swarm   swarmView
 	slots   chan struct{} // one for each request that is being answered
+
+	stop     context.CancelFunc // ends watching
+	watching sync.WaitGroup
 }
 
 // served is a model with its pool of sessions.
@@ -131,11 +134,18 @@ func New(cfg Config) (*Server, error) {
 		s.models = append(s.models, &served{Model: known, pool: newPool(m, s.metrics.sessions, room)})
 	}
 	s.routes = s.makeRoutes()
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	if cfg.Directory != nil {
+		s.watching.Go(func() { s.swarm.watch(ctx, s.models) })
+	}
 	return s, nil
 }
 
 // Close ends the sessions that are kept for later, at the peers too.
 func (s *Server) Close() error {
+	s.stop()
+	s.watching.Wait()
 	var errs []error
 	for _, m := range s.models {
 		errs = append(errs, m.pool.close())

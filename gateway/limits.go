@@ -66,6 +66,8 @@ const (
 
 	// swarmEvery is how often the swarm is asked who serves, however many look at the map.
 	swarmEvery = 2 * time.Second
-	// swarmTimeout is for that.
+	// watchEvery is how often it is asked though nobody looks: offers live 24 s.
+	watchEvery = 10 * time.Second
+	// swarmTimeout is for each time.
 	swarmTimeout = 10 * time.Second
 )

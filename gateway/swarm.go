@@ -47,6 +47,23 @@ func (v *swarmView) offers(ctx context.Context, model protocol.ModelID) ([]routi
 	return seen, nil
 }
 
+// watch asks now and then until ctx ends: what is known ages, and who knows nobody any more but those that were joined at
+// first finds nobody if they are gone.
+func (v *swarmView) watch(ctx context.Context, models []*served) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, m := range models {
+			_, _ = v.offers(ctx, m.ID) // whoever asks for an answer hears what is wrong
+		}
+	}
+}
+
 // room is the tokens of cache that another session would find free, at the peers that have most of each layer.
 func (v *swarmView) room(model protocol.ModelID, layers int) (tokens int, known bool) {
 	if v.directory == nil {

@@ -115,6 +115,11 @@ func (f *gatewayFlags) check(names []string) ([]peer.AddrInfo, error) {
 			return nil, usagef("%q is no model: write an origin as --cors=%s", name, name)
 		}
 	}
+	for i, origin := range f.cors {
+		if origin == "true" { // as a configuration may say
+			f.cors[i] = "*"
+		}
+	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return nil, usagef("--listen %q: want an address and a port, such as 127.0.0.1:8080", f.listen)
 	}
