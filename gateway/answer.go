@@ -48,12 +48,6 @@ func randomSeed() uint64 {
 //
 // The choices of a prompt begin when the first of them has begun: then they find the prompt in its peers' caches.
 func (s *Server) run(c *call, m *served, jobs []job, take func(index int, chunk client.Chunk) error) error {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return unavailable("%d requests are being answered, as many as this gateway takes at once", cap(s.slots))
-	}
 	var mu sync.Mutex // take is for one at a time
 	group, ctx := errgroup.WithContext(c.r.Context())
 	group.SetLimit(sideBySide)

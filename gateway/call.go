@@ -23,6 +23,7 @@ type call struct {
 	key     *key   // nil: none is needed
 	status  int    // of the answer; 0: nothing has been written
 	read    bool   // the body has been
+	slot    bool   // it counts among the requests that are being answered
 }
 
 // route is what is at a path.
@@ -127,11 +128,17 @@ func (s *Server) answer(c *call) error {
 			return refuse(http.StatusUnsupportedMediaType, "unsupported_media_type", "", "The body must be application/json, and be called that by Content-Type")
 		}
 	}
+	defer func() {
+		if c.slot {
+			<-s.slots
+		}
+	}()
 	return c.route.handle(c)
 }
 
-// form reads the body, which is an object of JSON.
-func (c *call) form() (*form, error) {
+// form reads the body, which is an object of JSON. From then on the request costs something, and only so many are answered
+// at once.
+func (s *Server) form(c *call) (*form, error) {
 	if c.r.ContentLength > maxBody {
 		return nil, tooLarge()
 	}
@@ -145,6 +152,12 @@ func (c *call) form() (*form, error) {
 	}
 	c.read = true
 	_ = c.control.SetReadDeadline(time.Time{})
+	select {
+	case s.slots <- struct{}{}:
+		c.slot = true
+	default:
+		return nil, unavailable("%d requests are being answered, as many as this gateway takes at once", cap(s.slots))
+	}
 	return parseForm(data)
 }
 

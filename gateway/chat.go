@@ -50,7 +50,7 @@ type chatDelta struct {
 
 // chatCompletions answers a conversation.
 func (s *Server) chatCompletions(c *call) error {
-	f, err := c.form()
+	f, err := s.form(c)
 	if err != nil {
 		return err
 	}

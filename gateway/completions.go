@@ -26,7 +26,7 @@ type plainChoice struct {
 
 // completions continues prompts.
 func (s *Server) completions(c *call) error {
-	f, err := c.form()
+	f, err := s.form(c)
 	if err != nil {
 		return err
 	}

@@ -92,7 +92,7 @@ func (s *Server) ollamaAsk(f *form) (*ask, error) {
 }
 
 func (s *Server) ollamaChat(c *call) error {
-	f, err := c.form()
+	f, err := s.form(c)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func (s *Server) ollamaChat(c *call) error {
 }
 
 func (s *Server) ollamaGenerate(c *call) error {
-	f, err := c.form()
+	f, err := s.form(c)
 	if err != nil {
 		return err
 	}
