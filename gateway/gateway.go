@@ -78,7 +78,7 @@ func (c *Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%d requests at once, want 1 or more", c.MaxRequests))
 	}
 	for _, o := range c.Origins {
-		if o != "*" && !isOrigin(o) {
+		if !IsOrigin(o) {
 			errs = append(errs, fmt.Errorf("origin %q: want one like https://chat.example, or *", o))
 		}
 	}

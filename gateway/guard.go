@@ -76,8 +76,8 @@ func sameHost(origin, host string) bool {
 	return err == nil && u.Host != "" && strings.EqualFold(u.Host, host)
 }
 
-// isOrigin says whether a text is what a browser may send as an origin.
-func isOrigin(text string) bool {
+// IsOrigin says whether a text is what a browser may send as an origin, or "*" for all of them.
+func IsOrigin(text string) bool {
 	u, err := url.Parse(text)
-	return err == nil && u.Host != "" && u.Scheme+"://"+u.Host == text
+	return text == "*" || err == nil && u.Host != "" && u.Scheme+"://"+u.Host == text
 }

@@ -119,6 +119,9 @@ func (f *gatewayFlags) check(names []string) ([]peer.AddrInfo, error) {
 		if origin == "true" { // as a configuration may say
 			f.cors[i] = "*"
 		}
+		if !gateway.IsOrigin(f.cors[i]) {
+			return nil, usagef("--cors %q: want an origin like https://chat.example, or nothing for all", origin)
+		}
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return nil, usagef("--listen %q: want an address and a port, such as 127.0.0.1:8080", f.listen)
