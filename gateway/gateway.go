@@ -163,6 +163,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	var stopping sync.WaitGroup
+	stopping.Add(1)
 	stop := context.AfterFunc(ctx, func() {
 		defer stopping.Done()
 		leaving, cancel := context.WithTimeout(base, leaveTimeout)
@@ -172,7 +173,6 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			s.drained(server)
 		}
 	})
-	stopping.Add(1)
 	err := server.Serve(l)
 	if stop() { // it failed before ctx ended
 		stopping.Done()
