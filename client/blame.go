@@ -3,7 +3,6 @@ package client
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -47,7 +46,8 @@ func (s *session) blame(fault *chain.Fault) {
 	case refused && noRoom(said.Code):
 		s.client.bans.pause(h.Peer, time.Now())
 		s.books.stats.Pauses++
-	case fault.Class == protocol.Never && i >= 0:
+	case refused && i < 0 && said.Suspect != "": // of a cache that was handed over: it is computed again
+	case fault.Class == protocol.Never && i >= 0, said.Code == protocol.CodeBadInput && i > 0 && said.Suspect == s.hops[i-1].Peer:
 		m.failed = true
 		s.accuse(i)
 	case fault.Class == protocol.Again && m.again[h.Peer] < maxAgain:
@@ -84,13 +84,13 @@ func (s *session) shun() {
 		if x.banned == 0 || x.why == nil || faults[i] != nil {
 			continue
 		}
-		not := s.shunned()
-		for _, o := range s.hops {
-			not[o.Peer] = true
-		}
 		offers := s.seen
 		if s.client.known != nil {
 			offers = s.client.known()
+		}
+		not := s.shunned(offers)
+		for _, o := range s.hops {
+			not[o.Peer] = true
 		}
 		if !s.client.spare(offers, now, h.Span, not) {
 			continue
@@ -101,10 +101,18 @@ func (s *session) shun() {
 	}
 }
 
-// shunned are the peers that the session gives nothing more to do, whatever others think of them.
-func (s *session) shunned() map[peer.ID]bool {
+// shunned are the peers that the session gives nothing more to do, whatever others think of them. Who was leaving and has
+// offered itself anew since is welcome.
+func (s *session) shunned(offers []protocol.Offer) map[peer.ID]bool {
 	all := make(map[peer.ID]bool)
-	maps.Copy(all, s.mind.leaving)
+	for p := range s.mind.leaving {
+		all[p] = true
+	}
+	for _, o := range offers {
+		if was, left := s.mind.leaving[o.Peer]; left && o.Sequence > was && o.State == protocol.Online {
+			delete(all, o.Peer)
+		}
+	}
 	for p := range s.mind.quarrel.accusers {
 		all[p] = true
 	}
@@ -154,11 +162,15 @@ func (s *session) blameBefore() bool {
 		return false
 	}
 	i := slices.IndexFunc(s.hops, func(h routing.Hop) bool { _, accuses := q.accusers[h.Peer]; return accuses })
-	if i > 0 && !q.turned {
+	switch {
+	case i > 0 && !q.turned:
 		s.turn(i)
 		return true
+	case i < 0 && len(q.accusers) > 0: // whoever took its place has failed: it may try once more
+		q.turned, q.accusers = true, nil
+		return true
 	}
-	q.over = true
+	q.over = i >= 0
 	return false
 }
 

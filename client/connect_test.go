@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/sha256"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -153,18 +154,30 @@ func TestClient_PlansWithItsDirectory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := func() ([]place, error) { return c.NewSession(SessionConfig{}).(*session).replan(t.Context(), false) }
+	plan := func() ([]place, error) { return c.NewSession(SessionConfig{}).(*session).replan(t.Context(), 0) }
 	hops, err := plan()
 	if err != nil || len(hops) != 1 || hops[0].hop.Peer != h.ID() || hops[0].hop.Span != span(0, 1) {
 		t.Errorf("the chain is %v, %v", hops, err)
 	}
-	c.bans.strike(h.ID(), protocol.Elsewhere, time.Now())
+	boot := c.known()[0].Boot
+	c.bans.strike(h.ID(), boot, errTest, time.Now())
 	if _, err := plan(); err != nil {
 		t.Errorf("after its first failure the only peer is not planned with: %v", err)
 	}
-	c.bans.strike(h.ID(), protocol.Elsewhere, time.Now())
+	c.bans.strike(h.ID(), boot, errTest, time.Now())
 	if _, err := plan(); err == nil {
 		t.Error("a banned peer is planned with")
+	}
+	c.host.Network().ClosePeer(h.ID())
+	c.bans.strike(h.ID(), boot+1, errTest, time.Now())
+	if _, err := plan(); err != nil {
+		t.Errorf("a peer that was started anew since it failed is not planned with: %v", err)
+	}
+	c.bans.success(h.ID())
+	c.bans.success(h.ID())
+	c.bans.pause(h.ID(), time.Now())
+	if _, err := plan(); !errors.As(err, new(*BusyError)) {
+		t.Errorf("the only peer has no room, the error is %v", err)
 	}
 	c.bans.success(h.ID())
 	if _, err := plan(); err != nil {

@@ -21,16 +21,21 @@ import (
 type toyHop struct {
 	host host.Host
 	span protocol.Span
+	info peer.AddrInfo
 
 	// spoil, if not nil, may change what is answered to the n-th step of this hop (from 1), with n 0 to an open, or with n
 	// -1 to a replay; nil is no answer. While it runs, the hop says that it works.
 	spoil func(n int, s network.Stream, answer any) any
 
+	room    int           // sessions at most; 0: any number
+	since   time.Time     // before, nobody offers the hop
 	late    time.Duration // until it hears a goodbye
 	hung    atomic.Bool   // it does nothing for so long
 	nap     time.Duration
 	beats   atomic.Uint64
-	working atomic.Value // of protocol.Step
+	epoch   atomic.Uint32 // of the newest open
+	working atomic.Value  // of protocol.Step
+	before  atomic.Value  // of peer.ID
 
 	mu       sync.Mutex // guards the following
 	sessions map[protocol.Key]*toySession
@@ -52,7 +57,7 @@ type toySession struct {
 // startHop serves span from a host.
 func startHop(t *testing.T, h host.Host, span protocol.Span) *toyHop {
 	t.Helper()
-	hop := &toyHop{host: h, span: span, sessions: make(map[protocol.Key]*toySession), nap: time.Hour}
+	hop := &toyHop{host: h, span: span, info: peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}, sessions: make(map[protocol.Key]*toySession), nap: time.Hour}
 	h.SetStreamHandler(protocol.SessionID, hop.serve)
 	return hop
 }
@@ -63,7 +68,7 @@ func (h *toyHop) offer() protocol.Offer {
 		Version: protocol.OfferVersion, Model: toyModel().ID, ModelName: "toy", Peer: h.host.ID(), Sequence: 1,
 		Span: h.span, Target: h.span, Layers: toyLayers, State: protocol.Online, Device: "toy",
 	}
-	for _, a := range h.host.Addrs() {
+	for _, a := range h.info.Addrs {
 		o.Addrs = append(o.Addrs, a.String())
 	}
 	return o
@@ -75,6 +80,9 @@ func (h *toyHop) counts() (opens, steps, tokens, open int) {
 	defer h.mu.Unlock()
 	return h.opens, h.steps, h.tokens, len(h.sessions)
 }
+
+// prev is who sends rows in the newest session.
+func (h *toyHop) prev() peer.ID { return h.before.Load().(peer.ID) }
 
 // serve reads messages and answers pings at once; another goroutine does the rest.
 func (h *toyHop) serve(s network.Stream) {
@@ -98,7 +106,7 @@ func (h *toyHop) serve(s network.Stream) {
 			work <- m
 			continue
 		}
-		beat := protocol.Heartbeat{Progress: h.beats.Load()}
+		beat := protocol.Heartbeat{Epoch: h.epoch.Load(), Progress: h.beats.Load()}
 		if step, _ := h.working.Load().(protocol.Step); step.Number > 0 {
 			beat.Epoch, beat.Number, beat.Running, beat.Progress = step.Epoch, step.Number, true, h.beats.Add(1)
 		}
@@ -114,6 +122,8 @@ func (h *toyHop) work(s network.Stream, work <-chan any) {
 		switch m := m.(type) {
 		case protocol.Open:
 			key = m.Session
+			h.epoch.Store(m.Epoch)
+			h.before.Store(m.Prev)
 		case protocol.Close:
 			time.Sleep(h.late)
 		case protocol.Step:
@@ -199,6 +209,8 @@ func (h *toyHop) onOpen(m protocol.Open) any {
 		return protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeOtherManifest}
 	case m.Span.Start < h.span.Start || m.Span.End > h.span.End:
 		return protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeNoSuchSpan}
+	case s == nil && h.room > 0 && len(h.sessions) >= h.room:
+		return protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeNoMemory}
 	case s == nil:
 		s = &toySession{cache: newToyCache(m.Span)}
 		h.sessions[m.Session] = s
@@ -300,8 +312,10 @@ type toySwarm struct {
 	client *Client
 	hops   []*toyHop
 	spares int // hops at the end that nobody knows of before the first failure
-	asked  int
 	grace  time.Duration
+
+	mu    sync.Mutex
+	asked int // guarded by mu
 }
 
 // newToySwarm serves the spans from a host each; what comes later in the list is slower.
@@ -323,11 +337,16 @@ func newToySwarm(t *testing.T, makeHost func(*testing.T) host.Host, spans ...pro
 	})
 	w.client = &Client{host: h, directory: d, model: toyModel(), offers: func(context.Context) ([]protocol.Offer, error) {
 		var offers []protocol.Offer
+		w.mu.Lock()
+		defer w.mu.Unlock()
 		known := len(w.hops)
 		if w.asked++; w.asked == 1 {
 			known -= w.spares
 		}
 		for i, hop := range w.hops[:known] {
+			if time.Now().Before(hop.since) {
+				continue
+			}
 			o := hop.offer()
 			o.DecodeRate = uint32(100_000 >> i)
 			offers = append(offers, o)

@@ -63,7 +63,7 @@ const (
 	// loopback address, whose answers are late only because the machine is busy.
 	spareDial  = 1500 * time.Millisecond
 	unknownRTT = 250 * time.Millisecond
-	nearRTT    = 50 * time.Millisecond
+	nearRTT    = 20 * time.Millisecond
 
 	// A hand-over is worth its while if it takes no longer than computing the cache again. It may take moveFirst and
 	// moveFactor times what was expected before it is given up. unknownRate is the bytes/s between peers that have not

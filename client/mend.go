@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/client/chain"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -20,13 +18,13 @@ import (
 
 // mind is what a session remembers of trouble.
 type mind struct {
-	since   time.Time        // when the present trouble began; zero: there is none
-	failed  bool             // somebody did, and not only for want of room
-	tries   int              // routes for that reason since anything was computed
-	again   map[peer.ID]int  // how often a peer was reached anew since then
-	reach   map[int]bool     // hops whose peers are to be reached anew
-	last    *HopError        // the newest failure
-	leaving map[peer.ID]bool // peers that have said so get nothing more to do
+	since   time.Time          // when the present trouble began; zero: there is none
+	failed  bool               // somebody did, and not only for want of room
+	tries   int                // routes for that reason since anything was computed
+	again   map[peer.ID]int    // how often a peer was reached anew since then
+	reach   map[int]bool       // hops whose peers are to be reached anew
+	last    *HopError          // the newest failure
+	leaving map[peer.ID]uint64 // peers that have said so, and the sequence of their offers then
 	quarrel quarrel
 
 	parting *chain.Parting // to be seen to
@@ -42,7 +40,7 @@ type moving struct {
 }
 
 func newMind() mind {
-	return mind{again: map[peer.ID]int{}, reach: map[int]bool{}, leaving: map[peer.ID]bool{}, stuck: map[int]bool{}}
+	return mind{again: map[peer.ID]int{}, reach: map[int]bool{}, leaving: map[peer.ID]uint64{}, stuck: map[int]bool{}}
 }
 
 // progress forgets trouble that has been got over.
@@ -129,6 +127,7 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 // release ends the session at the hops that it has.
 func (s *session) release() {
 	if len(s.hops) > 0 {
+		s.books.stall(s.mind.since)
 		s.link.keep(nil)
 		s.hops, s.ids = nil, nil
 	}
@@ -187,7 +186,7 @@ func (s *session) replan(ctx context.Context, waited time.Duration) ([]place, er
 
 // rechoose is replan among some offers.
 func (s *session) rechoose(offers []protocol.Offer) ([]place, error) {
-	w := wish{span: protocol.Span{End: s.client.model.Manifest.Layers}, not: s.shunned(), affinity: s.affinity()}
+	w := wish{span: protocol.Span{End: s.client.model.Manifest.Layers}, not: s.shunned(offers), affinity: s.affinity()}
 	now := time.Now()
 	s.seen = offers
 	if len(s.hops) == 0 {
@@ -219,7 +218,7 @@ func (s *session) faults() []*chain.Fault {
 // patch keeps the hops that have not failed, reaches anew those whose stream alone is gone, and finds others for the rest.
 func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error) {
 	var places []place
-	not := s.shunned()
+	not := s.shunned(offers)
 	faults := s.faults()
 	for i, h := range s.hops {
 		if faults[i] == nil || s.mind.reach[s.ids[i]] {
@@ -308,17 +307,16 @@ func (s *session) hopOf(h routing.Hop) chain.Hop {
 // roundTrip is what is known of a peer's; 0: nothing.
 func (s *session) roundTrip(h routing.Hop) time.Duration {
 	rtt := s.client.directory.Measures().RTT[h.Peer]
-	addrs := h.Offer.Dialable().Addrs
-	if len(addrs) == 0 || slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
-		return rtt
+	if onLoopback(&h.Offer) {
+		return min(cmp.Or(rtt, nearRTT), nearRTT)
 	}
-	return min(cmp.Or(rtt, nearRTT), nearRTT)
+	return rtt
 }
 
 // patience is how long a peer that is not connected may keep the session waiting: not as long as a dial may take, where
 // others can do the same.
 func (s *session) patience(h routing.Hop, places []place) time.Duration {
-	not := s.shunned()
+	not := s.shunned(s.seen)
 	for _, p := range places {
 		not[p.hop.Peer] = true
 	}

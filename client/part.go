@@ -21,7 +21,7 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 	if i < 0 {
 		return l.chain.Stay(l.now(), p.Hop), nil
 	}
-	m.leaving[s.hops[i].Peer] = true
+	m.leaving[s.hops[i].Peer] = s.sequence(s.hops[i])
 	hops, err := s.successors(ctx, s.hops[i].Span)
 	switch {
 	case ctx.Err() != nil:
@@ -31,7 +31,7 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 		return l.chain.Stay(l.now(), p.Hop), nil
 	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
 		to := s.hopOf(hops[0])
-		if limit, worth := s.handOver(i, hops[0]); worth && to.Offer != nil {
+		if limit, worth := s.handOver(i, hops[0], p.HandOver); worth && to.Offer != nil {
 			to.ID = l.add(hops[0].Offer.Dialable())
 			m.moving = &moving{parting: p, id: to.ID, hop: hops[0]}
 			return l.chain.Move(l.now(), p.Hop, to, min(limit, p.Within)), nil
@@ -47,14 +47,28 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 	return s.route(append(places, rest...)), nil
 }
 
+// sequence is that of the newest offer that is known of a hop.
+func (s *session) sequence(h routing.Hop) uint64 {
+	newest := h.Offer.Sequence
+	if s.client.known == nil {
+		return newest
+	}
+	for _, o := range s.client.known() {
+		if o.Peer == h.Peer {
+			newest = max(newest, o.Sequence)
+		}
+	}
+	return newest
+}
+
 // handOver weighs sending the cache of hop i to a successor against computing it again, by what their offers say of
-// bandwidth and speed. limit is how long it may take.
-func (s *session) handOver(i int, to routing.Hop) (limit time.Duration, worth bool) {
+// bandwidth and speed, and the one that is leaving of what it needs (0: nothing). limit is how long it may take.
+func (s *session) handOver(i int, to routing.Hop, said time.Duration) (limit time.Duration, worth bool) {
 	tokens, layers, hidden := float64(s.len), float64(to.Span.Len()), float64(s.client.model.Manifest.Hidden)
 	row := 2*hidden + 1
 	bytes := tokens * (layers*cacheBytes(s.client.model.Manifest.KV)*hidden + row)
 	rate := s.rate(s.hops[i], to)
-	moves := seconds(bytes / rate)
+	moves := cmp.Or(said, seconds(bytes/rate))
 	limit = moveFirst + moveFactor*moves
 	if to.Offer.PrefillRate == 0 {
 		return limit, true
@@ -92,14 +106,16 @@ func seconds(s float64) time.Duration {
 
 // successors plans for the layers of a hop that is leaving.
 func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing.Hop, error) {
-	not := s.shunned()
-	for _, h := range s.hops {
-		not[h.Peer] = true
+	w := wish{span: span, affinity: s.affinity()}
+	among := func(offers []protocol.Offer) ([]routing.Hop, error) {
+		s.seen, w.not = offers, s.shunned(offers)
+		for _, h := range s.hops {
+			w.not[h.Peer] = true
+		}
+		return s.client.choose(offers, time.Now(), w)
 	}
-	w := wish{span: span, not: not, affinity: s.affinity()}
 	if s.client.known != nil {
-		s.seen = s.client.known()
-		if hops, err := s.client.choose(s.seen, time.Now(), w); err == nil {
+		if hops, err := among(s.client.known()); err == nil {
 			return hops, nil
 		}
 	}
@@ -107,8 +123,7 @@ func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing
 	if err != nil {
 		return nil, err
 	}
-	s.seen = offers
-	return s.client.choose(offers, time.Now(), w)
+	return among(offers)
 }
 
 // moved puts the successor of a hop into its place.

@@ -160,7 +160,7 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 				s.client.holders.forget(s.names[min(ready.Found/protocol.PageTokens, len(s.names)):])
 			}
 			s.opened = true
-			s.books.stats.PrefixHits = ready.Found
+			s.books.stats.PrefixHits, s.books.stats.Cached = ready.Found, ready.Position
 			s.len = ready.Position
 		}
 		return ok, nil

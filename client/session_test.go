@@ -139,7 +139,9 @@ func hopFaults() []hopFault {
 		{"stream reset", 0, func(s network.Stream, a any) any { s.Reset(); return nil }, true},
 		{"stream closed", 1, func(s network.Stream, a any) any { s.Close(); return nil }, true},
 		{"connection closed", 1, func(s network.Stream, a any) any { s.Conn().Close(); return nil }, false},
-		{"draining", 0, failure(protocol.CodeDraining), false},
+		{"internal", 0, failure(protocol.CodeInternal), false},
+		{"bad request", 0, failure(protocol.CodeBadRequest), false},
+		{"bad request over the rows of another", 1, failure(protocol.CodeBadRequest), false},
 		{"lost session", 1, failure(protocol.CodeLostSession), true},
 		{"another epoch", 0, func(_ network.Stream, a any) any { p := a.(protocol.Push); p.Epoch++; return p }, false},
 		{"another number", 1, func(_ network.Stream, a any) any { r := a.(protocol.Result); r.Number++; return r }, false},
@@ -256,17 +258,92 @@ func TestSession_TellsWhichLayersNobodyServes(t *testing.T) {
 	}
 }
 
-func TestSession_DoesNotRepeatWhatNobodyCanAnswer(t *testing.T) {
-	w := newToySwarm(t, newHost, span(0, 4), span(0, 4))
-	w.hops[0].spoil = spoilStep(1, failure(protocol.CodeBadRequest))
-	c, _ := w.session(t)
-	_, _, err := answer(t, c.Generate(t.Context(), prompt(20), Options{Sampling: seeded}))
-	bad := (*HopError)(nil)
-	if !errors.As(err, &bad) || bad.Class != protocol.Never || bad.Peer != w.hops[0].host.ID() {
-		t.Errorf("the error is %v", err)
+func TestSession_BelievesARefusalWhenTwoSayItOrThereIsNoOther(t *testing.T) {
+	for name, hops := range map[string]int{"the only one": 1, "two": 2, "two of three": 3} {
+		t.Run(name, func(t *testing.T) {
+			w := newToySwarm(t, newHost, []protocol.Span{span(0, 4), span(0, 4), span(0, 4)}[:hops]...)
+			for _, h := range w.hops {
+				h.spoil = spoilStep(1, failure(protocol.CodeBadRequest))
+			}
+			w.grace = time.Hour
+			c, _ := w.session(t)
+			_, _, err := answer(t, c.Generate(t.Context(), prompt(20), Options{Sampling: seeded}))
+			bad := (*HopError)(nil)
+			if !errors.As(err, &bad) || bad.Class != protocol.Never {
+				t.Errorf("the error is %v", err)
+			}
+			if hops < 3 {
+				return
+			}
+			if _, steps, _, _ := w.hops[2].counts(); steps > 0 {
+				t.Error("a third peer was asked the same")
+			}
+		})
 	}
-	if _, steps, _, _ := w.hops[1].counts(); steps > 0 {
-		t.Error("another peer was asked the same")
+}
+
+// The hop before pushes rows that are well formed and wrong, which those behind it find out.
+func TestSession_ReplacesTheHopBeforeOneWhoseRowsAreRefused(t *testing.T) {
+	for name, spares := range map[string][]protocol.Span{
+		"both have spares": {span(0, 2), span(2, 4)}, "only the hop before has": {span(0, 2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newToySwarm(t, newHost, append([]protocol.Span{span(0, 2), span(2, 4)}, spares...)...)
+			bad := w.hops[0].host.ID()
+			refuses := func(h *toyHop) {
+				h.spoil = func(n int, s network.Stream, a any) any {
+					r, ok := a.(protocol.Result)
+					if !ok || n < 1 || h.prev() != bad {
+						return a
+					}
+					return protocol.Failure{Epoch: r.Epoch, Number: r.Number, Code: protocol.CodeBadInput, Suspect: bad, Text: "a NaN"}
+				}
+			}
+			for _, h := range w.hops {
+				if h.span == span(2, 4) {
+					refuses(h)
+				}
+			}
+			c, _ := w.session(t)
+			o := Options{MaxTokens: 5, Sampling: seeded, Seed: 9, IgnoreEOS: true}
+			_, out, err := answer(t, c.Generate(t.Context(), prompt(20), o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameAnswer(t, out, oracle(t, prompt(20), o))
+			if out.Chain[0].Peer != w.hops[2].host.ID() {
+				t.Errorf("the chain is %v", out.Chain)
+			}
+			now := time.Now()
+			for i, h := range w.hops {
+				if banned := w.client.bans.of(h.host.ID(), 0, now).banned > 0; banned != (i == 0) {
+					t.Errorf("hop %d is banned: %t", i, banned)
+				}
+			}
+		})
+	}
+}
+
+func TestSession_BansWhoRefusesRowsThatOthersTake(t *testing.T) {
+	w := newToySwarm(t, newHost, span(0, 2), span(2, 4), span(2, 4), span(0, 2))
+	w.hops[1].spoil = func(n int, s network.Stream, a any) any {
+		if r, ok := a.(protocol.Result); ok {
+			return protocol.Failure{Epoch: r.Epoch, Number: r.Number, Code: protocol.CodeBadInput, Suspect: w.hops[0].host.ID()}
+		}
+		return a
+	}
+	c, _ := w.session(t)
+	o := Options{MaxTokens: 5, Sampling: seeded, Seed: 9, IgnoreEOS: true}
+	_, out, err := answer(t, c.Generate(t.Context(), prompt(20), o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameAnswer(t, out, oracle(t, prompt(20), o))
+	now := time.Now()
+	for i, h := range w.hops {
+		if banned := w.client.bans.of(h.host.ID(), 0, now).banned > 0; banned != (i == 1) {
+			t.Errorf("hop %d is banned: %t", i, banned)
+		}
 	}
 }
 
@@ -287,7 +364,7 @@ func TestSession_AsksABusyPeerAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	sameAnswer(t, out, oracle(t, prompt(5), o))
-	if len(out.Failovers) != 0 || out.Stats.Bans != 2 {
+	if len(out.Failovers) != 0 || out.Stats.Pauses != 2 || out.Stats.Bans != 0 || out.Stats.Stall < pauseFirst {
 		t.Errorf("the failovers are %v, stats %+v", out.Failovers, out.Stats)
 	}
 }

@@ -17,24 +17,29 @@ type Stats struct {
 	Bytes        int64         // to and from the client
 	RelayedBytes int64         // of rows among them, which two hops that can't connect sent this way
 	PrefixHits   int           // tokens of the prompt that every peer had in its cache
+	Cached       int           // tokens of the prompt that were not computed: found, or kept from the turn before
+	Replayed     int           // tokens that some peers computed again
 	Reconnects   int           // streams to peers that lived and had to be opened anew
 	Bans         int           // peers that are kept out of chains for a while
 	Pauses       int           // refusals of peers that had no room
 	Stall        time.Duration // that was lost to failures and hand-overs
 }
 
-// MarshalJSON gives {"hops","client_bytes","relayed_bytes","prefix_hit_tokens","reconnects","bans","pauses","stall_ms"}.
+// MarshalJSON gives {"hops","client_bytes","relayed_bytes","prefix_hit_tokens","cached_tokens","replayed_tokens",
+// "reconnects","bans","pauses","stall_ms"}.
 func (s Stats) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Hops       int   `json:"hops"`
 		Bytes      int64 `json:"client_bytes"`
 		Relayed    int64 `json:"relayed_bytes"`
 		PrefixHits int   `json:"prefix_hit_tokens"`
+		Cached     int   `json:"cached_tokens"`
+		Replayed   int   `json:"replayed_tokens"`
 		Reconnects int   `json:"reconnects"`
 		Bans       int   `json:"bans"`
 		Pauses     int   `json:"pauses"`
 		StallMS    int64 `json:"stall_ms"`
-	}{s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits, s.Reconnects, s.Bans, s.Pauses, s.Stall.Milliseconds()})
+	}{s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits, s.Cached, s.Replayed, s.Reconnects, s.Bans, s.Pauses, s.Stall.Milliseconds()})
 }
 
 // Failover is a peer that was replaced during an answer, in the form of `generate --json`.
@@ -129,6 +134,7 @@ func (b *books) stall(since time.Time) {
 
 // replayed counts tokens that are computed again for the failovers that no step has followed yet.
 func (b *books) replayed(n int) {
+	b.stats.Replayed += n
 	for i := len(b.failovers) - b.open; i < len(b.failovers); i++ {
 		b.failovers[i].Replayed += n
 	}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -65,9 +66,20 @@ var real = sync.OnceValues(func() (*store.Model, error) {
 var cleanUp = func() {}
 
 func TestMain(m *testing.M) {
+	sweep()
 	code := m.Run()
 	cleanUp()
 	os.Exit(code)
+}
+
+// sweep removes what runs that were killed have left.
+func sweep() {
+	left, _ := filepath.Glob(filepath.Join(os.TempDir(), "baichuan-client-test-*"))
+	for _, dir := range left {
+		if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) > time.Hour {
+			os.RemoveAll(dir)
+		}
+	}
 }
 
 func realModel(t *testing.T) *store.Model {
@@ -200,6 +212,13 @@ func newDrainingSwarm(t *testing.T, drain time.Duration, spans ...[2]int) *swarm
 	for _, s := range spans {
 		w.serve(s[0], s[1])
 	}
+	w.connect()
+	return w
+}
+
+// connect makes another client the swarm's.
+func (w *swarm) connect() {
+	t := w.t
 	h := bareHost(t)
 	d, err := routing.NewDirectory(t.Context(), h, routing.DirectoryConfig{})
 	if err != nil {
@@ -210,7 +229,6 @@ func newDrainingSwarm(t *testing.T, drain time.Duration, spans ...[2]int) *swarm
 	if err != nil {
 		t.Fatal(err)
 	}
-	return w
 }
 
 // end ends all nodes at once: those that remain know of the dead ones, and would ask for them one after the other.

@@ -106,12 +106,12 @@ func TestSession_GivesUpAHopInTime(t *testing.T) {
 				}
 				return a
 			}
-		}, 3 * 5 * time.Second, "with nobody"},
+		}, 2 * time.Second, "with nobody"},
 		{"hangs in open", func(h *toyHop) { h.spoil = spoilStep(0, h.hang) }, 2500 * time.Millisecond, "silent"},
 		{"answers all but open", func(h *toyHop) {
 			h.spoil = spoilStep(0, func(network.Stream, any) any { return nil })
 		}, 10 * time.Second, "no answer to open"},
-		{"no connection", func(h *toyHop) { h.host.(*pipeHost).hang = true }, dialLimit, "connect: context deadline exceeded"},
+		{"no connection", func(h *toyHop) { h.host.(*pipeHost).hang = true }, spareDial + 4*unknownRTT, "no connection"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -16,14 +16,16 @@ type record struct {
 
 func newRecord() *record { return &record{rtt: map[peer.ID]time.Duration{}} }
 
-// measured notes a round trip. A new one weighs a quarter, so that one slow answer is not taken for a slow link.
+// measured notes a round trip. A longer one than known weighs an eighth: an answer may be slow for many reasons, but none is
+// faster than the link.
 func (r *record) measured(id peer.ID, rtt time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	old, known := r.rtt[id]
 	switch {
+	case known && rtt > old:
+		rtt = (7*old + rtt) / 8
 	case known:
-		rtt = (3*old + rtt) / 4
 	case len(r.rtt) >= maxMeasured:
 		clear(r.rtt) // they are cheap to measure again
 	}

@@ -85,8 +85,9 @@ type Replaying struct {
 // Parting says that a hop is leaving, and that nothing is under way: the session goes on after Move, Stay, or a Route
 // without that hop.
 type Parting struct {
-	Hop    int
-	Within time.Duration
+	Hop      int
+	Within   time.Duration
+	HandOver time.Duration // that handing over its cache takes it, as it says; 0: not known
 }
 
 // Moved says that hop To has taken over the Tokens tokens of hop From, which is no longer needed.
@@ -158,6 +159,7 @@ type hop struct {
 	parting bool // it is leaving, and nothing has been done about it
 	told    bool // a Parting has been given out
 	within  time.Duration
+	hands   time.Duration // that its hand-over takes, as it says
 
 	unsent   int           // frames that are still being written
 	heard    time.Duration // when it last showed life, or was given something to do
@@ -370,7 +372,7 @@ func (c *Chain) Heard(now time.Duration, id int) {
 	}
 	h.heard = max(h.heard, now)
 	if s := c.oldest(); s != nil && i == len(c.hops)-1 {
-		c.show(now, s) // its rows may be long
+		c.holds(now, s, i) // its rows may be long
 	}
 }
 

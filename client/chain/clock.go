@@ -25,10 +25,11 @@ func (c *Chain) waits() bool {
 	return c.phase == opening || c.phase == filling || c.moving != nil || len(c.flight) > 0
 }
 
-// answered measures a round trip.
+// answered measures a round trip. It is not taken to be longer than was known before: an answer may be late because the
+// peer, or this process, is busy.
 func (h *hop) answered(now time.Duration) {
 	if took := now - h.asked; !h.measured || took < h.rtt {
-		h.rtt, h.measured = min(took, maxRTT), true
+		h.rtt, h.measured = min(took, cmp.Or(h.RTT, maxRTT), maxRTT), true
 	}
 }
 

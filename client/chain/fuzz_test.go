@@ -8,16 +8,17 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// FuzzChain_DyingHops has honest hops die, forget, part and lose their connections at any time, while messages move in
-// any order. Whatever happens, each Append must come to its end, and no hop that kept its session may be sent a token
+// FuzzChain_DyingHops has honest hops die, forget, part and lose their connections or a message at any time, while messages
+// move in any order. Whatever happens, each Append must come to its end, and no hop that kept its session may be sent a token
 // twice but for what its ledger answers.
 func FuzzChain_DyingHops(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 0, 1, 2, 0, 1, 200, 255, 0, 1})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 201, 212, 255, 0, 0, 202, 0, 255})
 	f.Add([]byte{1, 2, 3, 4, 5, 6, 220, 7, 8, 9, 226, 10, 211, 255, 11, 12, 13, 14, 205, 255})
 	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 0, 232, 0, 0, 0, 0, 255, 0, 200, 255})
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 236, 0, 237, 0, 238, 0, 239, 0, 255})
 	f.Fuzz(func(t *testing.T, story []byte) {
-		w := newWorld(t, 700, 1, 1, 600, 1)
+		w := newWorld(t, 700, 1, 1, -650, 600, 1, -90, 2, 1)
 		for _, b := range story[:min(len(story), 300)] {
 			w.event(b)
 		}
@@ -29,7 +30,7 @@ func FuzzChain_DyingHops(f *testing.F) {
 func TestChain_ComesToAnEndWhoeverDies(t *testing.T) {
 	for seed := range uint64(2000) {
 		r := rand.New(rand.NewPCG(seed, 1))
-		w := newWorld(t, 700, 1, 1, 600, 1)
+		w := newWorld(t, 700, 1, 1, -650, 600, 1, -90, 2, 1)
 		for range r.IntN(120) {
 			w.event(byte(r.IntN(256)))
 		}

@@ -37,7 +37,7 @@ func (c *Chain) partings() (actions []Action, some bool) {
 	told := slices.ContainsFunc(c.hops, func(h hop) bool { return h.parting && h.told })
 	if h := &c.hops[i]; !told && len(c.flight) == 0 {
 		h.told = true
-		actions = append(actions, Parting{Hop: h.ID, Within: h.within})
+		actions = append(actions, Parting{Hop: h.ID, Within: h.within, HandOver: h.hands})
 	}
 	return actions, true
 }
@@ -46,6 +46,7 @@ func (c *Chain) partings() (actions []Action, some bool) {
 func (c *Chain) onParting(h *hop, m protocol.Parting) []Action {
 	if !h.parting && !h.told {
 		h.parting, h.within = true, time.Duration(m.WithinMS)*time.Millisecond
+		h.hands = time.Duration(m.HandOverMS) * time.Millisecond
 	}
 	return c.Partings()
 }

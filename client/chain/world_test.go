@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -19,12 +20,15 @@ type world struct {
 	lines  []*line
 	nextID int
 
-	script   [][]uint32 // what is still to be appended
-	ids      []uint32   // all that was appended
-	wanted   bool       // an Append has begun
-	finished bool
-	moves    map[int]bool // hops that were to hand over
-	troubles int          // faults and partings not seen to yet
+	script    []int    // how many tokens are still to be appended; below 0: so many are to stay
+	fresh     int      // ids that were used
+	ids       []uint32 // all that was appended
+	wanted    bool     // an Append has begun
+	finished  bool
+	now       time.Duration
+	swallowed bool         // some message got lost, and what follows it may be refused
+	moves     map[int]bool // hops that were to hand over
+	troubles  int          // faults and partings not seen to yet
 }
 
 // node is one peer.
@@ -55,16 +59,13 @@ type line struct {
 }
 
 func newWorld(t *testing.T, script ...int) *world {
-	w := &world{t: t, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
+	w := &world{t: t, script: script, nodes: map[protocol.PeerID]*node{}, moves: map[int]bool{}}
 	w.chain = New(Config{Session: tellerKey(), Hidden: 1, Vocab: 1})
-	for _, n := range script {
-		w.script = append(w.script, numbers(len(slices.Concat(w.script...)), n))
-	}
 	w.take(w.chain.Open(0, 0, 9, protocol.Sampling{Temperature: 1}, nil))
 	for range 3 {
 		w.hops = append(w.hops, w.newHop())
 	}
-	w.take(w.chain.Route(0, w.hops))
+	w.take(w.chain.Route(w.now, w.hops))
 	return w
 }
 
@@ -89,7 +90,7 @@ func (w *world) take(actions []Action) {
 			if l := w.line(a.Hop, false); l != nil {
 				l.wait = append(l.wait, a.Message)
 			}
-			w.chain.Sent(0, a.Hop, a.Message)
+			w.chain.Sent(w.now, a.Hop, a.Message)
 		case Moved:
 			w.hops, _ = w.chain.Hops()
 		case Ready, Done:
@@ -113,10 +114,27 @@ func (w *world) next() {
 		w.finished = true
 		return
 	}
-	ids := w.script[0]
-	w.script, w.wanted = w.script[1:], true
+	n := w.script[0]
+	w.script = w.script[1:]
+	if n < 0 {
+		w.rollBack(-n)
+		return
+	}
+	ids := numbers(w.fresh, n)
+	w.fresh, w.wanted = w.fresh+n, true
 	w.ids = append(w.ids, ids...)
-	w.take(w.chain.Append(0, ids, protocol.WantCandidates))
+	w.take(w.chain.Append(w.now, ids, protocol.WantCandidates))
+}
+
+// rollBack has the session go on from an earlier position. What was behind it may be computed again.
+func (w *world) rollBack(keep int) {
+	w.ids = w.ids[:keep:keep]
+	for _, n := range w.nodes {
+		if n.sess != nil {
+			n.sess.most = min(n.sess.most, keep)
+		}
+	}
+	w.take(w.chain.Open(w.now, keep, 9, protocol.Sampling{Temperature: 1}, nil))
 }
 
 func (w *world) line(hop int, up bool) *line {
@@ -157,7 +175,7 @@ func (w *world) deliver(k int) bool {
 	l.wait = l.wait[1:]
 	switch {
 	case l.up:
-		w.take(w.chain.Handle(0, l.hop, m))
+		w.take(w.chain.Handle(w.now, l.hop, m))
 	case l.hop >= 0:
 		w.at(w.nodes[l.peer], l.hop, m)
 	default:
@@ -199,6 +217,29 @@ func (w *world) control(id protocol.PeerID) int {
 	return hop
 }
 
+// swallow has a step, its rows or its result get lost, on a stream that goes on.
+func (w *world) swallow(k int) {
+	for i := range w.lines {
+		l := w.lines[(k+i)%len(w.lines)]
+		for j, m := range l.wait {
+			number := uint64(0)
+			switch m := m.(type) {
+			case protocol.Step:
+				number = m.Number
+			case protocol.Push:
+				number = m.Number
+			case protocol.Result:
+				number = m.Number
+			}
+			if number != 0 {
+				l.wait = slices.Delete(l.wait, j, j+1)
+				w.swallowed = true
+				return
+			}
+		}
+	}
+}
+
 // kill ends a peer and all its streams.
 func (w *world) kill(id protocol.PeerID, ends bool) {
 	if ends {
@@ -232,7 +273,7 @@ func (w *world) mend() {
 			}
 		}
 		w.hops = hops
-		w.take(w.chain.Route(0, hops))
+		w.take(w.chain.Route(w.now, hops))
 		return
 	}
 	for i := range w.chain.hops {
@@ -243,13 +284,13 @@ func (w *world) mend() {
 		w.hops, _ = w.chain.Hops()
 		switch {
 		case w.nodes[h.Peer].alone: // nobody can take a cache from it
-			w.take(w.chain.Stay(0, h.ID))
+			w.take(w.chain.Stay(w.now, h.ID))
 		case w.moves[h.ID]: // nor could the successor
 			w.hops[i] = w.newHop()
-			w.take(w.chain.Route(0, w.hops))
+			w.take(w.chain.Route(w.now, w.hops))
 		default:
 			w.moves[h.ID] = true
-			w.take(w.chain.Move(0, h.ID, w.newHop(), 0))
+			w.take(w.chain.Move(w.now, h.ID, w.newHop(), 0))
 		}
 		return
 	}
@@ -274,6 +315,10 @@ func (w *world) at(n *node, hop int, m any) {
 		w.compute(n, hop, m, idsOf(m.Half))
 	case protocol.Replay:
 		w.replay(n, hop, m)
+	case protocol.Ping:
+		if n.sess != nil {
+			w.say(hop, protocol.Heartbeat{Epoch: n.sess.open.Epoch})
+		}
 	case protocol.HandOver:
 		if n.sess == nil {
 			w.say(hop, protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeLostSession})
@@ -325,7 +370,7 @@ func (w *world) compute(n *node, hop int, m protocol.Push, ids []uint32) {
 	case m.Number != 0 && m.Number <= s.last:
 		w.t.Fatalf("%q was sent step %d again, which is not in its ledger", string(n.id), m.Number)
 	case int(m.Position) != len(s.tokens):
-		if !n.lost {
+		if !n.lost && !w.swallowed {
 			w.t.Fatalf("%q was sent tokens from %d (number %d), it holds %d", string(n.id), m.Position, m.Number, len(s.tokens))
 		}
 		w.say(hop, protocol.Failure{Epoch: m.Epoch, Number: m.Number, Code: protocol.CodeLostSession})
@@ -422,6 +467,8 @@ func (w *world) event(b byte) {
 		n.lost, n.sess = true, nil
 	case b < 236:
 		w.say(hop.ID, protocol.Parting{WithinMS: 1})
+	case b < 240:
+		w.swallow(int(b))
 	default:
 		if w.troubles > 0 {
 			w.mend()
@@ -446,7 +493,8 @@ func (w *world) end() {
 		if !ok {
 			w.t.Fatalf("nothing happens any more: %+v", w.chain)
 		}
-		w.take(w.chain.Tick(at))
+		w.now = max(w.now, at)
+		w.take(w.chain.Tick(w.now))
 	}
 	w.t.Fatal("it does not come to an end")
 }

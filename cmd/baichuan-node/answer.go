@@ -180,7 +180,11 @@ func sessionConfig(w io.Writer, private bool) client.SessionConfig {
 		for i, s := range x.Missing {
 			names[i] = s.String()
 		}
-		fmt.Fprintf(w, "nobody serves layers %s: waiting for up to %v more\n", strings.Join(names, ", "), (x.Grace - x.For).Round(time.Second))
+		lack := "nobody serves layers %s"
+		if x.Busy {
+			lack = "the peers of layers %s have no room now"
+		}
+		fmt.Fprintf(w, lack+": waiting for up to %v more\n", strings.Join(names, ", "), (x.Grace - x.For).Round(time.Second))
 	}}
 }
 

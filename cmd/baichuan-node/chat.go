@@ -220,7 +220,8 @@ func (c *chat) stats() error {
 	fmt.Fprintf(c.errOut, "%d hops, %d bytes to and from here (%d of them rows of peers that can't connect), %d tokens found in caches\n",
 		s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits)
 	if s.Stall > 0 {
-		fmt.Fprintf(c.errOut, "stood still for %d ms: %d streams opened anew, %d bans\n", s.Stall.Milliseconds(), s.Reconnects, s.Bans)
+		fmt.Fprintf(c.errOut, "stood still for %d ms: %d streams opened anew, %d bans, %d refusals for want of room\n",
+			s.Stall.Milliseconds(), s.Reconnects, s.Bans, s.Pauses)
 	}
 	printChain(c.errOut, o)
 	return nil
