@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +172,7 @@ func TestGateway_SpeaksWithOpenAIsClient(t *testing.T) {
 	t.Run("chat is what generate says", func(t *testing.T) { official{t, o.Client}.sameAsGenerate(join) })
 	t.Run("stream", func(t *testing.T) { official{t, o.Client}.streams() })
 	t.Run("stop, seed, logprobs", func(t *testing.T) { official{t, o.Client}.options() })
+	t.Run("logprobs are those of the raw logits", func(t *testing.T) { official{t, o.Client}.sameAsLogits(join) })
 	t.Run("completions", func(t *testing.T) { official{t, o.Client}.completes() })
 	t.Run("errors", func(t *testing.T) { official{t, o.Client}.errors() })
 	t.Run("next turn", func(t *testing.T) { official{t, o.Client}.nextTurn() })
@@ -201,6 +204,35 @@ func (o official) sameAsGenerate(join string) {
 	}
 	if c.Message.Role != "assistant" || !strings.HasPrefix(a.ID, "chatcmpl-") || a.Created == 0 || a.Model != bundled.Chat {
 		o.Errorf("%s", a.RawJSON())
+	}
+}
+
+// sameAsLogits computes the first token's log-softmax from what generate writes.
+func (o official) sameAsLogits(join string) {
+	const prompt = "讲个故事"
+	file := filepath.Join(o.TempDir(), "logits")
+	first := generate(o.T, "--join", join, "-p", prompt, "--temperature", "0", "--max-tokens", "1", "--logits", file)
+	data, err := os.ReadFile(file)
+	if err != nil {
+		o.Fatal(err)
+	}
+	logits := make([]float32, len(data)/4)
+	if _, err := binary.Decode(data, binary.LittleEndian, logits); err != nil {
+		o.Fatal(err)
+	}
+	p := ask(prompt)
+	p.Temperature, p.MaxTokens, p.Logprobs = openai.Float(0.7), openai.Int(1), openai.Bool(true)
+	p.TopLogprobs, p.Seed = openai.Int(1), openai.Int(1)
+	a := o.chat(p)
+	row := logits[len(logits)-len(logits)/int(a.Usage.PromptTokens):] // of the prompt's last token
+	highest, sum := float64(slices.Max(row)), 0.0
+	for _, l := range row {
+		sum += math.Exp(float64(l) - highest)
+	}
+	want := -math.Log(sum) // of the likeliest, which generate has taken
+	top := a.Choices[0].Logprobs.Content[0].TopLogprobs[0]
+	if math.Abs(top.Logprob-want) > 1e-9 || top.Token != first.Text {
+		o.Errorf("the likeliest token is %q with %v, generate says %q with %v", top.Token, top.Logprob, first.Text, want)
 	}
 }
 
