@@ -82,7 +82,7 @@ func (s *Server) complete(ctx context.Context, m *served, salt [16]byte, j job, 
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	x := m.pool.borrow(salt, j.prompt)
-	x.give = give
+	m.pool.start(x, give)
 	var holds []uint32
 	defer func() { m.pool.giveBack(x, holds) }()
 	for chunk, err := range x.talk.Generate(ctx, j.prompt, j.options) {

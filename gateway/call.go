@@ -94,8 +94,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		name = c.key.name
 	}
 	s.metrics.requests.WithLabelValues(path, strconv.Itoa(c.status)).Inc()
-	s.log.Info("request", "id", h.Get("X-Request-Id"), "method", r.Method, "path", path, "status", c.status, "key", name,
-		"ms", time.Since(started).Milliseconds(), "error", err)
+	attributes := []any{"id", h.Get("X-Request-Id"), "method", r.Method, "path", path, "status", c.status, "key", name,
+		"ms", time.Since(started).Milliseconds()}
+	if err != nil {
+		attributes = append(attributes, "error", err)
+	}
+	s.log.Info("request", attributes...)
 }
 
 // statusGone is what the log says of a request whose client has left before it was answered, as nginx does.

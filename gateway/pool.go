@@ -36,7 +36,7 @@ type session struct {
 	ids     []uint32 // what its cache held at last
 	timer   *time.Timer
 
-	begun bool                    // the answer has
+	begun bool                    // the answer has; guarded by the pool's mu, as is the next
 	give  context.CancelCauseFunc // gives the answer up
 }
 
@@ -77,15 +77,21 @@ func common(a, b []uint32) int {
 	return n
 }
 
-// began notes that an answer has begun.
-func (p *pool) began(s *session) {
-	if s.begun {
-		return
-	}
-	s.begun = true
+// start says how the answer that the session is about to make can be given up.
+func (p *pool) start(s *session, give context.CancelCauseFunc) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.begun++
+	s.give = give
+}
+
+// began notes that an answer has begun.
+func (p *pool) began(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !s.begun {
+		s.begun = true
+		p.begun++
+	}
 }
 
 // waits is told that a session waits for peers, or for room at them. Sessions that are idle make room. An answer that has
