@@ -3,14 +3,11 @@ package client
 import (
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -53,7 +50,7 @@ func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers)
 		maps.Copy(m.Banned, w.not)
 	}
 	for _, o := range offers {
-		if onLoopback(&o) {
+		if routing.OnLoopback(&o) {
 			t.strict.RTT[o.Peer] = 0 // the map is that of all three
 		}
 		s := c.bans.of(o.Peer, o.Boot, now)
@@ -68,13 +65,6 @@ func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers)
 		}
 	}
 	return t
-}
-
-// onLoopback says whether a peer runs on this machine. All such are equally near: what their round trips tell is how busy
-// the machine was.
-func onLoopback(o *protocol.Offer) bool {
-	addrs := o.Dialable().Addrs
-	return len(addrs) > 0 && !slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) })
 }
 
 // choose plans for some layers. Peers are left out that failed lately, or that have no room: if it is for that alone that

@@ -307,7 +307,7 @@ func (s *session) hopOf(h routing.Hop) chain.Hop {
 // roundTrip is what is known of a peer's; 0: nothing.
 func (s *session) roundTrip(h routing.Hop) time.Duration {
 	rtt := s.client.directory.Measures().RTT[h.Peer]
-	if onLoopback(&h.Offer) {
+	if routing.OnLoopback(&h.Offer) {
 		return min(cmp.Or(rtt, nearRTT), nearRTT)
 	}
 	return rtt

@@ -20,7 +20,6 @@ func TestBatch_BesideALongPromptAllKeepTheirBits(t *testing.T) {
 	fast.send(step(1, 1, 0, protocol.WantRows, ids[0]))
 	fast.logits(1)
 
-	passes := count(t, n, "batch_rows_count")
 	slow.send(step(1, 1, 0, protocol.WantRows, ids[:512]...))
 	slow.send(step(1, 2, 512, protocol.WantNone, ids[512:600]...))
 	row := 4 * n.limits.Vocab
@@ -34,9 +33,6 @@ func TestBatch_BesideALongPromptAllKeepTheirBits(t *testing.T) {
 		t.Error("the prompt has other logits than alone")
 	}
 	answer[protocol.Result](slow)
-	if got := count(t, n, "batch_rows_count") - passes; got < 600/chunkBeside {
-		t.Errorf("the prompt of 600 tokens took %d passes: its chunks were too large", got)
-	}
 }
 
 func TestBatch_AloneAPromptTakesLargeChunks(t *testing.T) {
@@ -49,10 +45,17 @@ func TestBatch_AloneAPromptTakesLargeChunks(t *testing.T) {
 	}
 }
 
+const ridesAlong = 8
+
 // held gives a node whose compute goroutine is held up between two passes, and a function that lets it do one pass.
+// Its speeds let ridesAlong tokens of prompts ride along with others' steps.
 func held(t *testing.T, start, end int) (*Node, func()) {
 	t.Helper()
-	n := made(t, start, end, nil)
+	return hold(t, made(t, start, end, func(c *Config) { c.Speed = Speed{Decode: 1, Prefill: ridesAlong} }))
+}
+
+func hold(t *testing.T, n *Node) (*Node, func()) {
+	t.Helper()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 	all := make(caches)
@@ -80,8 +83,65 @@ func TestBatch_ALongPromptHoldsNoDecodingUp(t *testing.T) {
 		eventually(t, "the token waits", func() bool { return queued(n) == 2 })
 		pass() // one is enough
 		answer[protocol.Push](fast)
-		if got, want := count(t, n, "tokens_total"), chunkAlone+(i+1)*(chunkBeside+1); got != want {
+		if got, want := count(t, n, "tokens_total"), chunkAlone+(i+1)*(ridesAlong+1); got != want {
 			t.Fatalf("%d tokens are computed after token %d, want %d", got, i, want)
+		}
+	}
+}
+
+// What is computed in one pass: tokens that decode, at the beginning, in the middle and at the end of a page, guesses that
+// go over its end, and a piece of a prompt, none of the sessions as long as another.
+func TestBatch_OnePassOfAllKindsGivesTheBitsOfEachAlone(t *testing.T) {
+	type kind struct {
+		name           string
+		before, tokens int
+	}
+	kinds := []kind{{"begins", 0, 1}, {"middle", 100, 1}, {"page ends", 63, 1}, {"page begins", 64, 1}, {"guesses", 60, 8}, {"few", 7, 3}, {"prompt", 30, 200}}
+	ids := sequence(400)
+	computes := func(n *Node, pass func(), kinds ...kind) map[string]protocol.Push {
+		h := newHost(t)
+		callers := make(map[string]*caller)
+		for _, k := range kinds {
+			c := call(t, h, n, k.name)
+			callers[k.name] = c
+			c.opened(c.open(1, 0, 2, 0), 0)
+			if k.before == 0 {
+				continue
+			}
+			c.send(step(1, 1, 0, protocol.WantNone, ids[:k.before]...))
+			eventually(t, "a beginning waits", func() bool { return queued(n) == 1 })
+			for queued(n) > 0 {
+				pass()
+			}
+			answer[protocol.Push](c)
+		}
+		for _, k := range kinds {
+			callers[k.name].send(step(1, 2, k.before, protocol.WantNone, ids[k.before:k.before+k.tokens]...))
+		}
+		eventually(t, "all steps wait", func() bool { return queued(n) == len(kinds) })
+		passes := count(t, n, "batch_rows_count")
+		pass()
+		if got := count(t, n, "batch_rows_count") - passes; got != 1 {
+			t.Fatalf("%d passes", got)
+		}
+		if len(kinds) > 1 && queued(n) != 1 {
+			t.Fatalf("%d steps are left, want the prompt alone", queued(n))
+		}
+		for queued(n) > 0 {
+			pass()
+		}
+		got := make(map[string]protocol.Push)
+		for _, k := range kinds {
+			got[k.name] = answer[protocol.Push](callers[k.name])
+		}
+		return got
+	}
+	n, pass := held(t, 0, 2)
+	together := computes(n, pass, kinds...)
+	for _, k := range kinds {
+		n, pass := held(t, 0, 2)
+		if !equalPush(together[k.name], computes(n, pass, k)[k.name]) {
+			t.Errorf("%s: other rows than alone", k.name)
 		}
 	}
 }
@@ -108,8 +168,9 @@ func TestCancel_InThePromptsMidstLosesNothing(t *testing.T) {
 	// The same step goes on where it was given up.
 	c.send(step(2, 1, 0, protocol.WantNone, ids[:512]...))
 	eventually(t, "the prompt waits", func() bool { return queued(n) == 1 })
-	pass()
-	pass()
+	for range (512 - 2*chunkAlone) / chunkAlone {
+		pass()
+	}
 	got := answer[protocol.Push](c)
 	if count(t, n, "tokens_total") != 512 {
 		t.Errorf("%d tokens were computed for 512", count(t, n, "tokens_total"))

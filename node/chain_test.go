@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -216,6 +217,34 @@ func TestPush_WhatABrokenStreamHasLostComesAgain(t *testing.T) {
 	c.counts(byClient, 0, 0, 0)
 	if count(t, c.nodes[0], "push_repairs_total") == 0 {
 		t.Error("nothing was repaired")
+	}
+}
+
+func TestLosePush_LosesWhatIsThenSentAgain(t *testing.T) {
+	var nodes []*Node
+	var sends atomic.Int64
+	for i := range 3 {
+		n, _ := serve(t, i, i+1, func(cfg *Config) {
+			cfg.LosePush = func() bool { return sends.Add(1)%5 == 0 }
+		})
+		nodes = append(nodes, n)
+	}
+	c := newChain(t, newHost(t), "s", nodes...)
+	ids := sequence(40)
+	want := newOracle(t).logits(ids...)
+	c.open(0, nil)
+	for i, number := 0, uint64(1); i < 40; i, number = i+1, number+1 {
+		c.first().send(step(c.epoch, number, i, protocol.WantRows, ids[i]))
+		for done := false; !done; {
+			r := answer[protocol.Result](c.last())
+			if done = r.Number == number; done { // else an earlier one is told again
+				c.same(r.Logits, want, i, 1, fmt.Sprintf("token %d", i))
+			}
+		}
+	}
+	c.counts("tokens_total", 40, 40, 40)
+	if lost, repairs := sends.Load()/5, count(t, nodes[0], "push_repairs_total")+count(t, nodes[1], "push_repairs_total"); lost == 0 || repairs == 0 {
+		t.Errorf("%d frames were lost, %d streams repaired", lost, repairs)
 	}
 }
 

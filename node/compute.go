@@ -29,7 +29,8 @@ func (n *Node) compute(ctx context.Context) {
 			return
 		case <-n.work:
 		}
-		for ctx.Err() == nil && n.round(all) {
+		for n.gather(ctx); ctx.Err() == nil && n.round(all); {
+			n.gather(ctx)
 		}
 	}
 }
@@ -100,9 +101,10 @@ func (n *Node) round(all caches) bool {
 // decoding of others for little, if others decode; many, if nobody waits for the pass. Called with the mutex held.
 func (n *Node) chunk(now time.Time) func(*hop) int {
 	decoding, one := n.table.Decoding(now.Add(-decodingFor))
+	beside := n.pace.beside()
 	return func(h *hop) int {
 		if decoding > 1 || decoding == 1 && one != h.books || n.queue.decoding(h) {
-			return chunkBeside
+			return beside
 		}
 		return chunkAlone
 	}
@@ -115,12 +117,14 @@ func (n *Node) begin(now time.Time, j *job) bool {
 	j.span = s.Span()
 	if (j.ids != nil) != (j.span.Start == 0) {
 		j.fail(refusal(protocol.CodeBadRequest, "layers %v begin with rows or with ids, as the step did not", j.span))
+		j.hop.suspect(j.failure)
 		return false
 	}
 	offered := s.Offered()
 	v, done, err := s.Begin(now, j.in)
 	if err != nil {
 		j.fail(asFailure(err))
+		j.hop.suspect(j.failure)
 		return false
 	}
 	j.verdict, j.done = v, done
@@ -212,8 +216,10 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.mu.Lock()
 	n.busy = false
 	n.pace.pass(rows, work, took)
+	n.passEnd = time.Now()
+	n.passTook = n.passEnd.Sub(begun)
 	for _, p := range batch {
-		n.passed(time.Now(), p.job)
+		n.passed(n.passEnd, p.job)
 	}
 	n.broadcast()
 	n.mu.Unlock()
@@ -255,15 +261,17 @@ func (n *Node) passed(now time.Time, j *job) {
 	h := j.hop
 	switch {
 	case j.failure != nil:
+		h.suspect(j.failure)
 		n.table.Close(h.books)
 		h.deliver(j)
 	case j.done == j.in.N:
 		h.books.Finish(now, j.in)
+		if j.short() && j.in.Number != 0 {
+			h.rhythm.leaves(now)
+		}
 		h.deliver(j)
-	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || j.stream != nil && j.stream != h.control:
-		h.books.Abandon(now, j.in, j.done)
-		j.fail(refusal(protocol.CodeLostSession, "the step was given up: the session has ended, or is in a newer epoch"))
-		h.deliver(j)
+	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || h.control == nil || j.stream != nil && j.stream != h.control:
+		h.giveUp(now, j, "the step was given up: the session has ended, or is in a newer epoch, or its owner has gone")
 	default:
 		n.queue.back(j)
 	}
@@ -318,10 +326,12 @@ func (n *Node) answerHeads(heads []*headJob) {
 			h.done <- nil
 			continue
 		}
+		f := failureOf(err)
 		n.mu.Lock()
+		h.hop.suspect(&f)
 		n.table.Close(h.hop.books)
 		n.mu.Unlock()
 		n.log.Warn("a session ended: computing its logits failed", "peer", h.hop.owner(), "error", err)
-		h.done <- failureOf(err)
+		h.done <- f
 	}
 }

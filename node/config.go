@@ -32,6 +32,9 @@ type Config struct {
 	// and whoever can't wait sends the signal again.
 	DrainFor time.Duration
 
+	// LosePush is for simulations: it is asked before each frame to a next hop, by several goroutines, and true breaks the
+	// stream in the middle of that frame. Default: no frame is lost.
+	LosePush func() bool
 	// Ready is called once, when requests are accepted and the node has been announced. Default: nobody is told.
 	Ready func()
 	// Log gets what a volunteer may want to know. Default slog.Default().

@@ -19,8 +19,8 @@ type dials struct {
 	at   time.Time
 }
 
-// mayDial counts a dial for an owner. If there were too many it says how long to wait.
-func (n *Node) mayDial(now time.Time, owner peer.ID) time.Duration {
+// mayDial says whether a dial may be made for an owner now, and counts it.
+func (n *Node) mayDial(now time.Time, owner peer.ID) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for who, d := range n.dials {
@@ -32,25 +32,39 @@ func (n *Node) mayDial(now time.Time, owner peer.ID) time.Duration {
 	if !ok {
 		d = dials{left: dialBurst, at: now}
 	}
-	d.left = min(dialBurst, d.left+float64(now.Sub(d.at))/float64(dialEvery)) - 1
+	d.left = min(dialBurst, d.left+float64(now.Sub(d.at))/float64(dialEvery))
 	d.at = now
+	may := d.left >= 1
+	if may {
+		d.left--
+	}
 	n.dials[owner] = d
-	return time.Duration(max(0, -d.left) * float64(dialEvery))
+	return may
+}
+
+// reach connects to the peer of an offer, when a dial may be made for owner or when one for another session has got through.
+func (n *Node) reach(ctx context.Context, owner peer.ID, to *protocol.Offer) error {
+	poll := time.NewTicker(dialPoll)
+	defer poll.Stop()
+	for n.host.Network().Connectedness(to.Peer) != network.Connected {
+		if n.mayDial(time.Now(), owner) {
+			return n.host.Connect(ctx, routing.Callable(n.host, to))
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("dial %v: too many dials for one client", to.Peer)
+		}
+	}
+	return nil
 }
 
 // pushStream opens a push stream to the peer of an offer, dialling it for owner if it is not connected.
 func (n *Node) pushStream(ctx context.Context, owner peer.ID, to *protocol.Offer) (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if n.host.Network().Connectedness(to.Peer) != network.Connected {
-		select {
-		case <-time.After(n.mayDial(time.Now(), owner)):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("dial %v: too many dials for one client", to.Peer)
-		}
-		if err := n.host.Connect(ctx, routing.Callable(n.host, to)); err != nil {
-			return nil, err
-		}
+	if err := n.reach(ctx, owner, to); err != nil {
+		return nil, err
 	}
 	s, err := n.host.NewStream(network.WithAllowLimitedConn(ctx, "push"), to.Peer, protocol.PushID)
 	if err != nil {

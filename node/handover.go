@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -118,6 +119,7 @@ func (h *hop) readParts(l *leg, length int, parts []part) ([]protocol.Page, erro
 	done := h.node.do(l.ctx, func(all caches) {
 		h.node.mu.Lock()
 		same := !h.books.Closed() && !h.books.Running() && h.books.Length() == length && h.books.Epoch() == l.epoch
+		h.books.Touch(time.Now()) // nobody takes it away meanwhile
 		h.node.mu.Unlock()
 		c := all[h.books]
 		if !same || c == nil {
@@ -146,7 +148,7 @@ type taken struct {
 
 // page takes a part of a cache from the peer that hands it over. What does not fit ends the hand-over, and the owner is
 // told.
-func (h *hop) page(ctx context.Context, m protocol.Page) error {
+func (h *hop) page(ctx context.Context, who peer.ID, m protocol.Page) error {
 	var err error
 	if sha256.Sum256(m.Bytes) != m.Hash {
 		err = fmt.Errorf("page %d, layer %d: its hash is another", m.Index, m.Layer)
@@ -154,10 +156,13 @@ func (h *hop) page(ctx context.Context, m protocol.Page) error {
 		return ctx.Err()
 	}
 	if err != nil {
-		h.fail(m.Epoch, protocol.CodeLostSession, "the cache could not be taken over: %v", err)
+		f := refusal(protocol.CodeLostSession, "the cache could not be taken over: %v", err)
+		f.Epoch, f.Suspect = m.Epoch, who
+		h.tell(f)
 		return err
 	}
 	if m.Final {
+		h.node.metrics.taken.Inc()
 		h.tell(protocol.Replayed{Epoch: m.Epoch, Position: m.Index*kernels.PageSize + m.Tokens})
 	}
 	return nil
@@ -172,7 +177,11 @@ func (h *hop) take(all caches, m protocol.Page) error {
 	n.mu.Lock()
 	span, length := h.books.Span(), h.books.Length()
 	err := h.mayTake(m, span)
+	dropped := n.table.TakeDropped() // others may have had to give way
 	n.mu.Unlock()
+	for _, s := range dropped {
+		n.release(s, all)
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -22,9 +23,11 @@ type hop struct {
 	control  *stream // the owner's newest, nil while there is none
 	leg      *leg    // what the newest open has said
 	tasks    []any   // for the goroutine: *opening, *job, protocol.Replay, ...
-	asked    int     // replays and hand-overs among them
+	asked    int     // replays and hand-overs among them, until they are done
+	openings int     // opens among them, until they are answered
 	inflight []*job  // steps that have no answer yet, at most stepsInFlight, oldest first
 	names    *protocol.Names
+	rhythm   rhythm
 
 	way   *way  // the goroutine's alone; nil before the first open
 	taken taken // the compute goroutine's alone
@@ -120,6 +123,7 @@ func (h *hop) perform(task any) {
 	switch t := task.(type) {
 	case *opening:
 		h.opened(t)
+		h.openingDone()
 	case *job:
 		h.answer(t)
 	case protocol.Replay:
@@ -155,13 +159,13 @@ func (h *hop) fail(epoch uint32, code protocol.Code, format string, args ...any)
 func (h *hop) forget(j *job) {
 	h.node.mu.Lock()
 	defer h.node.mu.Unlock()
-	for i, k := range h.inflight {
-		if k == j {
-			h.inflight = append(h.inflight[:i:i], h.inflight[i+1:]...)
-			break
-		}
-	}
+	h.unlist(j)
 	h.node.broadcast()
+}
+
+// unlist is forget with the mutex held.
+func (h *hop) unlist(j *job) {
+	h.inflight = slices.DeleteFunc(h.inflight, func(k *job) bool { return k == j })
 }
 
 // ask queues a request that takes longer, unless the session has ended or too many wait.
@@ -179,6 +183,13 @@ func (n *Node) ask(h *hop, request any) bool {
 func (h *hop) askedDone() {
 	h.node.mu.Lock()
 	h.asked--
+	h.node.mu.Unlock()
+}
+
+func (h *hop) openingDone() {
+	h.node.mu.Lock()
+	h.openings--
+	h.node.broadcast()
 	h.node.mu.Unlock()
 }
 
@@ -221,6 +232,7 @@ func (h *hop) openedBefore(o *opening) {
 	opened := h.books.Opened()
 	h.node.mu.Unlock()
 	_ = o.stream.send(opened)
+	h.node.tellParting(h)
 }
 
 // settled waits until nothing of an older epoch runs.

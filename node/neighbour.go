@@ -69,7 +69,7 @@ func (b *neighbour) decide(msg any, reserved int) error {
 		}
 	case protocol.Page:
 		if h := b.find(m.Owner, m.Session, m.Epoch, (*session.Session).From); h != nil {
-			return h.page(b.ctx, m)
+			return h.page(b.ctx, b.who, m)
 		}
 	}
 	return nil
@@ -84,8 +84,8 @@ func (b *neighbour) push(m protocol.Push, reserved int) error {
 	}
 	j := pushed(m, b.frames, reserved)
 	if err := j.check(); err != nil {
-		b.node.hand(h, j, refusal(protocol.CodeBadRequest, "rows from %v: %v", b.who, err))
-		return nil
+		b.node.hand(h, j, refusal(protocol.CodeBadInput, "rows from %v: %v", b.who, err))
+		return err // more of it says nothing new
 	}
 	for {
 		changed := b.node.watch()

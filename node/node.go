@@ -53,22 +53,24 @@ type Node struct {
 	telling  chan struct{}  // holds one while the swarm is told what the node is up to
 	handlers sync.WaitGroup // streams and hops
 
-	mu      sync.Mutex // guards all below
-	started bool
-	paused  bool      // no new sessions until Resume
-	leaving bool      // no new sessions any more
-	closed  bool      // no new streams
-	leaveBy time.Time // until when sessions are served, if it is paused or leaving
-	table   *session.Table
-	hops    map[*session.Session]*hop
-	queue   queue
-	pace    pace
-	uplink  uplink
-	busy    bool            // steps are being computed
-	changed chan struct{}   // closed and replaced whenever somebody may wait for what has changed
-	streams map[peer.ID]int // that the peer has opened
-	early   map[peer.ID]int // of them, those whose frame waits for its session to be opened
-	dials   map[peer.ID]dials
+	mu       sync.Mutex // guards all below
+	started  bool
+	paused   bool      // no new sessions until Resume
+	leaving  bool      // no new sessions any more
+	closed   bool      // no new streams
+	leaveBy  time.Time // until when sessions are served, if it is paused or leaving
+	table    *session.Table
+	hops     map[*session.Session]*hop
+	queue    queue
+	pace     pace
+	uplink   uplink
+	busy     bool            // steps are being computed
+	passEnd  time.Time       // of the last pass
+	passTook time.Duration   // and what it took
+	changed  chan struct{}   // closed and replaced whenever somebody may wait for what has changed
+	streams  map[peer.ID]int // that the peer has opened
+	early    map[peer.ID]int // of them, those whose frame waits for its session to be opened
+	dials    map[peer.ID]dials
 }
 
 // New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
@@ -103,7 +105,8 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
 	n.uplink.rate = handShare * float64(cfg.NetRate)
 	n.ctx, n.end = context.WithCancel(context.Background())
-	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) }, func() float64 { return float64(n.openStreams()) })
+	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) },
+		func() float64 { return float64(n.openStreams()) }, func() float64 { return float64(n.evicted()) })
 	return n, nil
 }
 
@@ -125,6 +128,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 
+	n.directory.TellLoad(n.Load)
 	n.announce(ctx)
 	n.cfg.Ready()
 	<-ctx.Done()
@@ -155,7 +159,7 @@ type Stats struct {
 	State     protocol.State
 	Sessions  int
 	Queue     int // steps that wait
-	CacheFree int // tokens that no session has been promised
+	CacheFree int // tokens that a new session may be promised
 	Speed     Speed
 }
 
@@ -164,7 +168,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Free(), Speed: n.pace.announced,
+		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Available(time.Now()), Speed: n.pace.announced,
 	}
 	if n.draining() {
 		s.State = protocol.Draining
@@ -207,6 +211,13 @@ func (n *Node) enter(s network.Stream) bool {
 	n.streams[from]++
 	n.handlers.Add(1)
 	return true
+}
+
+// evicted is how many sessions had to give way to others.
+func (n *Node) evicted() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Evicted()
 }
 
 // openStreams is how many streams peers have open here.

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -319,14 +320,20 @@ func TestSession_IsForgottenWhenIdle(t *testing.T) {
 	again.opened(again.open(2, 0, 2, 640), 0)
 }
 
-func TestForward_EndsTheSessionWhoseStepFailed(t *testing.T) {
-	n := made(t, 0, 2, nil)
-	// Books that promise more cache than there is stand for a fault that the books can't foresee.
-	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 1 << 20})
+// run runs a node until the test ends.
+func run(t *testing.T, n *Node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
+	eventually(t, "the node is on offer", func() bool { return slices.Contains(n.host.Mux().Protocols(), protocol.SessionID) })
+}
+
+func TestForward_EndsTheSessionWhoseStepFailed(t *testing.T) {
+	n := made(t, 0, 2, nil)
+	// Books that promise more cache than there is stand for a fault that the books can't foresee.
+	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 1 << 20})
+	run(t, n)
 	h := newHost(t)
 	ids := sequence(512)
 	for i := range 5 { // 4 x 512 tokens of 2,048
@@ -429,7 +436,8 @@ func TestMetrics_HaveTheirNames(t *testing.T) {
 	for _, name := range []string{
 		"baichuan_node_tokens_total", "baichuan_node_replayed_tokens_total", "baichuan_node_prefix_hit_tokens_total",
 		"baichuan_node_steps_total", "baichuan_node_ledger_answers_total", "baichuan_node_pages_handed_total",
-		"baichuan_node_push_repairs_total", "baichuan_node_sessions", "baichuan_node_cache_bytes", "baichuan_node_batch_rows_bucket",
+		"baichuan_node_push_repairs_total", "baichuan_node_handovers_taken_total", "baichuan_node_cancelled_tokens_total",
+		"baichuan_node_evictions_total", "baichuan_node_sessions", "baichuan_node_cache_bytes", "baichuan_node_batch_rows_bucket",
 		"baichuan_node_pass_seconds_bucket", "baichuan_node_step_seconds_bucket",
 	} {
 		if !strings.Contains(text, "\n"+name) {

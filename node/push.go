@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,9 @@ type way struct {
 	seen   chan struct{}     // closed when nobody watches out any more
 	tries  int               // since something was sent for the first time
 	detour bool              // by way of the owner, from now on
-	recent []sent
+
+	replays []sent // at most maxAsked
+	steps   []sent // at most stepsInFlight
 }
 
 // sent is what has been sent: of a numbered step, or of several frames that were replayed, one behind the other.
@@ -61,7 +64,7 @@ func (h *hop) newWay(l *leg, prev peer.ID, names []protocol.Digest) *way {
 }
 
 // tag protects the connections of the session's neighbours.
-func (h *hop) tag() string { return protectTag(h.books.ID.Key) + "/hop" }
+func (h *hop) tag() string { return fmt.Sprintf("%s/%v/hop", protectTag(h.books.ID.Key), h.owner()) }
 
 // open dials the next hop and opens a push stream.
 func (w *way) open() error {
@@ -116,7 +119,19 @@ func (w *way) write(msg any) error {
 	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return err
 	}
+	if lose := w.hop.node.cfg.LosePush; lose != nil && lose() {
+		return protocol.WriteMessage(torn{out}, msg)
+	}
 	return protocol.WriteMessage(out, msg)
+}
+
+// torn breaks a push stream in the middle of a frame, as a network may: whoever writes hears of it later.
+type torn struct{ network.Stream }
+
+func (t torn) Write(frame []byte) (int, error) {
+	_, _ = t.Stream.Write(frame[:len(frame)/2])
+	_ = t.Reset()
+	return len(frame), nil
 }
 
 // send sends a step's output on, or again.
@@ -134,32 +149,40 @@ func (w *way) remember(s sent) bool {
 	if s.number == 0 {
 		return w.rememberReplayed(s)
 	}
-	for _, r := range w.recent {
-		if r.number == s.number {
-			return false
-		}
+	if slices.ContainsFunc(w.steps, func(r sent) bool { return r.number == s.number }) {
+		return false
 	}
-	w.recent = append(w.recent, s)
-	if steps := slices.IndexFunc(w.recent, func(r sent) bool { return r.number > 0 }); len(w.recent)-steps > stepsInFlight {
-		w.recent = slices.Delete(w.recent, 0, steps+1) // what was replayed has arrived long ago
+	if w.steps = append(w.steps, s); len(w.steps) > stepsInFlight {
+		w.steps = slices.Delete(w.steps, 0, 1)
+		w.replays = nil // they have arrived long ago
 	}
 	return true
 }
 
-// rememberReplayed lengthens what was replayed before, or takes its place.
+// rememberReplayed lengthens what was replayed before if the one follows the other, and else keeps both.
 func (w *way) rememberReplayed(s sent) bool {
-	if len(w.recent) == 1 && w.recent[0].number == 0 && w.recent[0].through == s.through {
-		r := &w.recent[0]
+	for i := range w.replays {
+		r := &w.replays[i]
+		end := r.from + r.n
+		more := s.from + s.n - end
 		switch {
-		case r.from <= s.from && s.from+s.n <= r.from+r.n:
+		case r.through != s.through || s.from < r.from || s.from > end:
+		case more <= 0:
 			return false
-		case r.from+r.n == s.from:
-			r.n += s.n
-			r.newIDs = append(r.newIDs, s.newIDs...)
+		default:
+			told := len(r.newIDs) == r.n && len(s.newIDs) == s.n
+			r.n += more
+			if told {
+				r.newIDs = append(slices.Clip(r.newIDs), s.newIDs[s.n-more:]...)
+			} else {
+				r.newIDs = nil
+			}
 			return true
 		}
 	}
-	w.recent = []sent{s}
+	if w.replays = append(w.replays, s); len(w.replays) > maxAsked {
+		w.replays = slices.Delete(w.replays, 0, 1)
+	}
 	return true
 }
 
@@ -204,7 +227,7 @@ func (w *way) repair() {
 
 // sendAgain sends what may have been lost. What is not there any more was cut off: nobody waits for it.
 func (w *way) sendAgain() error {
-	for _, s := range slices.Clone(w.recent) {
+	for _, s := range slices.Concat(w.replays, w.steps) {
 		most := s.n
 		if s.number == 0 {
 			most = replayRows
@@ -241,6 +264,7 @@ func (h *hop) outputs(l *leg, from, n int) (kernels.Rows, bool) {
 	var held bool
 	done := h.node.do(l.ctx, func(all caches) {
 		h.node.mu.Lock()
+		h.books.Touch(time.Now())
 		valid := !h.books.Closed() && h.books.Epoch() == l.epoch && from+n <= h.books.Length()
 		h.node.mu.Unlock()
 		if c := all[h.books]; valid && c != nil && c.Len() >= from+n {

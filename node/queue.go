@@ -154,6 +154,16 @@ func (q *queue) fair() {
 	q.turns = append(first, others...)
 }
 
+// oldest says since when the step waits that has come first; without one nothing waits.
+func (q *queue) oldest() (since time.Time, waits bool) {
+	for _, h := range q.turns {
+		if j := q.jobs[h][0]; !waits || j.arrived.Before(since) {
+			since, waits = j.arrived, true
+		}
+	}
+	return since, waits
+}
+
 // decoding says whether another session than that of h has a short step that waits.
 func (q *queue) decoding(h *hop) bool {
 	return slices.ContainsFunc(q.turns, func(t *hop) bool { return t != h && q.jobs[t][0].short() })

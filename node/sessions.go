@@ -8,21 +8,25 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// openSession begins or changes the session that a stream carries, in the books, and has its hop answer.
-func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) error {
+// openSession begins or changes the session that a stream carries, in the books, and has its hop answer. It does nothing yet,
+// and says so, if the hop has several opens to answer already.
+func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (wait bool, err error) {
 	now := time.Now()
 	id := session.ID{Owner: st.who, Key: m.Session}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.table.Find(id)
 	if n.closed || n.draining() && before == nil {
-		return refusal(protocol.CodeDraining, "this node takes no new sessions: it is paused or leaving")
+		return false, refusal(protocol.CodeDraining, "this node takes no new sessions: it is paused or leaving")
+	}
+	if before != nil && n.hops[before].openings >= maxAsked {
+		return true, nil
 	}
 	higher := before == nil || m.Epoch > before.Epoch()
 	s, err := n.table.Open(now, st.who, m)
 	n.wake() // others may have had to give way
 	if err != nil {
-		return err
+		return false, err
 	}
 	h := n.hops[s]
 	if h == nil {
@@ -31,15 +35,18 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) er
 		n.handlers.Go(h.run)
 		n.host.ConnManager().Protect(st.who, protectTag(m.Session))
 	}
-	n.attach(now, st, h)
+	if m.Epoch >= s.Epoch() || h.control == nil { // else it comes late: the owner is on a newer stream
+		n.attach(now, st, h)
+	}
 	o := &opening{stream: st, open: m}
 	if higher {
 		o.leg = h.newLeg(m.Epoch, next)
 		n.refuseQueued(h, func(j *job) bool { return j.in.Epoch < m.Epoch }, "the session is in a newer epoch")
 	}
+	h.openings++
 	h.deliver(o)
 	n.broadcast()
-	return nil
+	return false, nil
 }
 
 // attach makes a stream the control stream of a session, in place of an older one: the owner has come back. Called with the
@@ -69,18 +76,20 @@ func (h *hop) leaveStream(now time.Time, st *stream) {
 	h.control = nil
 	h.books.Detach(now)
 	for _, j := range h.node.queue.drop(h, func(j *job) bool { return j.stream == st }) {
-		h.giveUp(now, j)
-		j.fail(refusal(protocol.CodeLostSession, "the stream that it came by has ended"))
-		h.deliver(j)
+		h.giveUp(now, j, "the stream that it came by has ended")
 	}
 }
 
-// giveUp records that a step which waited, and may have been computed in part, is not to be computed. Called with the mutex
-// held.
-func (h *hop) giveUp(now time.Time, j *job) {
+// giveUp answers a step that is not to be computed any further. It makes room for others at once: its answer may have to
+// wait. Called with the mutex held.
+func (h *hop) giveUp(now time.Time, j *job, why string) {
 	if j.started {
 		h.books.Abandon(now, j.in, j.done)
 	}
+	h.node.metrics.cancelled.Add(float64(j.in.N - j.done))
+	h.unlist(j)
+	j.fail(refusal(protocol.CodeLostSession, "%s", why))
+	h.deliver(j)
 }
 
 // detach takes a stream that has ended from its session.
@@ -88,6 +97,9 @@ func (n *Node) detach(st *stream) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	st.hop.leaveStream(time.Now(), st)
+	if st.hop.control == nil { // nobody waits for what neighbours have sent either
+		n.refuseQueued(st.hop, func(*job) bool { return true }, "the session's owner has gone")
+	}
 	n.broadcast()
 }
 
@@ -105,9 +117,7 @@ func (n *Node) closeSession(h *hop) {
 // held.
 func (n *Node) refuseQueued(h *hop, which func(*job) bool, why string) {
 	for _, j := range n.queue.drop(h, which) {
-		h.giveUp(time.Now(), j)
-		j.fail(refusal(protocol.CodeLostSession, "%s", why))
-		h.deliver(j)
+		h.giveUp(time.Now(), j, why)
 	}
 }
 
@@ -127,6 +137,8 @@ func (n *Node) enqueue(h *hop, j *job) *protocol.Failure {
 		f = refusal(protocol.CodeBusy, "%d steps of this session are under way, which is the limit", stepsInFlight)
 	default:
 		j.hop, j.arrived = h, time.Now()
+		h.rhythm.returns(j.arrived)
+		h.books.Touch(j.arrived)
 		h.inflight = append(h.inflight, j)
 		n.queue.push(j)
 		n.wake()
@@ -148,6 +160,7 @@ func (n *Node) hand(h *hop, j *job, f protocol.Failure) {
 	defer n.mu.Unlock()
 	j.hop = h
 	j.fail(f)
+	h.suspect(j.failure)
 	h.deliver(j)
 }
 

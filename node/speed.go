@@ -46,6 +46,14 @@ func (p *pace) pass(rows, work int, took time.Duration) {
 	}
 }
 
+// beside is how many tokens of prompts may be in a pass while others decode: as many as are multiplied in the time in which
+// the weights are read, which a token alone takes as well. So a pass with one who decodes takes hardly longer than
+// without the prompt, and who comes while pieces of the prompt are computed alone waits no longer than for a token.
+func (p *pace) beside() int {
+	n := int(min(max(p.now.Prefill/p.now.Decode, 1), chunkAlone))
+	return n - n%min(n, chunkStep)
+}
+
 // average moves a speed towards what a new time tells of it. Times are averaged, as it is times that add up.
 func average(speed, seconds, weight float64) float64 {
 	return 1 / ((1-weight)/speed + weight*max(seconds, 1e-9))

@@ -93,6 +93,15 @@ func (st *stream) send(msg any) error {
 	return err
 }
 
+// touch keeps a session in use: its owner waits for an answer of the chain.
+func (st *stream) touch() {
+	if st.hop != nil {
+		st.node.mu.Lock()
+		st.hop.books.Touch(time.Now())
+		st.node.mu.Unlock()
+	}
+}
+
 // beat tells the owner what the hop is doing: the answer to a ping.
 func (st *stream) beat() error {
 	beat := protocol.Heartbeat{Progress: st.node.shard.Progress()}
@@ -132,6 +141,7 @@ func (st *stream) decide(msg any, reserved int) error {
 	case protocol.Open:
 		return st.open(m)
 	case protocol.Ping:
+		st.touch()
 		return st.beat()
 	case protocol.Replay:
 		return st.request(m.Epoch, m)
@@ -159,6 +169,7 @@ func (st *stream) open(m protocol.Open) error {
 	n := st.node
 	own := n.shard.Span()
 	if m.Span.Start < own.Start || m.Span.End > own.End {
+		n.metrics.refused(protocol.CodeNoSuchSpan)
 		return st.refuse(m.Epoch, 0, protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
 	}
 	if st.hop != nil && st.hop.books.ID.Key != m.Session {
@@ -168,12 +179,22 @@ func (st *stream) open(m protocol.Open) error {
 	if err != nil {
 		return st.refuse(m.Epoch, 0, protocol.CodeBadRequest, "the next hop: %v", err)
 	}
-	if err := n.openSession(st, m, next); err != nil {
-		f := asFailure(err)
-		f.Epoch = m.Epoch
-		return st.send(f)
+	for {
+		changed := n.watch()
+		wait, err := n.openSession(st, m, next)
+		if err != nil {
+			f := asFailure(err)
+			f.Epoch = m.Epoch
+			n.metrics.refused(f.Code)
+			return st.send(f)
+		}
+		if !wait {
+			return nil
+		}
+		if err := st.await(changed, st.beat); err != nil {
+			return err
+		}
 	}
-	return nil
 }
 
 // request has the hop do what takes longer: send again, hand over.
@@ -194,7 +215,12 @@ func (st *stream) submit(j *job) error {
 	}
 	if err := j.check(); err != nil {
 		st.release(j.reserved)
-		return st.refuse(j.in.Epoch, j.in.Number, protocol.CodeBadRequest, "%v", err)
+		f := refusal(protocol.CodeBadRequest, "%v", err)
+		f.Epoch, f.Number = j.in.Epoch, j.in.Number
+		st.node.mu.Lock()
+		st.hop.suspect(&f)
+		st.node.mu.Unlock()
+		return st.send(f)
 	}
 	for {
 		changed := st.node.watch()
@@ -207,6 +233,7 @@ func (st *stream) submit(j *job) error {
 			return st.refuse(j.in.Epoch, j.in.Number, err.Code, "%s", err.Text)
 		}
 		if err := st.await(changed, st.beat); err != nil {
+			st.release(j.reserved)
 			return err
 		}
 	}

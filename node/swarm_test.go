@@ -26,8 +26,9 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
-// tiny is a model of three layers with made-up weights, imported once for all tests.
-var tiny *store.Model
+// tiny is a model of three layers with made-up weights, and long one with the context of a real one, imported once for all
+// tests.
+var tiny, long *store.Model
 
 // greedy is the plainest sampling.
 var greedy = protocol.Sampling{TopP: 1, Penalty: 1}
@@ -35,7 +36,10 @@ var greedy = protocol.Sampling{TopP: 1, Penalty: 1}
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "baichuan-node-test-")
 	if err == nil {
-		tiny, err = importTiny(dir)
+		tiny, err = importTiny(dir, "tiny", 640)
+	}
+	if err == nil {
+		long, err = importTiny(dir, "long", 4096)
 	}
 	code := 1
 	if err != nil {
@@ -47,14 +51,14 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func importTiny(dir string) (*store.Model, error) {
+func importTiny(dir, name string, tokens int) (*store.Model, error) {
 	vocabulary, err := os.ReadFile(filepath.Join("..", "shard", "tokenizer", "testdata", "bpe-2048.model"))
 	if err != nil {
 		return nil, err
 	}
-	from := filepath.Join(dir, "tiny")
+	from := filepath.Join(dir, name)
 	err = synthetic.Write(from, synthetic.Spec{
-		Vocab: 2048, Hidden: 64, Intermediate: 128, Layers: 3, Heads: 2, Context: 640, Position: "rope", NormHead: true,
+		Vocab: 2048, Hidden: 64, Intermediate: 128, Layers: 3, Heads: 2, Context: tokens, Position: "rope", NormHead: true,
 		Seed: 11, Tokenizer: vocabulary,
 	})
 	if err != nil {
@@ -69,14 +73,19 @@ func importTiny(dir string) (*store.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Import(context.Background(), s, c, store.ImportOptions{Name: "tiny", Weights: "nf4", KV: "int8"})
+	return store.Import(context.Background(), s, c, store.ImportOptions{Name: name, Weights: "nf4", KV: "int8"})
 }
 
 // loaded gives layers start..end-1 of the tiny model.
 func loaded(t *testing.T, start, end int) *shard.Shard {
 	t.Helper()
+	return loadedOf(t, tiny, start, end, 2048)
+}
+
+func loadedOf(t *testing.T, model *store.Model, start, end, tokens int) *shard.Shard {
+	t.Helper()
 	dev := kernels.NewCPU(1)
-	s, err := shard.Load(context.Background(), tiny, store.Span{Start: start, End: end}, dev, shard.Config{CacheTokens: 2048})
+	s, err := shard.Load(context.Background(), model, store.Span{Start: start, End: end}, dev, shard.Config{CacheTokens: tokens})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,6 +113,11 @@ func newHost(t *testing.T) host.Host {
 // made gives a node of layers start..end-1 that does not run yet.
 func made(t *testing.T, start, end int, change func(*Config)) *Node {
 	t.Helper()
+	return madeOf(t, tiny, loaded(t, start, end), change)
+}
+
+func madeOf(t *testing.T, model *store.Model, s *shard.Shard, change func(*Config)) *Node {
+	t.Helper()
 	h := newHost(t)
 	d, err := routing.NewDirectory(context.Background(), h, routing.DirectoryConfig{Serving: true})
 	if err != nil {
@@ -114,13 +128,13 @@ func made(t *testing.T, start, end int, change func(*Config)) *Node {
 			t.Error(err)
 		}
 	})
-	cfg := DefaultConfig(tiny)
+	cfg := DefaultConfig(model)
 	cfg.Log = slog.New(slog.DiscardHandler)
 	cfg.DrainFor = 0
 	if change != nil {
 		change(&cfg)
 	}
-	n, err := New(h, d, loaded(t, start, end), cfg)
+	n, err := New(h, d, s, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -356,8 +356,9 @@ func decodeOffers(f *fields) (int, func([]byte) any) {
 	total := f.num("bytes", f.Bytes, n, min(n*MaxOfferBytes, MaxListBytes))
 	hints := f.num("hints", f.Hints, 0, MaxHints*MaxAddrs)
 	hintBytes := f.num("bytes of hints", f.HintsB, 2*hints, hints*(MaxAddrBytes+2))
+	load := f.load(f.header.Load)
 	return offerSizeBytes*n + total + hintBytes, func(body []byte) any {
-		var m Offers
+		m := Offers{Load: load}
 		m.Sealed, m.AgesMS = f.sealed(body[:offerSizeBytes*n], body[offerSizeBytes*n:len(body)-hintBytes])
 		m.Hints = f.hints(body[len(body)-hintBytes:], hints)
 		return m

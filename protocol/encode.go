@@ -157,7 +157,7 @@ func encodeOffers(m Offers) (header, [][]byte) {
 	hints, n := packHints(m.Hints)
 	pieces = append(pieces, hints)
 	return header{Type: typeOffers, Count: count(m.Sealed), Bytes: uint64(total), Hints: uint64(n),
-		HintsB: count(hints)}, pieces
+		HintsB: count(hints), Load: m.Load.record()}, pieces
 }
 
 // packHints leaves out what is beyond the limits: hints are a help, not a promise.

@@ -79,6 +79,9 @@ func goodMessages(t testing.TB) []any {
 		Put{Offer: []byte{1}}, PutDone{}, List{}, List{Model: Digest{1}, Limit: 512},
 		Offers{}, Offers{Sealed: [][]byte{{1, 2}, {3}}, AgesMS: []uint32{0, 24000}, Hints: []peer.AddrInfo{
 			{ID: p, Addrs: []ma.Multiaddr{addr, ma.StringCast("/ip6/::1/udp/4001/quic-v1")}}}},
+		Offers{Load: &Load{}}, Offers{Sealed: [][]byte{{1}}, AgesMS: []uint32{1}, Load: &Load{
+			UptimeMS: 1, Sessions: 2, Queue: 3, CacheUsed: 4, CacheFree: 5, Tokens: 1 << 53, Replayed: 7, PrefixHits: 8, Steps: 9,
+			LedgerAnswers: 10, PagesHanded: 11, Repairs: 12, DirectPushes: 13, ClientPushes: 14, Passes: 15, PassRows: 16}},
 		Info{}, Get{Length: 1}, Get{Hash: Digest{1}, Offset: 1 << 33, Length: MaxDataBytes},
 		Data{Bytes: []byte{}}, Data{Total: 5, Bytes: []byte{1, 2, 3}},
 	}
@@ -221,6 +224,12 @@ func TestReadMessage_RefusesWhatBreaksTheProtocol(t *testing.T) {
 		{"a hint without a peer", header{Type: "offers", Hints: 1, HintsB: 10},
 			append([]byte{8, 0}, ma.StringCast("/ip4/1.2.3.4/tcp/1").Bytes()...), "names no peer"},
 		{"a hint cut off", header{Type: "offers", Hints: 1, HintsB: 3}, []byte{9, 0, 1}, "cut off"},
+		{"a load that is no map", map[string]any{"t": "offers", "ld": 7}, nil, "offers: decode"},
+		{"a load of too many sessions", header{Type: "offers", Load: &loadRecord{Sessions: 1<<20 + 1}}, nil, "sessions is"},
+		{"a load of too many tokens", header{Type: "offers", Load: &loadRecord{Tokens: 1<<53 + 1}}, nil, "tokens is"},
+		{"a load of negative steps", map[string]any{"t": "offers", "ld": map[string]int{"n": -1}}, nil, "steps is"},
+		{"a load with more replayed than computed", header{Type: "offers", Load: &loadRecord{Tokens: 1, Replayed: 2}}, nil, "2 tokens were replayed"},
+		{"a load with empty passes", header{Type: "offers", Load: &loadRecord{Passes: 2, PassRows: 1}}, nil, "2 passes had 1 rows"},
 		{"a get of nothing", header{Type: "get"}, nil, "length is 0"},
 		{"a get of 2 MiB", header{Type: "get", Length: 2 << 20}, nil, "length is"},
 		{"data beyond its total", header{Type: "data", Total: 1, Bytes: 2}, []byte{1, 2}, "bytes is 2"},

@@ -61,6 +61,8 @@ type header struct {
 	TopP float64 `msgpack:"P,omitempty"`
 	Pen  float32 `msgpack:"R,omitempty"`
 
+	Load *loadRecord `msgpack:"ld,omitempty"`
+
 	Code uint64 `msgpack:"c,omitempty"`
 	Text string `msgpack:"tx,omitempty"`
 }

@@ -83,6 +83,12 @@ const (
 	maxSequence    = math.MaxInt64
 )
 
+// Ranges of a load's numbers.
+const (
+	maxSessions = 1 << 20
+	maxCount    = 1 << 53 // what a JSON number keeps in every language: a million tokens a second for 285 years
+)
+
 // Limits are the dimensions that a session's messages are held against: those of the manifest that both sides know. The
 // zero value is for streams that carry no session (directory, parts): it refuses every step, push and open.
 type Limits struct {

@@ -228,14 +228,16 @@ type List struct {
 	Limit uint32
 }
 
-// Offers answers List: sealed offers with their ages, and where more can be asked.
+// Offers answers List: sealed offers with their ages, and where more can be asked. In answer to Info it says how the peer is
+// doing.
 type Offers struct {
 	Sealed [][]byte
 	AgesMS []uint32
 	Hints  []peer.AddrInfo
+	Load   *Load // nil: not asked, or not told
 }
 
-// Info asks a peer for its own offer; it is answered by Offers with at most one.
+// Info asks a peer for its own offer and its load; it is answered by Offers with at most one offer.
 type Info struct{}
 
 // Get asks for bytes of a blob by its SHA-256: a manifest or a tokenizer. Parts come with a later version.

@@ -30,7 +30,7 @@ func (d *Directory) answer(st network.Stream) error {
 	case protocol.List:
 		reply = d.tell(st.Conn().RemotePeer(), m)
 	case protocol.Info:
-		reply = d.book.one(d.host.ID(), time.Now())
+		reply = d.tellOwn()
 	default:
 		reply = protocol.Failure{Code: protocol.CodeUnsupported, Text: fmt.Sprintf("%T is not for this stream", msg)}
 	}

@@ -43,3 +43,10 @@ func isTransport(a ma.Multiaddr) bool {
 		return err == nil
 	})
 }
+
+// OnLoopback says whether a peer can be reached on this machine alone. All such are equally near: what their round trips tell
+// is how busy the machine was.
+func OnLoopback(o *protocol.Offer) bool {
+	addrs := o.Dialable().Addrs
+	return len(addrs) > 0 && !slices.ContainsFunc(addrs, func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) })
+}

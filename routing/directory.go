@@ -47,8 +47,9 @@ type Directory struct {
 	done   sync.WaitGroup
 
 	mu      sync.Mutex
-	joined  []peer.AddrInfo // guarded by mu, as the next
-	earlier uint64          // sequence of an offer that this identity made before this process
+	joined  []peer.AddrInfo      // guarded by mu, as the following
+	earlier uint64               // sequence of an offer that this identity made before this process
+	load    func() protocol.Load // nil: nothing is told of it
 
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer

@@ -32,6 +32,7 @@ const (
 	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
 	maxJoined   = 32
 	maxAsked    = 16 // peers asked at the same time
+	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
 	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)

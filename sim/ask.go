@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,11 @@ func ask(prompt []uint32, answer int) question {
 	}}
 }
 
+// equals compares what ask lets differ.
+func (q question) equals(p question) bool {
+	return q.options.MaxTokens == p.options.MaxTokens && slices.Equal(q.prompt, p.prompt)
+}
+
 // computes is how many tokens a node computes for the answer: the last is not computed.
 func (q question) computes() int { return len(q.prompt) + q.options.MaxTokens - 1 }
 
@@ -50,7 +56,10 @@ type oracle struct {
 	model  *client.Model
 	device *kernels.CPU
 	shard  *shard.Shard
-	mu     sync.Mutex // one answer at a time
+
+	mu   sync.Mutex      // one answer at a time
+	last question        // guarded by mu; some scenarios ask the same again and again
+	said *client.Outcome // guarded by mu; the answer to it
 }
 
 func newOracle(ctx context.Context, m *store.Model) (*oracle, error) {
@@ -72,12 +81,19 @@ func (o *oracle) close() error { return errors.Join(o.shard.Close(), o.device.Cl
 func (o *oracle) answers(ctx context.Context, q question) (*client.Outcome, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.said != nil && q.equals(o.last) {
+		return o.said, nil
+	}
 	s, err := local.New(o.shard)
 	if err != nil {
 		return nil, err
 	}
 	out, err := generate(ctx, client.NewConversation(o.model, s), q)
-	return out, errors.Join(err, s.Close())
+	if err := errors.Join(err, s.Close()); err != nil {
+		return nil, err
+	}
+	o.last, o.said = q, out
+	return out, nil
 }
 
 func generate(ctx context.Context, c *client.Conversation, q question) (*client.Outcome, error) {
@@ -109,34 +125,47 @@ type asker struct {
 }
 
 // join adds a client to the scene.
-func (sc *scene) join(ctx context.Context) (err error) {
-	h, err := routing.NewHost(routing.HostConfig{})
+func (sc *scene) join(ctx context.Context) error {
+	a, err := sc.newAsker(ctx)
 	if err != nil {
 		return err
 	}
+	sc.clients = append(sc.clients, a)
+	return nil
+}
+
+// newAsker connects a client to the nodes.
+func (sc *scene) newAsker(ctx context.Context) (_ *asker, err error) {
+	h, err := routing.NewHost(routing.HostConfig{})
+	if err != nil {
+		return nil, err
+	}
 	d, err := routing.NewDirectory(ctx, h, routing.DirectoryConfig{})
 	if err != nil {
-		return errors.Join(err, h.Close())
+		return nil, errors.Join(err, h.Close())
 	}
 	a := &asker{host: h, directory: d}
-	sc.clients = append(sc.clients, a)
 	cfg := client.Config{Model: sc.stage.model.ID.String()}
 	for _, n := range sc.living() {
 		info, err := addrInfo(n.ready)
 		if err != nil {
-			return err
+			return nil, errors.Join(err, a.close())
 		}
 		cfg.Join = append(cfg.Join, *info)
 	}
-	a.Client, err = client.Connect(ctx, h, d, cfg)
-	return err
+	if a.Client, err = client.Connect(ctx, h, d, cfg); err != nil {
+		return nil, errors.Join(err, a.close())
+	}
+	return a, nil
 }
+
+func (a *asker) close() error { return errors.Join(a.directory.Close(), a.host.Close()) }
 
 // leave closes the clients.
 func (sc *scene) leave() error {
 	var errs []error
 	for _, a := range sc.clients {
-		errs = append(errs, a.directory.Close(), a.host.Close())
+		errs = append(errs, a.close())
 	}
 	return errors.Join(errs...)
 }
@@ -147,8 +176,9 @@ type watched struct {
 	begin   func()                                 // before a Begin; nil: nothing
 	before  func(step int, chain []client.HopInfo) // before a step, counted from 0; nil: nothing
 	steps   int
-	first   time.Duration // that the first step took
-	longest time.Duration // of the other steps
+	origin  []client.HopInfo // the chain before the first step
+	first   time.Duration    // that the first step took
+	longest time.Duration    // of the other steps
 }
 
 func (w *watched) Begin(ctx context.Context, r client.Run) error {
@@ -160,6 +190,9 @@ func (w *watched) Begin(ctx context.Context, r client.Run) error {
 }
 
 func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]sample.Candidate, error) {
+	if w.steps == 0 {
+		w.origin = w.Chain()
+	}
 	if w.before != nil {
 		w.before(w.steps, w.Chain())
 	}
@@ -182,12 +215,59 @@ type talk struct {
 }
 
 func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
-	w := &watched{Stepper: sc.clients[i].NewSession(cfg)}
-	return &talk{client.NewConversation(sc.clients[i].Model(), w), w, sc}
+	return sc.talkOf(sc.clients[i], cfg)
+}
+
+func (sc *scene) talkOf(a *asker, cfg client.SessionConfig) *talk {
+	w := &watched{Stepper: a.NewSession(cfg)}
+	return &talk{client.NewConversation(a.Model(), w), w, sc}
 }
 
 // private is for sessions that are to find nothing of others.
 var private = client.SessionConfig{Private: true}
+
+// leaves has a question answered and goes away after some of the answer: as a step is under way, or between two. It
+// compares what there is.
+func (t *talk) leaves(ctx context.Context, q question, after int, inStep bool) error {
+	want, err := t.scene.stage.alone.answers(ctx, q)
+	if err != nil {
+		return fmt.Errorf("answer in this process: %w", err)
+	}
+	asking, cancel := context.WithTimeout(ctx, answerLimit)
+	defer cancel()
+	if inStep {
+		t.before = func(step int, _ []client.HopInfo) {
+			if step == after {
+				cancel()
+			}
+		}
+		defer func() { t.before = nil }()
+	}
+	got, tokens := "", 0
+	for chunk, err := range t.Generate(asking, q.prompt, q.options) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil && !errors.Is(err, context.Canceled) {
+			t.scene.finds("no answer: %v", err)
+		}
+		got += chunk.Text
+		if tokens++; tokens > after {
+			break
+		}
+	}
+	if !strings.HasPrefix(want.Text, got) {
+		t.scene.finds("the swarm's answer begins %q, that of one process is %q", got, want.Text)
+	}
+	return nil
+}
+
+// finds takes down what is not as it should be, while others may do so too.
+func (sc *scene) finds(format string, args ...any) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.result.wrong(format, args...)
+}
 
 // answers has a question answered and compares the answer with the right one. An error means that the scene can't go on.
 func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error) {
@@ -213,7 +293,17 @@ func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error)
 	case err != nil:
 		r.wrong("no answer: %v", err)
 	case !slices.Equal(got.IDs, want.IDs) || got.Text != want.Text:
-		r.wrong("the swarm answers %v, one process %v", got.IDs, want.IDs)
+		r.wrong("the answer differs from that of one process %s", differs(got.IDs, want.IDs))
 	}
 	return got, nil
+}
+
+// differs says where an answer goes astray.
+func differs(got, want []uint32) string {
+	for i := range min(len(got), len(want)) {
+		if got[i] != want[i] {
+			return fmt.Sprintf("from token %d on: %v instead of %v", i, got[i:min(i+4, len(got))], want[i:min(i+4, len(want))])
+		}
+	}
+	return fmt.Sprintf("in that it has %d tokens instead of %d", len(got), len(want))
 }

@@ -84,13 +84,14 @@ func one(m moment, hops []int, what func(...*process), also func(*scene, *talk))
 		if also != nil {
 			also(sc, t)
 		}
-		sc.once(ctx, sc.result.Tokens)
+		sc.once(ctx, t, sc.result.Tokens)
 		return nil
 	}
 }
 
-// once checks that each healthy node has computed so many tokens at most.
-func (sc *scene) once(ctx context.Context, most int) {
+// once checks that each healthy node has computed so many tokens at most, and that those which a conversation began with
+// have computed nothing again.
+func (sc *scene) once(ctx context.Context, t *talk, most int) {
 	for _, n := range sc.living() {
 		c, err := n.counters(ctx)
 		switch {
@@ -98,6 +99,8 @@ func (sc *scene) once(ctx context.Context, most int) {
 			sc.result.wrong("a healthy node is silent: %v", err)
 		case c.Computed > most:
 			sc.result.wrong("a healthy node of layers %v has computed %d tokens, there were %d", n.span, c.Computed, most)
+		case c.Replayed > 0 && slices.ContainsFunc(t.origin, func(h client.HopInfo) bool { return sc.first(h.Peer) == n }):
+			sc.result.wrong("a healthy node of layers %v has computed %d tokens again", n.span, c.Replayed)
 		}
 	}
 }
@@ -142,7 +145,7 @@ func refused(ctx context.Context, sc *scene) error {
 	}
 	t := sc.talk(0, private)
 	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), answerTokens))
-	sc.once(ctx, sc.result.Tokens)
+	sc.once(ctx, t, sc.result.Tokens)
 	return errors.Join(err, t.Close())
 }
 
@@ -171,7 +174,7 @@ func atOpen(hop int, late time.Duration) func(context.Context, *scene) error {
 		}
 		_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), answerTokens))
 		killing.Wait()
-		sc.once(ctx, sc.result.Tokens)
+		sc.once(ctx, t, sc.result.Tokens)
 		return errors.Join(err, t.Close())
 	}
 }
@@ -252,7 +255,7 @@ func (sc *scene) killsTwice(ctx context.Context, t *talk) error {
 	if got := len(sc.result.Failovers); got < 2 {
 		sc.result.wrong("%d hops were replaced, want 2", got)
 	}
-	sc.once(ctx, sc.result.Tokens)
+	sc.once(ctx, t, sc.result.Tokens)
 	return errors.Join(err, t.Close())
 }
 
@@ -322,7 +325,7 @@ func (st *stage) later(args ...string) func(context.Context, *scene) error {
 		if want := st.spans()[hop].String(); !slices.Contains(missing, want) {
 			sc.result.wrong("the client said that %v were missing, want %s", missing, want)
 		}
-		sc.once(ctx, sc.result.Tokens)
+		sc.once(ctx, t, sc.result.Tokens)
 		return errors.Join(err, late, t.Close())
 	}
 }

@@ -17,6 +17,20 @@ const (
 	leaveLimit = 4 * time.Second
 	// loadPause is how long swarms under load are let alone between two blows: some answers take as long.
 	loadPause = 400 * time.Millisecond
+	// shortHold is how long a node may be held up without being taken for hung; longHold is beyond that, and beyond hangLimit.
+	shortHold = 400 * time.Millisecond
+	longHold  = 2500 * time.Millisecond
+	// A soak takes so long, and something happens to a node about every soakPause. Sessions that nobody has ended are
+	// forgotten after soakIdle, so that their end can be waited for.
+	soakLong      = 30 * time.Minute
+	soakShort     = 10 * time.Second
+	soakPause     = 2 * time.Second
+	soakIdle      = 20 * time.Second
+	soakIdleShort = 4 * time.Second
+	// settleLimit is for what ends by itself in an idle swarm, such as connections to peers that are gone; settlePoll is
+	// how often it is looked at.
+	settleLimit = 20 * time.Second
+	settlePoll  = 50 * time.Millisecond
 	// countPoll is how often a counter is looked at: a pass of 128 tokens takes some 10 ms.
 	countPoll = 2 * time.Millisecond
 	// countLimit is for a node to tell its counters; maxMetrics bounds them: 30 KiB today.

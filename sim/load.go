@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // busy has each client ask questions, one after the other in sessions of their own, until more says that it is enough.
@@ -35,7 +36,7 @@ func (sc *scene) onceEach(ctx context.Context) {
 	for _, span := range sc.stage.spans() {
 		var sum Counters
 		for _, n := range sc.living() {
-			if n.span != span {
+			if n.span != span || n.wasHeld() {
 				continue
 			}
 			c, err := n.counters(ctx)
@@ -55,23 +56,42 @@ func (sc *scene) onceEach(ctx context.Context) {
 }
 
 func drainUnderLoad(ctx context.Context, st *stage) error {
-	return st.step(ctx, "one node of each span leaves after the other", 2, 4, func(ctx context.Context, sc *scene) error {
-		rounds := 1
-		if st.cfg.Long {
-			rounds = 4
+	rounds := 1
+	if st.cfg.Long {
+		rounds = 4
+	}
+	err := st.step(ctx, "one node of each span leaves after the other", 2, 4, st.drained(rounds, func(ctx context.Context, sc *scene) error {
+		for i := range st.spans() {
+			time.Sleep(loadPause)
+			if err := sc.replaces(ctx, i); err != nil {
+				return err
+			}
 		}
+		return nil
+	}))
+	if err != nil || !st.cfg.Long {
+		return err
+	}
+	err = st.step(ctx, "nodes of two spans leave at once", 2, 4, st.drained(rounds, func(ctx context.Context, sc *scene) error {
+		time.Sleep(loadPause)
+		return sc.replaces(ctx, 0, 2)
+	}))
+	if err != nil {
+		return err
+	}
+	return st.step(ctx, "the only holder of some layers leaves, another comes when it has left", 1, 1, lastLeaves)
+}
+
+// drained has answers made while nodes leave, some times over. Nothing may fail, and nothing be computed again.
+func (st *stage) drained(rounds int, leave func(context.Context, *scene) error) func(context.Context, *scene) error {
+	return func(ctx context.Context, sc *scene) error {
 		over := make(chan struct{})
 		var leaving sync.WaitGroup
 		var failed error
 		leaving.Go(func() {
 			defer close(over)
-			for range rounds {
-				for _, span := range st.spans() {
-					time.Sleep(loadPause)
-					if failed = errors.Join(failed, sc.replaces(ctx, span.Start/spanLayers)); failed != nil {
-						return
-					}
-				}
+			for k := 0; k < rounds && failed == nil; k++ {
+				failed = leave(ctx, sc)
 			}
 		})
 		err := sc.busy(ctx, 200, 200, func(int) bool {
@@ -86,45 +106,91 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 		if n := sc.result.replayed(); n > 0 {
 			sc.result.wrong("%d tokens were computed again because nodes left", n)
 		}
+		for _, n := range sc.living() {
+			if c, err := n.counters(ctx); err != nil || c.Replayed > 0 {
+				sc.result.wrong("a node of layers %v has computed %d tokens again, %v", n.span, c.Replayed, err)
+			}
+		}
 		if len(sc.result.Failovers) == 0 {
 			sc.result.wrong("no session had to move")
 		}
 		sc.onceEach(ctx)
 		return errors.Join(err, failed)
-	})
+	}
 }
 
-// replaces tells the node of a span that has worked most to leave, waits until it has, and starts another.
-func (sc *scene) replaces(ctx context.Context, span int) error {
-	var leaver *process
-	most := -1
-	for _, n := range sc.living() {
-		if n.span != sc.stage.spans()[span] {
-			continue
+// lastLeaves tells the only holder of some layers to leave, in the middle of an answer. It serves the session until its time
+// is over; then the session waits for the one that comes.
+func lastLeaves(ctx context.Context, sc *scene) error {
+	const hop = 1
+	t := sc.talk(0, private)
+	var late error
+	t.before = func(step int, chain []client.HopInfo) {
+		if step != 3 {
+			return
 		}
-		c, err := n.counters(ctx)
-		if err != nil {
-			return err
-		}
-		if c.Computed > most {
-			leaver, most = n, c.Computed
+		if late = sc.sendAway(graceLimit, sc.of(chain[hop].Peer)); late == nil {
+			_, late = sc.start(ctx, sc.stage.spans()[hop:hop+1])
 		}
 	}
-	start := time.Now()
-	leaver.leaves()
-	if err := leaver.hasLeft(); err != nil {
+	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), answerTokens))
+	if len(sc.result.Failovers) == 0 {
+		sc.result.wrong("the session did not have to move")
+	}
+	sc.once(ctx, t, sc.result.Tokens)
+	return errors.Join(err, late, t.Close())
+}
+
+// replaces tells the node of each of some spans that has worked most to leave, all at once, waits until they have, and
+// starts others.
+func (sc *scene) replaces(ctx context.Context, spans ...int) error {
+	var leavers []*process
+	var wanted []store.Span
+	for _, i := range spans {
+		wanted = append(wanted, sc.stage.spans()[i])
+	}
+	for _, span := range wanted {
+		var busiest *process
+		most := -1
+		for _, n := range sc.living() {
+			if n.span != span {
+				continue
+			}
+			c, err := n.counters(ctx)
+			if err != nil {
+				return err
+			}
+			if c.Computed > most {
+				busiest, most = n, c.Computed
+			}
+		}
+		leavers = append(leavers, busiest)
+	}
+	if err := sc.sendAway(leaveLimit, leavers...); err != nil {
 		return err
 	}
-	sc.mu.Lock()
-	if how := leaver.Err().Error(); !strings.Contains(how, "exit status 0") {
-		sc.result.wrong("a node of layers %v was told to leave: %s", leaver.span, how)
-	}
-	if took := time.Since(start); took > leaveLimit {
-		sc.result.wrong("a node of layers %v took %v to leave", leaver.span, took)
-	}
-	sc.mu.Unlock()
-	_, err := sc.start(ctx, sc.stage.spans()[span:span+1])
+	_, err := sc.start(ctx, wanted)
 	return err
+}
+
+// sendAway tells nodes to leave, all at once, and waits until they have: each within a time, and as it should.
+func (sc *scene) sendAway(limit time.Duration, leavers ...*process) error {
+	start := time.Now()
+	for _, n := range leavers {
+		n.leaves()
+	}
+	for _, n := range leavers {
+		if err := n.hasLeft(); err != nil {
+			return err
+		}
+		if how := n.Err().Error(); !strings.Contains(how, "exit status 0") {
+			sc.finds("a node of layers %v was told to leave: %s", n.span, how)
+		}
+		if took := time.Since(start); took > limit {
+			sc.finds("a node of layers %v took %v to leave", n.span, took)
+		}
+	}
+	return nil
 }
 
 func crowd(ctx context.Context, st *stage) error {
@@ -141,55 +207,24 @@ func crowd(ctx context.Context, st *stage) error {
 	return st.step(ctx, name+", nodes come back", copies, clients, crowded(answers, false))
 }
 
-// crowded asks while nodes are killed. In their places come others, or the same under their old identities.
+// crowded asks while nodes are killed and held up, and connections hung up. In the places of the killed come others, or the
+// same under their old identities.
 func crowded(answers int, others bool) func(context.Context, *scene) error {
 	return func(ctx context.Context, sc *scene) error {
+		nodes := sc.newChurn(loadPause, someDie, someDie, someHang, somebodyHangsUp)
+		nodes.others = others
 		stop := make(chan struct{})
-		var killing sync.WaitGroup
+		var churning sync.WaitGroup
 		var failed error
-		kills := 0
-		killing.Go(func() { kills, failed = sc.killSome(ctx, stop, others) })
+		churning.Go(func() { failed = nodes.run(ctx, stop) })
 		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
 		close(stop)
-		killing.Wait()
-		if kills == 0 {
+		churning.Wait()
+		sc.result.Events = nodes.happened
+		if nodes.happened[someDie.name] == 0 {
 			sc.result.wrong("nobody was killed")
 		}
 		sc.onceEach(ctx)
 		return errors.Join(err, failed)
-	}
-}
-
-// killSome kills nodes at random and starts as many, until it is told to stop. A copy of each span always lives.
-func (sc *scene) killSome(ctx context.Context, stop <-chan struct{}, others bool) (kills int, err error) {
-	random := rand.New(rand.NewPCG(sc.stage.cfg.Seed, 0))
-	for {
-		pause := loadPause + time.Duration(random.Int64N(int64(loadPause)))
-		select {
-		case <-time.After(pause):
-		case <-stop:
-			return kills, nil
-		case <-ctx.Done():
-			return kills, ctx.Err()
-		}
-		living := sc.living()
-		n := living[random.IntN(len(living))]
-		spare := sc.others(n)
-		victims := []*process{n}
-		if len(spare) > 1 && random.IntN(3) == 0 {
-			victims = append(victims, spare[0])
-		}
-		kills += len(victims)
-		kill(victims...)
-		for k := range victims {
-			i := n.span.Start / spanLayers
-			var identity []string
-			if others {
-				identity = []string{"--identity", filepath.Join(sc.stage.home, fmt.Sprintf("another-%d.key", kills-k))}
-			}
-			if _, err := sc.start(ctx, sc.stage.spans()[i:i+1], identity...); err != nil {
-				return kills, err
-			}
-		}
 	}
 }

@@ -25,6 +25,9 @@ type Step struct {
 	StallMS   int64             `json:"stall_ms"` // the longest wait for a token after an answer's first
 	Failovers []client.Failover `json:"failovers"`
 	Nodes     []Node            `json:"nodes"`
+	Events    map[string]int    `json:"events,omitempty"` // how often something happened
+	Speeds    []Speed           `json:"speeds,omitempty"`
+	Uses      []Use             `json:"uses,omitempty"`
 	Wrong     []string          `json:"wrong"` // what was not as it should be
 }
 
@@ -37,6 +40,39 @@ type Node struct {
 	Counters `json:"counters"`
 }
 
+// Speed is how fast answers are made while some of what the hops send is lost.
+type Speed struct {
+	Loss       float64 `json:"loss"`              // the probability that one send is lost
+	PerSecond  float64 `json:"tokens_per_second"` // the median
+	Repairs    int     `json:"push_repairs_total"`
+	Part       float64 `json:"part"`                  // of the speed at loss Of, the median
+	Of         float64 `json:"of"`                    // 0: nothing is lost
+	Least      float64 `json:"least"`                 // that Part should be
+	Restarting float64 `json:"restarting_per_second"` // as computed for one that begins anew whenever a send is lost
+
+	// Steps/s that Petals published (https://arxiv.org/abs/2312.08361), and those of restarting there. 0: not told, or it does not end.
+	Petals           float64 `json:"petals,omitempty"`
+	PetalsRestarting float64 `json:"petals_restarting,omitempty"`
+}
+
+// Use is what a process holds of the machine while nobody wants anything of it: before a soak, and after it.
+type Use struct {
+	Process string `json:"process"`
+	Before  Gauges `json:"before"` // those of a node that came later: of the first with its layers
+	After   Gauges `json:"after"`
+}
+
+// Gauges are more of a node's metrics, or the same of another process. Of the heap it is what a collection has left.
+type Gauges struct {
+	Goroutines int `json:"go_goroutines"`
+	Heap       int `json:"go_memstats_heap_alloc_bytes"`
+	Resident   int `json:"process_resident_memory_bytes"`
+	Files      int `json:"process_open_fds"`
+	Streams    int `json:"baichuan_node_streams"`
+	Sessions   int `json:"baichuan_node_sessions"`
+	Cache      int `json:"baichuan_node_cache_bytes"`
+}
+
 // Counters are some of a node's metrics.
 type Counters struct {
 	Computed   int `json:"tokens_total"`
@@ -44,6 +80,7 @@ type Counters struct {
 	PrefixHits int `json:"prefix_hit_tokens_total"`
 	Pages      int `json:"pages_handed_total"`
 	Repeated   int `json:"ledger_answers_total"`
+	Repairs    int `json:"push_repairs_total"`
 }
 
 // Wrong tells all that was not as it should be.

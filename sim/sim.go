@@ -12,21 +12,25 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
+	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // Config says how scenarios are played.
 type Config struct {
-	Binary  string     // the program. Required
-	Env     []string   // added to the environment of its processes
-	Without []string   // variables that they do not get of ours
-	Long    bool       // everything; else the essentials
-	Seed    uint64     // of what is left to chance
-	Stderr  io.Writer  // gets what the processes log; nil: nobody does
-	Step    func(Step) // is told of each step when it is over; nil: nobody is
+	Binary  string        // the program. Required
+	Env     []string      // added to the environment of its processes
+	Without []string      // variables that they do not get of ours
+	Long    bool          // everything; else the essentials
+	For     time.Duration // how long a soak is to take; 0: half an hour, or in its short form some seconds
+	Seed    uint64        // of what is left to chance
+	Stderr  io.Writer     // gets what the processes log; nil: nobody does
+	Step    func(Step)    // is told of each step when it is over; nil: nobody is
 }
 
 // Scenario is something that happens to a swarm.
@@ -34,41 +38,47 @@ type Scenario struct {
 	Name string
 	Is   string // what happens, in a line
 	play func(context.Context, *stage) error
+	hops int // of one layer each, of a model that is made up; 0: three, of the bundled model
 }
 
 // Scenarios lists all.
 func Scenarios() []Scenario {
 	return []Scenario{
-		{"kill", "each hop is killed: when it is opened, in the prompt, at each of five tokens", killEach},
-		{"kill-two", "two hops are killed at once", killTwo},
-		{"kill-replacement", "a hop is killed, and its replacement too: later, or while it catches up", killReplacement},
-		{"hang", "each hop is held up; its connections stay", hangEach},
-		{"missing", "the only holder of some layers is killed, another comes two seconds later", comeLater},
-		{"drain", "nodes are told to leave while four clients have answers made", drainUnderLoad},
-		{"crowd", "eight clients, while nodes are killed at random and started again", crowd},
-		{"turns", "the next turn of a conversation, also after all connections were lost", turns},
-		{"prefix", "two conversations with the same long system prompt", prefix},
+		{Name: "kill", Is: "each hop is killed: when it is opened, in the prompt, at each of five tokens", play: killEach},
+		{Name: "kill-two", Is: "two hops are killed at once", play: killTwo},
+		{Name: "kill-replacement", Is: "a hop is killed, and its replacement too: later, or while it catches up", play: killReplacement},
+		{Name: "hang", Is: "each hop is held up; its connections stay", play: hangEach},
+		{Name: "missing", Is: "the only holder of some layers is killed, another comes two seconds later", play: comeLater},
+		{Name: "drain", Is: "nodes are told to leave while four clients have answers made", play: drainUnderLoad},
+		{Name: "crowd", Is: "eight clients, while nodes are killed at random and started again", play: crowd},
+		{Name: "turns", Is: "the next turn of a conversation, also after all connections were lost", play: turns},
+		{Name: "prefix", Is: "two conversations with the same long system prompt", play: prefix},
+		{Name: "sweep", Is: "eight hops lose ever more of what they send: answers stay as they are, and nearly as fast", play: sweep, hops: 8},
+		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }
 
 // Play plays a scenario. The report comes with an error, too, as far as it got; what went otherwise than it should, the
 // report tells and not the error.
 func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
-	model, err := bundled.Open(bundled.Chat)
-	if err != nil {
-		return nil, err
-	}
 	home, err := os.MkdirTemp("", "baichuan-sim-")
 	if err != nil {
 		return nil, fmt.Errorf("make a temporary home: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
+	model, layers, err := s.model(ctx, home)
+	if err != nil {
+		return nil, err
+	}
 	alone, err := newOracle(ctx, model)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, alone.close()) }()
-	st := &stage{cfg: cfg, model: model, home: home, alone: alone, report: &Report{Scenario: s.Name, Is: s.Is, Long: cfg.Long}}
+	st := &stage{
+		cfg: cfg, model: model, layers: layers, home: home, alone: alone,
+		report: &Report{Scenario: s.Name, Is: s.Is, Long: cfg.Long},
+	}
 	start := time.Now()
 	err = s.play(ctx, st)
 	st.report.Seconds = time.Since(start).Seconds()
@@ -78,27 +88,76 @@ func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
 	return st.report, err
 }
 
+// model gives the model of the scenario, which the nodes find in their home if it does not come with the program, and how
+// many of its layers a node holds.
+func (s Scenario) model(ctx context.Context, home string) (m *store.Model, layers int, err error) {
+	if s.hops == 0 {
+		m, err = bundled.Open(bundled.Chat)
+		return m, spanLayers, err
+	}
+	m, err = makeUp(ctx, home, s.hops)
+	return m, 1, err
+}
+
+// makeUp stores a small model of random weights in a home.
+func makeUp(ctx context.Context, home string, layers int) (*store.Model, error) {
+	shape, err := synthetic.Preset("small-7b")
+	if err != nil {
+		return nil, err
+	}
+	shape.Layers, shape.Tokenizer = layers, synthetic.Tokenizer()
+	dir := filepath.Join(home, "made-up")
+	if err := synthetic.Write(dir, shape); err != nil {
+		return nil, err
+	}
+	from, err := checkpoint.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer from.Close()
+	to, err := store.Open(home)
+	if err != nil {
+		return nil, err
+	}
+	return store.Import(ctx, to, from, store.ImportOptions{})
+}
+
 // stage is where a scenario is played.
 type stage struct {
 	cfg    Config
 	model  *store.Model
+	layers int    // of a node
 	home   string // of the nodes
 	alone  *oracle
 	report *Report
 }
 
+// cast is who plays in a step.
+type cast struct {
+	copies, clients int                  // of each span, and in all
+	limit           time.Duration        // ends a step that does not end; 0: stepLimit
+	args            func(n int) []string // more for the n-th node that is started; nil: none
+}
+
 // step plays a part of a scenario with a swarm of its own: so many copies of each span, and so many clients.
-func (st *stage) step(ctx context.Context, name string, copies, clients int, play func(context.Context, *scene) error) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, stepLimit)
+func (st *stage) step(ctx context.Context, name string, copies, clients int, play func(context.Context, *scene) error) error {
+	return st.stepWith(ctx, name, cast{copies: copies, clients: clients}, play)
+}
+
+func (st *stage) stepWith(ctx context.Context, name string, c cast, play func(context.Context, *scene) error) (err error) {
+	if c.limit == 0 {
+		c.limit = stepLimit
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()
-	w, err := newSwarm(ctx, st, copies)
+	w, err := newSwarm(ctx, st, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.close()) }()
 	sc := &scene{swarm: w, result: Step{Name: name}}
 	defer func() { err = errors.Join(err, sc.leave()) }()
-	for range clients {
+	for range c.clients {
 		if err := sc.join(ctx); err != nil {
 			return err
 		}
@@ -107,9 +166,14 @@ func (st *stage) step(ctx context.Context, name string, copies, clients int, pla
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	sc.result.Nodes = w.counts(ctx)
-	st.report.Steps = append(st.report.Steps, sc.result)
-	if st.cfg.Step != nil {
-		st.cfg.Step(sc.result)
-	}
+	st.over(sc.result)
 	return nil
+}
+
+// over takes down a step.
+func (st *stage) over(s Step) {
+	st.report.Steps = append(st.report.Steps, s)
+	if st.cfg.Step != nil {
+		st.cfg.Step(s)
+	}
 }

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -66,6 +67,9 @@ func TestCrowd_GetsItsAnswers(t *testing.T)            { plays(t, "crowd") }
 func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
 func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
 
+func TestSoak_LeavesNothingBehind(t *testing.T) { plays(t, "soak") }
+func TestSweep_LosesNothing(t *testing.T)       { plays(t, "sweep") }
+
 func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("this machine lacks a signal that holds up a process")
@@ -101,21 +105,26 @@ func TestPlay_EndsItsProcessesWithItsContext(t *testing.T) {
 	}
 }
 
-func TestParseCounters_ReadsWhatNodesCount(t *testing.T) {
+func TestParseMetrics_ReadsWhatNodesCount(t *testing.T) {
 	text := `# HELP baichuan_node_tokens_total x
 baichuan_node_tokens_total 1.5e+06
 baichuan_node_replayed_tokens_total 2
 baichuan_node_prefix_hit_tokens_total 3
 baichuan_node_pages_handed_total 4
 baichuan_node_ledger_answers_total 5
+baichuan_node_push_repairs_total 6
 baichuan_node_pass_seconds_bucket{le="0.1"} 6
 `
-	got, err := parseCounters(strings.NewReader(text))
-	if want := (Counters{1500000, 2, 3, 4, 5}); err != nil || got != want {
+	read := func(text string) (c Counters, err error) {
+		all, err := parseMetrics(strings.NewReader(text))
+		return c, errors.Join(err, all.read(c.names()))
+	}
+	got, err := read(text)
+	if want := (Counters{1500000, 2, 3, 4, 5, 6}); err != nil || got != want {
 		t.Errorf("counters %+v, %v; want %+v", got, err, want)
 	}
 	for _, bad := range []string{"", text[:200], strings.Replace(text, " 2\n", " two\n", 1)} {
-		if _, err := parseCounters(strings.NewReader(bad)); err == nil {
+		if _, err := read(bad); err == nil {
 			t.Errorf("counters were read in %q", bad)
 		}
 	}

@@ -1,15 +1,10 @@
 package sim
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,10 +25,12 @@ const (
 // swarm is processes that serve the model. It is safe for concurrent use.
 type swarm struct {
 	stage *stage
+	cast  cast
 	group *launch.Group
 
-	mu    sync.Mutex
-	nodes []*process // guarded by mu; also those that are gone
+	mu      sync.Mutex
+	started int        // guarded by mu
+	nodes   []*process // guarded by mu; also those that are gone
 }
 
 // process is a node.
@@ -45,16 +42,17 @@ type process struct {
 
 	mu    sync.Mutex
 	fate  string   // guarded by mu
+	held  bool     // guarded by mu; it has been held up, and may have computed what was given to another meanwhile
 	count Counters // guarded by mu; as last read
 }
 
-// newSwarm starts so many copies of each span and waits until all accept requests.
-func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) {
+// newSwarm starts some copies of each span and waits until all accept requests.
+func newSwarm(ctx context.Context, st *stage, c cast) (_ *swarm, err error) {
 	group, err := launch.NewGroup(launch.Config{})
 	if err != nil {
 		return nil, err
 	}
-	w := &swarm{stage: st, group: group}
+	w := &swarm{stage: st, cast: c, group: group}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -64,7 +62,7 @@ func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) 
 		return nil, err
 	}
 	var rest []store.Span
-	for range copies {
+	for range c.copies {
 		rest = append(rest, st.spans()...)
 	}
 	_, err = w.start(ctx, rest[1:])
@@ -73,8 +71,8 @@ func newSwarm(ctx context.Context, st *stage, copies int) (_ *swarm, err error) 
 
 // spans are those that the model is cut into.
 func (st *stage) spans() (all []store.Span) {
-	for i := 0; i < st.model.Manifest.Layers; i += spanLayers {
-		all = append(all, store.Span{Start: i, End: min(i+spanLayers, st.model.Manifest.Layers)})
+	for i := 0; i < st.model.Manifest.Layers; i += st.layers {
+		all = append(all, store.Span{Start: i, End: min(i+st.layers, st.model.Manifest.Layers)})
 	}
 	return all
 }
@@ -91,7 +89,7 @@ func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) (
 	for _, span := range spans {
 		p, err := w.group.Start(launch.Command{
 			Name: fmt.Sprintf("a node of layers %v", span), Binary: w.stage.cfg.Binary,
-			Args:    append(slices.Clone(args), "--layers", span.String()),
+			Args:    slices.Concat(args, []string{"--layers", span.String()}, w.next()),
 			Env:     append([]string{"BAICHUAN_HOME=" + w.stage.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
 			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
 		})
@@ -113,6 +111,17 @@ func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) (
 		w.mu.Unlock()
 	}
 	return started, nil
+}
+
+// next gives the arguments that the next node has beside those of all.
+func (w *swarm) next() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.started++
+	if w.cast.args == nil {
+		return nil
+	}
+	return w.cast.args(w.started)
 }
 
 // close ends all processes. Those that hang are killed: they could not leave.
@@ -144,6 +153,16 @@ func (w *swarm) of(id peer.ID) *process {
 		}
 	}
 	panic("sim: a chain leads to a peer that is none of ours: " + id.String())
+}
+
+// first gives the first process that is or was a peer; nil: none was.
+func (w *swarm) first(id peer.ID) *process {
+	for _, n := range w.all() {
+		if n.peer == id {
+			return n
+		}
+	}
+	return nil
 }
 
 // others lists the living nodes of a span but one.
@@ -193,6 +212,31 @@ func (n *process) hang() error {
 	return n.Pause()
 }
 
+// holdFor holds the node up for a while.
+func (n *process) holdFor(ctx context.Context, while time.Duration) error {
+	if err := n.hang(); err != nil {
+		return err
+	}
+	select {
+	case <-time.After(while):
+	case <-ctx.Done(): // it goes on nevertheless, as it could not leave
+	}
+	if err := n.Resume(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.fate, n.held = healthy, true
+	return nil
+}
+
+// wasHeld says whether the node has been held up for a while.
+func (n *process) wasHeld() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.held
+}
+
 // leaves tells the node to leave.
 func (n *process) leaves() {
 	n.meets(left)
@@ -217,54 +261,6 @@ func (n *process) computed(ctx context.Context, tokens int) {
 		}
 		time.Sleep(countPoll)
 	}
-}
-
-// counters asks the node.
-func (n *process) counters(ctx context.Context) (c Counters, err error) {
-	ctx, cancel := context.WithTimeout(ctx, countLimit)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, n.ready.Metrics, nil)
-	if err != nil {
-		return c, err
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
-	}
-	defer response.Body.Close()
-	if c, err = parseCounters(io.LimitReader(response.Body, maxMetrics)); err != nil {
-		return c, fmt.Errorf("read the counters of node %d: %w", n.PID(), err)
-	}
-	n.mu.Lock()
-	n.count = c
-	n.mu.Unlock()
-	return c, nil
-}
-
-// parseCounters reads Prometheus' text form.
-func parseCounters(r io.Reader) (c Counters, err error) {
-	wanted := map[string]*int{
-		"tokens_total": &c.Computed, "replayed_tokens_total": &c.Replayed, "prefix_hit_tokens_total": &c.PrefixHits,
-		"pages_handed_total": &c.Pages, "ledger_answers_total": &c.Repeated,
-	}
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(strings.TrimPrefix(lines.Text(), "baichuan_node_"), " ")
-		to := wanted[name]
-		if to == nil {
-			continue
-		}
-		v, err := strconv.ParseFloat(value, 64)
-		if err != nil {
-			return c, fmt.Errorf("counter %s: %w", name, err)
-		}
-		*to = int(v)
-		delete(wanted, name)
-	}
-	if len(wanted) > 0 {
-		return c, fmt.Errorf("%d counters are not there: %w", len(wanted), errors.Join(lines.Err(), io.ErrUnexpectedEOF))
-	}
-	return c, lines.Err()
 }
 
 // addrInfo says how a node is reached.

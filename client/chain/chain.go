@@ -132,6 +132,10 @@ type Chain struct {
 	sampling protocol.Sampling
 	expect   int
 
+	// How many tokens a peer may keep that was a hop once, or has become one again and not said yet what it holds: it knows
+	// nothing of what was taken back meanwhile, and may hold other tokens in its place.
+	once map[protocol.PeerID]int
+
 	limit    int           // no hop keeps more tokens than that
 	rounds   int           // opens since the session could go on
 	until    time.Duration // when the hops must have answered, if they compute nothing
@@ -195,7 +199,7 @@ type step struct {
 func (s *step) end() int { return s.position + len(s.ids) }
 
 // New makes the Chain of a session that no hop knows yet, and that has no hops yet: Open and Route must follow.
-func New(cfg Config) *Chain { return &Chain{cfg: cfg} }
+func New(cfg Config) *Chain { return &Chain{cfg: cfg, once: make(map[protocol.PeerID]int)} }
 
 // Position is the number of tokens of the session, steps under way included.
 func (c *Chain) Position() int { return len(c.ids) }
@@ -229,6 +233,9 @@ func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Samp
 	c.until, c.latest = now+openLimit, now+stepLimit
 	c.queue, c.flight = nil, nil
 	c.ids = c.ids[:min(keep, len(c.ids))]
+	for peer, kept := range c.once {
+		c.once[peer] = min(kept, len(c.ids))
+	}
 	c.hope, c.found = nil, 0
 	if first && c.cfg.Names != nil && len(prompt) > 1 {
 		c.hope = slices.Clone(prompt[:len(prompt)-1])
@@ -258,9 +265,22 @@ func (c *Chain) Route(now time.Duration, hops []Hop) []Action {
 		}
 		c.hops[i].Hop = h
 	}
+	for _, o := range old {
+		c.leave(o)
+	}
 	c.rounds = 0
 	c.until, c.latest = now+openLimit, now+stepLimit
 	return c.open(now)
+}
+
+// leave remembers of a hop that was in the chain what it may keep when its peer comes back by another stream.
+func (c *Chain) leave(h hop) {
+	if slices.ContainsFunc(c.hops, func(o hop) bool { return o.ID == h.ID }) {
+		return
+	}
+	if _, known := c.once[h.Peer]; !known {
+		c.once[h.Peer] = len(c.ids)
+	}
 }
 
 // Append computes ids after what the hops hold, in steps of at most 512 tokens: all of them bring rows if rows are

@@ -78,7 +78,7 @@ func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) [
 	c.limit = c.sent()
 	c.await(now)
 	m := c.openOf(i, &c.moving.to)
-	m.Epoch, m.From = c.moving.epoch, h.Peer
+	m.Epoch, m.From, m.Position = c.moving.epoch, h.Peer, 0 // it may have been a hop before, and takes everything anew
 	if i == len(c.hops)-1 {
 		m.IDs = append(m.IDs, c.ids[:c.limit]...)
 	}
@@ -121,8 +121,10 @@ func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
 	if c.Broken() {
 		return nil
 	}
-	_, i := c.find(v.from)
+	from, i := c.find(v.from)
+	left := *from
 	c.hops[i] = v.to
+	c.leave(left)
 	c.settleMove()
 	c.rounds, c.until, c.latest = 0, now+openLimit, now+stepLimit
 	return append([]Action{Moved{From: v.from, To: v.to.ID, Tokens: int(m.Position)}}, c.open(now)...)

@@ -42,6 +42,9 @@ func (c *Chain) open(now time.Duration) []Action {
 		if h.cut >= 0 {
 			m.Position = uint32(min(h.cut, c.limit))
 		}
+		if kept, ok := c.once[h.Peer]; ok {
+			m.Position = min(m.Position, uint32(kept))
+		}
 		if i == 0 && c.cfg.Names != nil {
 			m.Names = c.cfg.Names(known)
 		}
@@ -85,6 +88,7 @@ func (c *Chain) onOpened(now time.Duration, h *hop, i int, m protocol.Opened) []
 		return c.breach(h, fmt.Errorf("its last step is %d, the newest is %d", m.Last, c.last))
 	}
 	h.opened, h.position, h.last = true, int(m.Position), m.Last
+	delete(c.once, h.Peer)
 	h.answered(now)
 	if c.Broken() || slices.ContainsFunc(c.hops, func(o hop) bool { return !o.opened }) {
 		return nil

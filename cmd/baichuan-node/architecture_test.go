@@ -60,6 +60,7 @@ func mayImportOutside() map[string][]string {
 		"github.com/multiformats/go-multiaddr": {"protocol", "routing", "cmd/baichuan-node"},
 		"github.com/pbnjay/memory":             {"cmd/baichuan-node"},
 		"github.com/prometheus/client_golang":  {"node", "gateway"},
+		"github.com/rivo/uniseg":               {"cmd/baichuan-node"},
 		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":               {"cmd/baichuan-node"},
 		"github.com/spf13/pflag":               {"cmd/baichuan-node"},

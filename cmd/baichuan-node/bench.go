@@ -19,7 +19,7 @@ func newBenchCommand() *cobra.Command {
 		Args:  wantArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newBenchKernelsCommand(), newBenchModelCommand(), newBurnCommand())
+	cmd.AddCommand(newBenchKernelsCommand(), newBenchModelCommand(), newBenchSwarmCommand(), newBurnCommand())
 	return cmd
 }
 

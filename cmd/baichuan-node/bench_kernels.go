@@ -55,8 +55,11 @@ func newBenchKernelsCommand() *cobra.Command {
 func (f *benchKernelsFlags) config() (measure.KernelsConfig, error) {
 	cfg := measure.DefaultKernels()
 	cfg.Formats, cfg.Rows, cfg.Groups = nil, f.rows, f.only
-	if f.threads < 0 {
-		return cfg, usagef("--threads %d: want 0 (all) or more", f.threads)
+	if err := checkThreads(f.threads); err != nil {
+		return cfg, err
+	}
+	if len(f.only) == 0 {
+		return cfg, usagef("--only: want some of %s", strings.Join(measure.DefaultKernels().Groups, ", "))
 	}
 	for _, n := range f.rows {
 		if n < 1 {

@@ -7,8 +7,10 @@ import (
 	"io"
 	"time"
 
+	"github.com/pbnjay/memory"
 	"github.com/spf13/cobra"
 
+	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/kernels/probe"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
@@ -86,6 +88,11 @@ func runBenchModel(cmd *cobra.Command, f *benchModelFlags, args []string) error 
 	if err != nil {
 		return err
 	}
+	if f.synthetic != "" {
+		if err := fitsMachine(model.Manifest, span, f.steps.CacheTokens(model.Manifest), int64(memory.TotalMemory())); err != nil {
+			return fmt.Errorf("make up layers %v of %s in %s: %w", span, model.Name, f.weights, err)
+		}
+	}
 	r := modelReport{
 		Model: model.Name, Position: model.Manifest.Position, Weights: model.Manifest.Weights, Layers: span.String(),
 		WeightBytes: measure.WeightBytes(model.Manifest, span),
@@ -109,11 +116,16 @@ func (f *benchModelFlags) check() error {
 		name   string
 		values []int
 		least  int
-	}{{"threads", f.threads, 0}, {"context", f.steps.Contexts, 0}, {"batch", f.steps.Batch, 1}, {"prompt", f.steps.Prompts, 1}} {
+	}{{"context", f.steps.Contexts, 0}, {"batch", f.steps.Batch, 1}, {"prompt", f.steps.Prompts, 1}} {
 		for _, v := range list.values {
 			if v < list.least {
 				return usagef("--%s %d: want %d or more", list.name, v, list.least)
 			}
+		}
+	}
+	for _, n := range f.threads {
+		if err := checkThreads(n); err != nil {
+			return err
 		}
 	}
 	if len(f.threads) == 0 {
@@ -141,15 +153,14 @@ func (f *benchModelFlags) model(cmd *cobra.Command, args []string) (*store.Model
 	if !ok {
 		return nil, usagef("--synthetic %q: want 7b or 13b", f.synthetic)
 	}
+	if format, err := kernels.ParseFormat(f.weights); err != nil || format == kernels.F32 {
+		return nil, usagef("--weights %q: want nf4, int8, bf16 or f16", f.weights)
+	}
 	shape, err := synthetic.Preset(preset)
 	if err != nil {
 		return nil, err
 	}
-	model, err := measure.Synthetic(f.synthetic, shape, f.weights)
-	if err != nil {
-		return nil, usagef("--weights %q: %w", f.weights, err)
-	}
-	return model, nil
+	return measure.Synthetic(f.synthetic, shape, f.weights)
 }
 
 // span reads --layers and holds it against the model.

@@ -11,12 +11,20 @@ const kernelsEnv = "BAICHUAN_KERNELS"
 
 // newDevice gives the device that computes, on so many threads (0: all).
 func newDevice(threads int) (*kernels.CPU, error) {
-	if threads < 0 || threads > maxThreads {
-		return nil, usagef("--threads %d: want 1 to %d, or 0 for all cores", threads, maxThreads)
+	if err := checkThreads(threads); err != nil {
+		return nil, err
 	}
 	device, err := kernels.NewCPUWith(os.Getenv(kernelsEnv), threads)
 	if err != nil {
 		return nil, usagef("%s: %w", kernelsEnv, err)
 	}
 	return device, nil
+}
+
+// checkThreads tells whether --threads makes sense.
+func checkThreads(n int) error {
+	if n < 0 || n > maxThreads {
+		return usagef("--threads %d: want 0 (all) to %d", n, maxThreads)
+	}
+	return nil
 }

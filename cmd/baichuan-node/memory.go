@@ -80,8 +80,24 @@ func fit(m *store.Manifest, span store.Span, auto bool, tokens int, memory byteS
 
 // tooLarge says what a span would take.
 func tooLarge(m *store.Manifest, span store.Span, tokens int, memory byteSize) string {
+	_, text := need(m, span, tokens)
+	return fmt.Sprintf("--memory %v: layers %v need %s", memory, span, text)
+}
+
+// need is what a span and so many tokens of cache take, and what of it is for what.
+func need(m *store.Manifest, span store.Span, tokens int) (bytes int64, text string) {
 	weights, perToken := shard.Need(m, span)
 	cache := int64(tokens) * perToken
-	return fmt.Sprintf("--memory %v: layers %v need %v (weights %v, cache of %d tokens %v, %v for the rest)", memory, span,
-		byteSize(weights+cache+restBytes), byteSize(weights), tokens, byteSize(cache), byteSize(restBytes))
+	bytes = weights + cache + restBytes
+	return bytes, fmt.Sprintf("%v (weights %v, cache of %d tokens %v, %v for the rest)",
+		byteSize(bytes), byteSize(weights), tokens, byteSize(cache), byteSize(restBytes))
+}
+
+// fitsMachine tells whether a machine with so much memory in all (0: unknown) can hold weights that come from no file. The
+// system would end a program that took more.
+func fitsMachine(m *store.Manifest, span store.Span, tokens int, total int64) error {
+	if bytes, text := need(m, span, tokens); total > 0 && bytes > total {
+		return fmt.Errorf("that needs %s, and this machine has %v: take fewer --layers, smaller --weights, or less of --context and --batch", text, byteSize(total))
+	}
+	return nil
 }

@@ -77,3 +77,22 @@ func TestFit_HoldsWhatFits(t *testing.T) {
 		}
 	}
 }
+
+func TestFitsMachine_TellsWhatIsNeededAndWhatIsThere(t *testing.T) {
+	newHome(t)
+	model, err := storedModel(bundled.Chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	span := store.Span{Start: 0, End: 2}
+	bytes, _ := need(model.Manifest, span, 64)
+	for _, total := range []int64{0, bytes, bytes + 1} {
+		if err := fitsMachine(model.Manifest, span, 64, total); err != nil {
+			t.Errorf("%d bytes on a machine of %d: %v", bytes, total, err)
+		}
+	}
+	err = fitsMachine(model.Manifest, span, 64, bytes-1)
+	if err == nil || !strings.Contains(err.Error(), "needs "+humanBytes(bytes)) || !strings.Contains(err.Error(), "--layers") {
+		t.Errorf("a byte too little: %v", err)
+	}
+}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -38,6 +40,9 @@ type serveFlags struct {
 	metrics    string
 	readyFile  string
 	untilStdin bool
+	idle       time.Duration
+	losePushes float64
+	loseSeed   uint64
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -63,7 +68,12 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9100")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when requests are accepted")
 	flags.BoolVar(&f.untilStdin, "until-stdin-closes", false, "leave when standard input ends")
-	_ = flags.MarkHidden("until-stdin-closes") // for the processes that demo starts; the flag exists
+	flags.Float64Var(&f.losePushes, "lose-pushes", 0, "break the stream to the next hop in this part of all frames, 0 to 1")
+	flags.Uint64Var(&f.loseSeed, "lose-seed", 0, "of the frames that are lost")
+	flags.DurationVar(&f.idle, "idle", 0, "forget sessions that nobody has used for so long (default: 5 minutes)")
+	for _, name := range []string{"until-stdin-closes", "idle", "lose-pushes", "lose-seed"} {
+		_ = flags.MarkHidden(name) // for the processes that demo and sim start; the flag exists
+	}
 	return cmd
 }
 
@@ -73,6 +83,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	}
 	if f.kvTokens < 0 || f.threads < 0 {
 		return usagef("--kv-tokens and --threads can't be negative")
+	}
+	if !(f.losePushes >= 0 && f.losePushes <= 1) {
+		return usagef("--lose-pushes %v: want 0 to 1", f.losePushes)
 	}
 	if err := f.checkListen(cmd.Flags().Changed("listen")); err != nil {
 		return err
@@ -99,7 +112,10 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 		debug.SetMemoryLimit(hold.rest) // the garbage collector's part of it; the others are mapped
 	}
 	cfg := node.DefaultConfig(model)
-	cfg.Nick, cfg.Log = f.nick, a.log
+	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, a.log, f.losePush()
+	if f.idle != 0 {
+		cfg.Idle = f.idle
+	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
 	}
@@ -118,6 +134,20 @@ func (f *serveFlags) checkListen(given bool) error {
 		}
 	}
 	return nil
+}
+
+// losePush draws which frames are lost; nil: none is.
+func (f *serveFlags) losePush() func() bool {
+	if f.losePushes == 0 {
+		return nil
+	}
+	var mu sync.Mutex
+	random := rand.New(rand.NewPCG(f.loseSeed, 0)) // guarded by mu
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return random.Float64() < f.losePushes
+	}
 }
 
 // span reads --layers and holds it against the model.
@@ -187,7 +217,9 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	var failed error // of what Ready does: set before Run returns
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	var n *node.Node
 	cfg.Ready = func() {
+		opened.closes(openControl(n, cfg.Log, serving{Peer: s.host.ID().String(), Model: model.Name, Layers: span.String()}))
 		failed = f.ready(cmd, s, model, span, metricsURL)
 		switch {
 		case failed != nil:
@@ -196,7 +228,8 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 			opened.closes(func() error { return removeIfThere(f.readyFile) })
 		}
 	}
-	n, keepSpeed, err := newNode(s, loaded, device, cfg)
+	var keepSpeed func()
+	n, keepSpeed, err = newNode(s, loaded, device, cfg)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,9 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,6 +22,7 @@ type simFlags struct {
 	json bool
 	long bool
 	seed uint64
+	soak time.Duration
 }
 
 func newSimCommand() *cobra.Command {
@@ -37,6 +40,7 @@ func newSimCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print each scenario's report as a JSON object")
 	flags.BoolVar(&f.long, "long", false, "everything instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance")
+	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 10s)")
 	return cmd
 }
 
@@ -56,7 +60,7 @@ func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 	if err != nil {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
-	cfg := sim.Config{Binary: binary, Without: serveSettings(), Long: f.long, Seed: f.seed}
+	cfg := sim.Config{Binary: binary, Without: serveSettings(), Long: f.long, Seed: f.seed, For: f.soak}
 	var errs []error
 	for _, s := range all {
 		err := f.play(cmd.Context(), cmd.OutOrStdout(), s, cfg)
@@ -97,11 +101,59 @@ func printStep(w io.Writer, s sim.Step) {
 		again += f.Replayed
 		handed += f.HandedOver
 	}
+	if len(s.Speeds) > 0 {
+		printSpeeds(w, verdict, s)
+		return
+	}
 	fmt.Fprintf(w, "  %-5s %s: %d answers, %d tokens, %d failovers (%d tokens computed again, %d handed over), longest wait %d ms\n",
 		verdict, s.Name, s.Answers, s.Tokens, len(s.Failovers), again, handed, s.StallMS)
+	if len(s.Events) > 0 {
+		fmt.Fprintf(w, "        what happened: %s\n", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Events), "map["), "]"))
+	}
+	printUses(w, s.Uses)
+	printWrong(w, s)
+}
+
+// printUses prints what idle processes held before a soak and after it.
+func printUses(out io.Writer, uses []sim.Use) {
+	if len(uses) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "        idle before, and after\tgoroutines\theap MiB\tresident MiB\tfiles\tstreams\tsessions\tcache MiB")
+	for _, u := range uses {
+		a, b := u.Before, u.After
+		mib := func(a, b int) string { return fmt.Sprintf("%.1f %.1f", float64(a)/(1<<20), float64(b)/(1<<20)) }
+		fmt.Fprintf(w, "        %s\t%d %d\t%s\t%s\t%d %d\t%d %d\t%d %d\t%s\n", u.Process, a.Goroutines, b.Goroutines,
+			mib(a.Heap, b.Heap), mib(a.Resident, b.Resident), a.Files, b.Files, a.Streams, b.Streams, a.Sessions, b.Sessions, mib(a.Cache, b.Cache))
+	}
+	_ = w.Flush()
+}
+
+func printWrong(w io.Writer, s sim.Step) {
 	for _, wrong := range s.Wrong {
 		fmt.Fprintf(w, "        %s\n", oneLine(wrong))
 	}
+}
+
+// printSpeeds prints how fast answers are made while sends are lost, beside what others do.
+func printSpeeds(out io.Writer, verdict string, s sim.Step) {
+	fmt.Fprintf(out, "  %-5s %s; restarting is computed, Petals is as published (steps/s, elsewhere)\n", verdict, s.Name)
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\tloss\tbroken\ttokens/s\tpart\tof loss\tat least\trestarting\tPetals\tPetals restarting\t")
+	for _, v := range s.Speeds {
+		published, restarting := "-", "-"
+		if v.Petals > 0 {
+			published, restarting = fmt.Sprint(v.Petals), "never ends"
+		}
+		if v.PetalsRestarting > 0 {
+			restarting = fmt.Sprint(v.PetalsRestarting)
+		}
+		fmt.Fprintf(w, "\t%v\t%d\t%.1f\t%.2f\t%v\t%v\t%.2g\t%s\t%s\t\n",
+			v.Loss, v.Repairs, v.PerSecond, v.Part, v.Of, v.Least, v.Restarting, published, restarting)
+	}
+	_ = w.Flush()
+	printWrong(out, s)
 }
 
 func listScenarios(out io.Writer, all []sim.Scenario) error {

@@ -22,9 +22,15 @@ const (
 	defaultGoneAfter = 3 * time.Second
 )
 
-// yieldAfter is after how long without a step a session gives way to a peer that has less: a turn in the queue of a busy
-// node takes seconds, and a conversation that is replayed after half a minute of silence loses little.
-const yieldAfter = 30 * time.Second
+const (
+	// yieldAfter is after how long without a step or a ping a session may have to give way to another peer's: a turn in
+	// the queue of a busy node takes seconds, and a conversation that is replayed after half a minute of silence loses
+	// little.
+	yieldAfter = 30 * time.Second
+	// restAfter is the same within one peer's own sessions, of which the oldest give way to the newest: a gateway's
+	// conversations come and go. While an answer is made, its owner pings twice a second.
+	restAfter = 10 * time.Second
+)
 
 // keptSteps is how many steps can be answered again: as many as may be in flight.
 const keptSteps = protocol.MaxStepsInFlight

@@ -140,6 +140,8 @@ func (w *world) about(verb, name string, args map[string]string) string {
 	case "fail", "close":
 		w.table.Close(s)
 		return w.books()
+	case "touch":
+		s.Touch(w.now)
 	case "attach":
 		s.Attach(w.now)
 	case "detach":
@@ -203,7 +205,7 @@ func (w *world) state(s *Session) string {
 }
 
 func (w *world) books() string {
-	return fmt.Sprintf("%d sessions, free %d%s", w.table.Len(), w.table.Free(), w.droppedNames())
+	return fmt.Sprintf("%d sessions, free %d, %d can be had%s", w.table.Len(), w.table.Free(), w.table.Available(w.now), w.droppedNames())
 }
 
 func (w *world) droppedNames() string {

@@ -109,14 +109,20 @@ func (s *Session) Gone(now time.Time) bool {
 	return s.streams == 0 && now.Sub(s.goneSince) >= s.table.cfg.GoneAfter
 }
 
-// evictable says whether the session may be forgotten in favour of another.
-func (s *Session) evictable(now time.Time) bool { return !s.running && s.Gone(now) }
+// Touch records that something is done for the session, or that its owner waits for it.
+func (s *Session) Touch(now time.Time) { s.used = now }
 
 // reopen takes a higher epoch at once, and with it those who may send, so that nothing older begins any more; and the
 // rest when nothing older runs.
 func (s *Session) reopen(m protocol.Open) {
 	s.epoch, s.prev, s.from = m.Epoch, m.Prev, m.From
 	if s.running {
+		if older := s.pending; older != nil { // what it was to forget is not to come back
+			m.Position = min(m.Position, older.Position)
+			if len(m.IDs) == 0 {
+				m.IDs = older.IDs
+			}
+		}
 		s.pending = &m
 		return
 	}

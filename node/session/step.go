@@ -55,10 +55,11 @@ func (s *Session) begin(now time.Time, in Input) (Verdict, int, error) {
 	if v, err := s.before(in); v != 0 || err != nil {
 		return v, 0, err
 	}
+	done := s.overlap(in)
 	switch {
 	case in.Number != 0 && in.Number <= s.last:
 		return 0, 0, fail(protocol.CodeBadRequest, "step %d comes after step %d", in.Number, s.last)
-	case in.Position != s.length:
+	case in.Position != s.length && done == 0:
 		return 0, 0, fail(protocol.CodeLostSession, "the step begins at token %d, the cache holds %d", in.Position, s.length)
 	case in.N < 1 || in.Position+in.N > s.table.cfg.Context:
 		return 0, 0, fail(protocol.CodeContextFull, "%d tokens do not fit the model's context of %d", in.Position+in.N, s.table.cfg.Context)
@@ -69,7 +70,6 @@ func (s *Session) begin(now time.Time, in Input) (Verdict, int, error) {
 	if err := s.learn(in); err != nil {
 		return 0, 0, err
 	}
-	done := 0
 	if s.partial.Entry == in.entry() {
 		done = s.partial.done
 	}
@@ -104,13 +104,22 @@ func (s *Session) before(in Input) (Verdict, error) {
 	return 0, nil
 }
 
+// overlap is how many of the first tokens of what is replayed the cache holds: the frames of a replay that is repeated may
+// begin elsewhere than those that have arrived.
+func (s *Session) overlap(in Input) int {
+	if in.Number == 0 && in.Position < s.length {
+		return s.length - in.Position
+	}
+	return 0
+}
+
 // grow promises the session cache for so many tokens.
 func (s *Session) grow(now time.Time, tokens int) error {
 	more := pages(tokens) - s.promised
 	if more <= 0 {
 		return nil
 	}
-	if err := s.table.makeRoom(now, more, s.ID.Owner); err != nil {
+	if err := s.table.makeRoom(now, request{owner: s.ID.Owner, tokens: more, of: s}); err != nil {
 		return err
 	}
 	s.promised += more

@@ -8,7 +8,6 @@ package session
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -57,6 +56,7 @@ type Table struct {
 	perPeer  map[peer.ID]int
 	promised int        // tokens of cache; at most cfg.Tokens
 	dropped  []*Session // forgotten, their caches not yet freed
+	evicted  int
 }
 
 // New makes an empty table.
@@ -67,8 +67,14 @@ func New(cfg Config) *Table {
 // Len is the number of sessions.
 func (t *Table) Len() int { return len(t.sessions) }
 
+// Promised is the tokens of cache that sessions have been promised.
+func (t *Table) Promised() int { return t.promised }
+
 // Free is the tokens of cache that nobody has been promised.
 func (t *Table) Free() int { return t.cfg.Tokens - t.promised }
+
+// Evicted is how many sessions have had to give way to others.
+func (t *Table) Evicted() int { return t.evicted }
 
 // Find gives a session of an owner, nil if there is none: to anyone else it does not exist.
 func (t *Table) Find(id ID) *Session { return t.sessions[id] }
@@ -86,7 +92,7 @@ func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, e
 		return s, nil
 	}
 	tokens := pages(int(m.Expect))
-	if err := t.admit(now, owner, tokens); err != nil {
+	if err := t.makeRoom(now, request{owner: owner, sessions: 1, tokens: tokens}); err != nil {
 		return nil, err
 	}
 	s := &Session{ID: id, table: t, used: now, goneSince: now, promised: tokens}
@@ -96,96 +102,6 @@ func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, e
 	t.perPeer[owner]++
 	t.promised += tokens
 	return s, nil
-}
-
-// admit says whether there is room for another session, after evicting what may be evicted.
-func (t *Table) admit(now time.Time, owner peer.ID, tokens int) error {
-	if n := t.perPeer[owner]; n >= t.cfg.PerPeer && !t.evict(now, func() bool { return t.perPeer[owner] < t.cfg.PerPeer }, owner) {
-		return fail(protocol.CodeBusy, "you have %d sessions open here, which is the limit: close one", n)
-	}
-	if n := len(t.sessions); n >= t.cfg.Total && !t.evict(now, func() bool { return len(t.sessions) < t.cfg.Total }, "") {
-		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", n)
-	}
-	return t.makeRoom(now, tokens, owner)
-}
-
-// makeRoom says whether so many more tokens of cache can be promised to owner, after evicting what may be evicted.
-func (t *Table) makeRoom(now time.Time, tokens int, owner peer.ID) error {
-	fits := func() bool { return t.Free() >= tokens }
-	if !fits() && !t.evict(now, fits, "") && !t.share(now, tokens, owner) {
-		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d are promised to others",
-			tokens, t.promised, t.cfg.Tokens)
-	}
-	return nil
-}
-
-// share takes cache from sessions that have done nothing for a while, so that whoever came first does not keep it all:
-// first what they were promised and have not used, then, if that helps, whole sessions whose owners would still have no
-// less than owner does with so many tokens more.
-func (t *Table) share(now time.Time, tokens int, owner peer.ID) bool {
-	held := make(map[peer.ID]int)
-	var idle []*Session
-	for _, s := range t.sessions {
-		held[s.ID.Owner] += s.promised
-		if s.ID.Owner != owner && !s.running && now.Sub(s.used) >= yieldAfter {
-			idle = append(idle, s)
-		}
-	}
-	sortByUse(idle)
-	for _, s := range idle {
-		if t.Free() >= tokens {
-			return true
-		}
-		unused := s.promised - pages(s.held())
-		s.promised -= unused
-		t.promised -= unused
-		held[s.ID.Owner] -= unused
-	}
-	var given []*Session
-	free, fair := t.Free(), held[owner]+tokens
-	for _, s := range idle {
-		if rest := held[s.ID.Owner] - s.promised; free < tokens && rest >= fair {
-			held[s.ID.Owner] = rest
-			free += s.promised
-			given = append(given, s)
-		}
-	}
-	if free < tokens {
-		return false
-	}
-	for _, s := range given {
-		t.Close(s)
-	}
-	return true
-}
-
-// sortByUse puts the sessions first that have been without a step for the longest time.
-func sortByUse(sessions []*Session) {
-	slices.SortFunc(sessions, func(a, b *Session) int {
-		if c := a.used.Compare(b.used); c != 0 {
-			return c
-		}
-		return slices.Compare(a.ID.Key[:], b.ID.Key[:])
-	})
-}
-
-// evict forgets sessions whose owners are gone, those without a step for the longest time first and only of the given
-// owner if there is one, until enough says so. It reports whether that was reached.
-func (t *Table) evict(now time.Time, enough func() bool, owner peer.ID) bool {
-	var gone []*Session
-	for _, s := range t.sessions {
-		if s.evictable(now) && (owner == "" || s.ID.Owner == owner) {
-			gone = append(gone, s)
-		}
-	}
-	sortByUse(gone)
-	for _, s := range gone {
-		if enough() {
-			break
-		}
-		t.Close(s)
-	}
-	return enough()
 }
 
 // Close forgets a session. A step of it that runs goes on; its Finish changes nothing any more.

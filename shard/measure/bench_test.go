@@ -47,22 +47,7 @@ func BenchmarkProducts(b *testing.B) {
 
 // Passes through some layers of the 7B and its head: a token, eight sequences, a prompt.
 func BenchmarkPasses(b *testing.B) {
-	shape, err := synthetic.Preset("baichuan2-7b")
-	if err != nil {
-		b.Fatal(err)
-	}
-	shape.Layers = 4
-	m, err := Synthetic("7b", shape, "nf4")
-	if err != nil {
-		b.Fatal(err)
-	}
-	dev := kernels.NewCPU(0)
-	defer dev.Close()
-	s, err := shard.Load(b.Context(), m, store.Span{Start: 0, End: shape.Layers}, dev, shard.Config{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
+	s := loadOf7B(b, 4)
 	for _, k := range []kind{{Decode, 0, 1, 1}, {Decode, 2048, 1, 1}, {Decode, 0, 8, 1}, {Verify, 0, 1, 4}, {Prefill, 0, 1, 128}} {
 		b.Run(fmt.Sprintf("%s/context=%d/sequences=%d/rows=%d", k.name, k.context, k.sequences, k.rows), func(b *testing.B) {
 			p, err := newPass(s, k.context, k.sequences, k.rows, k.name == Verify)
@@ -79,6 +64,62 @@ func BenchmarkPasses(b *testing.B) {
 			}
 			b.ReportMetric(float64(p.rows)*float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
 			b.ReportMetric(float64(p.work().ops())*float64(b.N)/b.Elapsed().Seconds()/1e9, "GOPS")
+		})
+	}
+}
+
+// loadOf7B makes a shard of some layers of the 7B, and its head.
+func loadOf7B(b *testing.B, layers int) *shard.Shard {
+	b.Helper()
+	shape, err := synthetic.Preset("baichuan2-7b")
+	if err != nil {
+		b.Fatal(err)
+	}
+	shape.Layers = layers
+	m, err := Synthetic("7b", shape, "nf4")
+	if err != nil {
+		b.Fatal(err)
+	}
+	dev := kernels.NewCPU(0)
+	b.Cleanup(func() { dev.Close() })
+	s, err := shard.Load(b.Context(), m, store.Span{Start: 0, End: layers}, dev, shard.Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+// What a pass of others is put off for while parts of a cache are read that is handed over (some MB of layers of pages), or
+// rows that are replayed.
+func BenchmarkCopies(b *testing.B) {
+	s := loadOf7B(b, 4)
+	c := s.NewCache(s.Span())
+	defer c.Close()
+	if err := c.Fill(2048); err != nil {
+		b.Fatal(err)
+	}
+	for _, mib := range []int{1, 4, 16} {
+		b.Run(fmt.Sprintf("pages/MiB=%d", mib), func(b *testing.B) {
+			b.SetBytes(int64(mib) << 20)
+			at := 0
+			for b.Loop() {
+				for read := 0; read < mib<<20; at++ {
+					part := make([]byte, c.PageBytes(at%4, kernels.PageSize))
+					c.ReadPage(part, at/4%32, at%4)
+					read += len(part)
+				}
+			}
+		})
+	}
+	for _, n := range []int{64, 256, 512} {
+		b.Run(fmt.Sprintf("outputs/rows=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(n) * int64(c.PageBytes(-1, 1)))
+			at := 0
+			for b.Loop() {
+				c.Outputs(kernels.Rows{}, at, n)
+				at = (at + n) % 2048
+			}
 		})
 	}
 }

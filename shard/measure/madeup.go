@@ -4,9 +4,14 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"io/fs"
-	"strings"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
@@ -17,11 +22,12 @@ import (
 // Synthetic gives a model of a shape, with weights in a format, that nobody has trained or stored: its parts are made up
 // as they are asked for. It computes finite numbers that mean nothing, as fast as a real one does.
 func Synthetic(name string, shape synthetic.Spec, weights string) (*store.Model, error) {
+	pieces := synthetic.Tokenizer()
 	m := &store.Manifest{
 		Layers: shape.Layers, Hidden: shape.Hidden, Intermediate: shape.Intermediate, Heads: shape.Heads,
 		Vocab: shape.Vocab, Context: shape.Context, Eps: "1e-06", Position: shape.Position,
 		BOS: 1, EOS: 2, User: 3, Assistant: 4, Stop: []int{2, 3, 4},
-		Weights: weights, KV: kernels.Int8.String(), Tokenizer: strings.Repeat("0", 2*sha256.Size), TokenizerSize: 1,
+		Weights: weights, KV: kernels.Int8.String(), Tokenizer: store.ID(sha256.Sum256(pieces)).String(), TokenizerSize: int64(len(pieces)),
 	}
 	if m.Position == store.Rope {
 		m.Theta = "10000"
@@ -29,11 +35,34 @@ func Synthetic(name string, shape synthetic.Spec, weights string) (*store.Model,
 	if err := m.Outline(); err != nil {
 		return nil, err
 	}
-	files, err := newMadeUp(name, m)
+	files, err := newMadeUp(name, m, pieces)
 	if err != nil {
 		return nil, err
 	}
 	return store.OpenFiles(name, files)
+}
+
+// StoreSynthetic is Synthetic, and writes the model into the store below home, for other processes. Its tokenizer has
+// the first 4,096 ids alone: the others print nothing.
+func StoreSynthetic(home, name string, shape synthetic.Spec, weights string) (*store.Model, error) {
+	m, err := Synthetic(name, shape, weights)
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(home, "models", name)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("store a model that is made up: %w", err)
+	}
+	files, err := newMadeUp(name, m.Manifest, synthetic.Tokenizer())
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range files.names() {
+		if err := files.copy(dir, file); err != nil {
+			return nil, fmt.Errorf("store a model that is made up: %w", err)
+		}
+	}
+	return store.OpenFiles(name, os.DirFS(dir))
 }
 
 // madeUp is the directory of a model whose parts hold noise. It is an fs.FS.
@@ -43,7 +72,7 @@ type madeUp struct {
 	noise *noise
 }
 
-func newMadeUp(name string, m *store.Manifest) (*madeUp, error) {
+func newMadeUp(name string, m *store.Manifest, tokenizer []byte) (*madeUp, error) {
 	raw, err := json.Marshal(m)
 	if err != nil {
 		return nil, err
@@ -58,8 +87,27 @@ func newMadeUp(name string, m *store.Manifest) (*madeUp, error) {
 	if err != nil {
 		return nil, err
 	}
-	files.texts = map[string][]byte{"manifest.json": raw, "local.json": text}
+	files.texts = map[string][]byte{"manifest.json": raw, "local.json": text, "tokenizer.model": tokenizer}
 	return files, nil
+}
+
+// names lists all files.
+func (m *madeUp) names() []string {
+	return slices.Concat(slices.Sorted(maps.Keys(m.parts)), slices.Sorted(maps.Keys(m.texts)))
+}
+
+// copy writes a file into a directory, through to the disk: what is written later would disturb what is measured.
+func (m *madeUp) copy(dir, name string) error {
+	from, err := m.Open(name)
+	if err != nil {
+		return err
+	}
+	to, err := os.Create(filepath.Join(dir, name))
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Sync(), to.Close())
 }
 
 // Open is part of fs.FS.

@@ -43,11 +43,25 @@ func (w Work) arithmetic(l probe.Limits) float64 {
 	return float64(w.Integer)/l.Integer + float64(w.Float)/l.Float
 }
 
+// Least is the seconds that a pass takes at least, as bench model and bench swarm tell it: reading at the speed of the
+// bare loop, or computing at the share of the peak that is asked of matrix products, whichever is more.
+func (w Work) Least(l probe.Limits) float64 {
+	return max(w.memory(l), w.arithmetic(l)/attainable)
+}
+
 // The limits that may bind.
 const (
 	ByMemory     = "memory"
 	ByArithmetic = "arithmetic"
 )
+
+// Bound tells which of Least's two limits binds.
+func (w Work) Bound(l probe.Limits) string {
+	if w.memory(l) >= w.arithmetic(l)/attainable {
+		return ByMemory
+	}
+	return ByArithmetic
+}
 
 // bound tells which limit binds more.
 func (w Work) bound(l probe.Limits) string {

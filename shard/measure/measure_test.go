@@ -256,3 +256,35 @@ func TestSpeedOf_MeasuresAnySpan(t *testing.T) {
 		}
 	}
 }
+
+func TestStoreSynthetic_IsFoundByOtherProcesses(t *testing.T) {
+	home := t.TempDir()
+	made, err := StoreSynthetic(home, "tiny", tiny(t, store.Rope), "nf4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := store.Open(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := st.Model("tiny")
+	if err != nil || found.ID != made.ID {
+		t.Fatalf("the store has %v, %v", found, err)
+	}
+	if _, err := found.Tokenizer(); err != nil {
+		t.Error(err)
+	}
+	dev := kernels.NewCPU(2)
+	defer dev.Close()
+	loaded, err := shard.Load(t.Context(), found, store.Span{Start: 0, End: 3}, dev, shard.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer loaded.Close()
+	if err := SelfTest(loaded); err != nil {
+		t.Error(err)
+	}
+	if _, err := StoreSynthetic(home, "odd", tiny(t, store.Rope), "nf5"); err == nil {
+		t.Error("stored in a format that there is not")
+	}
+}

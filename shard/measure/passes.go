@@ -139,6 +139,11 @@ func partWork(part store.Part, n int) Work {
 	return w
 }
 
+// DecodeWork is what the matrices of a whole model take for a pass in which n sequences decode a token each.
+func DecodeWork(m *store.Manifest, n int) Work {
+	return layersWork(m, store.Span{End: m.Layers}, n).plus(headWork(m, n))
+}
+
 // WeightBytes is what a token reads of some layers' matrices, and of the head where it rides with them.
 func WeightBytes(m *store.Manifest, span store.Span) int64 {
 	w := layersWork(m, span, 1)

@@ -198,10 +198,8 @@ func (u *runner) figure() StepFigure {
 		Kind: u.name, Sequences: u.sequences, Rows: u.rows, Context: u.context, Figure: figure(w, u.samples), Allocations: u.allocs,
 		Read:       median(u.samples, func(s sample) float64 { return w.memory(s.limits) / s.seconds }),
 		Arithmetic: median(u.samples, func(s sample) float64 { return w.arithmetic(s.limits) / s.seconds }),
-		Ratio: median(u.samples, func(s sample) float64 {
-			return s.seconds / max(w.memory(s.limits), w.arithmetic(s.limits)/attainable)
-		}),
-		Beside: median(u.beside, func(v float64) float64 { return v }),
+		Ratio:      median(u.samples, func(s sample) float64 { return s.seconds / w.Least(s.limits) }),
+		Beside:     median(u.beside, func(v float64) float64 { return v }),
 	}
 	f.Tokens = float64(u.pass.rows) / f.Seconds
 	return f

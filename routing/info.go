@@ -1,0 +1,106 @@
+package routing
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// Told is what a peer answers when it is asked about itself.
+type Told struct {
+	Peer peer.ID
+	// Err says why there is no answer; then the following are empty.
+	Err error
+	// Offer is what the peer offers now; nil: nothing.
+	Offer *protocol.Offer
+	// Load is how it is doing; nil: it does not say, as older ones don't.
+	Load *protocol.Load
+	// RTT is the time from the question to the answer.
+	RTT time.Duration
+	// Relayed says that the way to the peer leads through another one.
+	Relayed bool
+}
+
+// TellLoad has this process's answers to Info say how it is doing, by what load gives; nil: no more. load is called for
+// every question of anyone, and must be quick.
+func (d *Directory) TellLoad(load func() protocol.Load) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.load = load
+}
+
+// tellOwn answers Info.
+func (d *Directory) tellOwn() protocol.Offers {
+	answer := d.book.one(d.host.ID(), time.Now())
+	d.mu.Lock()
+	load := d.load
+	d.mu.Unlock()
+	if load != nil {
+		l := load()
+		answer.Load = &l
+	}
+	return answer
+}
+
+// AskPeers asks peers about themselves, side by side and each for at most 3 s, until ctx ends. It returns an answer or an
+// error for each, in the order of peers.
+func (d *Directory) AskPeers(ctx context.Context, peers []peer.ID) []Told {
+	told := make([]Told, len(peers))
+	slots := make(chan struct{}, maxInfos)
+	var all sync.WaitGroup
+	for i, id := range peers {
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			told[i] = d.askPeer(ctx, id)
+		})
+	}
+	all.Wait()
+	return told
+}
+
+// askPeer asks one peer about itself. An offer that is news is kept, as any that is heard of.
+func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Info{})
+	if err != nil {
+		return Told{Peer: id, Err: err}
+	}
+	d.record.measured(id, rtt)
+	offers, ok := answer.(protocol.Offers)
+	if !ok || len(offers.Sealed) > 1 {
+		return Told{Peer: id, Err: fmt.Errorf("peer %s: asked about itself, it answers with something else", id)}
+	}
+	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id)}
+	if len(offers.Sealed) == 0 {
+		return told
+	}
+	o, err := protocol.Unseal(offers.Sealed[0])
+	if err == nil && o.Peer != id {
+		err = fmt.Errorf("it tells of peer %s", o.Peer)
+	}
+	if err != nil {
+		return Told{Peer: id, Err: fmt.Errorf("peer %s: %w", id, err)}
+	}
+	d.learn(offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
+	told.Offer = o
+	return told
+}
+
+// relayed says whether all connections to a peer lead through another one.
+func (d *Directory) relayed(id peer.ID) bool {
+	conns := d.host.Network().ConnsToPeer(id)
+	return len(conns) > 0 && !slices.ContainsFunc(conns, func(c network.Conn) bool {
+		_, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_CIRCUIT)
+		return err != nil && !c.Stat().Limited
+	})
+}
