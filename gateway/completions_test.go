@@ -173,7 +173,7 @@ func TestSwarm_TellsWhoServes(t *testing.T) {
 	if !slices.Equal(o.Missing, []string{"2:3", "5:6"}) || !slices.Equal(o.Coverage, []int{1, 1, 0, 1, 1, 0}) {
 		t.Errorf("missing %v, coverage %v", o.Missing, o.Coverage)
 	}
-	if p := o.Peers[0]; p.Layers != "0:2" || p.State != "online" || p.Nick != "<b>ann</b>" || !p.Direct || p.RTT == nil || *p.RTT != 1.5 || p.CacheFree != 77 {
+	if p := o.Peers[0]; p.Layers != "0:2" || p.State != "online" || p.Nick != "<b>ann</b>" || !p.Direct || p.RTT == nil || *p.RTT != 1.5 || p.CacheFree != 77 || p.Decode != 50 {
 		t.Errorf("%+v", p)
 	}
 	if p := o.Peers[2]; p.State != "draining" || p.Direct || p.RTT != nil {

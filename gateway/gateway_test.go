@@ -407,7 +407,7 @@ func (d *directory) Offers(context.Context, protocol.ModelID) ([]routing.Seen, e
 	d.asked++
 	offer := func(peer protocol.PeerID, start, end int, state protocol.State) routing.Seen {
 		return routing.Seen{Age: time.Second, Offer: protocol.Offer{
-			Peer: peer, Span: protocol.Span{Start: start, End: end}, Layers: 6, State: state, Nick: "<b>ann</b>", CacheFree: 77,
+			Peer: peer, Span: protocol.Span{Start: start, End: end}, Layers: 6, State: state, Nick: "<b>ann</b>", CacheFree: 77, DecodeRate: 100,
 			Relayed: state != protocol.Online,
 		}}
 	}

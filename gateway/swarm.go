@@ -83,7 +83,7 @@ func (v *swarmView) room(model protocol.ModelID, layers int) (tokens int, known 
 // swarmObject is /api/swarm: what `status --json` tells, and what the map draws beside.
 type swarmObject struct {
 	Model    string       `json:"model"`
-	ID       string       `json:"id"`
+	ModelID  string       `json:"model_id"`
 	Models   []string     `json:"models"` // that ?model= may name
 	Layers   int          `json:"layers"`
 	Peers    []peerObject `json:"peers"`
@@ -93,19 +93,20 @@ type swarmObject struct {
 
 // peerObject is a peer. Nick and device are the peer's own words.
 type peerObject struct {
-	Peer        string   `json:"peer"`
-	Nick        string   `json:"nick"`
-	Layers      string   `json:"layers"`
-	State       string   `json:"state"`
-	Device      string   `json:"device"`
-	Direct      bool     `json:"direct"`
-	Addrs       []string `json:"addrs"`
-	CacheFree   uint32   `json:"cache_tokens_free"`
-	DecodeRate  uint32   `json:"decode_tokens_per_s"` // through one layer, as is the next
-	PrefillRate uint32   `json:"prefill_tokens_per_s"`
-	Queue       uint32   `json:"queue"`
-	RTT         *float64 `json:"rtt_ms"` // null: not measured
-	Age         float64  `json:"age_s"`  // of the offer
+	Peer      string   `json:"peer"`
+	Nick      string   `json:"nick"`
+	Layers    string   `json:"layers"`
+	Target    string   `json:"target,omitempty"` // layers that it is going to serve instead
+	State     string   `json:"state"`
+	Device    string   `json:"device"`
+	Direct    bool     `json:"direct"`
+	Addrs     []string `json:"addrs"`
+	CacheFree uint32   `json:"cache_tokens_free"`
+	Decode    float64  `json:"decode_tokens_per_s"` // through its layers
+	Prefill   float64  `json:"prefill_tokens_per_s"`
+	Queue     uint32   `json:"queue"`
+	RTT       *float64 `json:"rtt_ms,omitempty"` // absent: not measured
+	Age       float64  `json:"age_s"`            // of the offer
 }
 
 func (s *Server) showSwarm(c *call) error {
@@ -124,7 +125,7 @@ func (s *Server) showSwarm(c *call) error {
 		rtt = s.cfg.Directory.Measures().RTT
 	}
 	o := swarmObject{
-		Model: m.Name, ID: m.ID.String(), Layers: m.Manifest.Layers, Peers: []peerObject{},
+		Model: m.Name, ModelID: m.ID.String(), Layers: m.Manifest.Layers, Peers: []peerObject{},
 		Coverage: coverage(seen, m.Manifest.Layers),
 	}
 	o.Missing = gaps(o.Coverage)
@@ -144,9 +145,17 @@ func (s *Server) showSwarm(c *call) error {
 func describe(x routing.Seen, rtt map[protocol.PeerID]time.Duration) peerObject {
 	p := peerObject{
 		Peer: x.Offer.Peer.String(), Nick: x.Offer.Nick, Layers: x.Offer.Span.String(), State: x.Offer.State.String(),
-		Device: x.Offer.Device, Direct: !x.Offer.Relayed, Addrs: append([]string{}, x.Offer.Addrs...),
-		CacheFree: x.Offer.CacheFree, DecodeRate: x.Offer.DecodeRate, PrefillRate: x.Offer.PrefillRate, Queue: x.Offer.Queue,
-		Age: x.Age.Seconds(),
+		Device: x.Offer.Device, Direct: !x.Offer.Relayed, Addrs: []string{},
+		CacheFree: x.Offer.CacheFree, Queue: x.Offer.Queue, Age: x.Age.Seconds(),
+	}
+	for _, a := range x.Offer.Addrs {
+		p.Addrs = append(p.Addrs, a+"/p2p/"+p.Peer)
+	}
+	if n := x.Offer.Span.Len(); n > 0 {
+		p.Decode, p.Prefill = float64(x.Offer.DecodeRate)/float64(n), float64(x.Offer.PrefillRate)/float64(n)
+	}
+	if t := x.Offer.Target; t.Len() > 0 && t != x.Offer.Span {
+		p.Target = x.Offer.Target.String()
 	}
 	if d, ok := rtt[x.Offer.Peer]; ok {
 		ms := float64(d.Microseconds()) / 1000
