@@ -52,7 +52,11 @@ func (s *Server) completions(c *call) error {
 func (p *plain) read(f *form) error {
 	f.boolean("echo", &p.echo)
 	p.options.MaxTokens = plainTokens
-	p.common(f, map[bool]int{true: 0, false: 1}[p.echo])
+	least := 1
+	if p.echo {
+		least = 0
+	}
+	p.common(f, least)
 	if p.options.MaxTokens == 0 {
 		p.score, p.options.MaxTokens = true, 1 // which is drawn and dropped
 	}
