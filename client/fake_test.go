@@ -121,18 +121,23 @@ func (s *toyStepper) Step(ctx context.Context, ids []uint32, want Want) ([]sampl
 		s.ids = append(s.ids, id)
 		logits = toyLogits(s.cache.push(uint64(id)))
 		if want.Rows != nil {
+			if len(s.forced) > 0 {
+				logits = make([]float32, toyVocab)
+				logits[s.forced[0]] = 1
+				s.forced = s.forced[1:]
+			}
 			if err := want.Rows(len(s.ids)-1, logits); err != nil {
 				return nil, err
 			}
 		}
 	}
+	if !want.Candidates {
+		return nil, nil
+	}
 	if len(s.forced) > 0 {
 		id := s.forced[0]
 		s.forced = s.forced[1:]
 		return []sample.Candidate{{ID: id}}, nil
-	}
-	if !want.Candidates {
-		return nil, nil
 	}
 	return sample.Candidates(logits, s.ids, s.run.Sampling), nil
 }

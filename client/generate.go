@@ -26,6 +26,8 @@ const (
 // Chunk is a piece of an answer.
 type Chunk struct {
 	Text    string   // whole characters; may be empty in the last chunk
+	Tokens  []Token  // with Options.Logprobs: those whose text ends with the chunk, the stop id excepted
+	Prompt  []Token  // with Logprobs.Prompt, in a first chunk that has nothing else: the prompt's tokens
 	Outcome *Outcome // in the last chunk alone
 }
 
@@ -38,6 +40,7 @@ type Outcome struct {
 	// the beginning of a last character.
 	IDs          []uint32   `json:"ids"`
 	FinishReason string     `json:"finish_reason"`
+	Cached       int        `json:"cached_tokens"` // of the prompt, that this answer did not have to compute
 	Model        string     `json:"model"`
 	Chain        []HopInfo  `json:"chain"`
 	Timings      Timings    `json:"timings"`
@@ -121,8 +124,11 @@ type generation struct {
 	decoder *tokenizer.Decoder
 	stopper stopper
 	text    strings.Builder
-	row     []float32 // the newest row of logits, where they are written
+	row     []float32 // the newest row of logits, where they are asked for
 	buffer  []byte
+	judged  judged
+	cut     bool // by a stop string
+	cached  int  // tokens of the prompt that were there
 }
 
 // begin checks what was asked for.
@@ -149,6 +155,9 @@ func (c *Conversation) begin(prompt []uint32, o Options) (*generation, error) {
 	if o.MaxTokens > 0 {
 		g.limit = min(g.limit, o.MaxTokens)
 	}
+	if o.Logprobs != nil && o.Logprobs.Prompt {
+		g.judged.prompt = []Token{{ID: prompt[0]}}
+	}
 	return g, nil
 }
 
@@ -167,6 +176,9 @@ func (g *generation) run(ctx context.Context) error {
 		position := len(g.prompt) + len(g.ids)
 		id := sample.Draw(found, g.o.Sampling, g.o.Seed, position)
 		g.ids = append(g.ids, id)
+		if len(g.ids) == 1 && g.judged.prompt != nil && !g.yield(Chunk{Prompt: g.judged.prompt}, nil) {
+			return errLeft
+		}
 		if g.first == 0 {
 			g.first = time.Since(g.started)
 		}
@@ -180,12 +192,12 @@ func (g *generation) run(ctx context.Context) error {
 }
 
 // open keeps what the prompt has in common with what was computed before, one token less than the prompt at most: the
-// answer's first token follows from its last. More of it may be found at peers. Logits are wanted of all tokens, so
-// nothing is kept for them, nor looked for.
+// answer's first token follows from its last. More of it may be found at peers. Where the logits of all tokens are
+// wanted, nothing is kept for them, nor looked for.
 func (g *generation) open(ctx context.Context) error {
 	keep := 0
 	var prompt []uint32
-	if g.o.Logits == nil {
+	if !g.wholePrompt() {
 		prompt = g.prompt
 		most := min(len(g.prompt)-1, len(g.Conversation.ids), g.stepper.Len())
 		for keep < most && g.prompt[keep] == g.Conversation.ids[keep] {
@@ -199,30 +211,55 @@ func (g *generation) open(ctx context.Context) error {
 		g.Conversation.ids = slices.Clone(g.prompt[:min(keep, g.stepper.Len())])
 		return err
 	}
-	g.Conversation.ids = slices.Clone(g.prompt[:g.stepper.Len()])
+	g.cached = g.stepper.Len()
+	g.Conversation.ids = slices.Clone(g.prompt[:g.cached])
 	return nil
+}
+
+// wholePrompt says whether rows of logits are wanted of every token of the prompt.
+func (g *generation) wholePrompt() bool {
+	return g.o.Logits != nil || g.o.Logprobs != nil && g.o.Logprobs.Prompt
 }
 
 // step computes ids and gives the candidates for the token after them.
 func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate, error) {
 	want := Want{Candidates: true}
-	if g.o.Logits != nil {
-		want = Want{Rows: g.write}
+	rows := g.o.Logits != nil || g.o.Logprobs != nil
+	if rows {
+		want = Want{Rows: g.receive}
+	}
+	if last := len(ids) - 1; rows && last > 0 && !g.wholePrompt() { // rows are large: only the last one matters
+		if _, err := g.stepper.Step(ctx, ids[:last], Want{}); err != nil {
+			return nil, err
+		}
+		g.Conversation.ids = append(g.Conversation.ids, ids[:last]...)
+		ids = ids[last:]
 	}
 	found, err := g.stepper.Step(ctx, ids, want)
 	if err != nil {
 		return nil, err
 	}
 	g.Conversation.ids = append(g.Conversation.ids, ids...)
-	if g.o.Logits != nil {
+	if rows {
 		found = sample.Candidates(g.row, g.Conversation.ids, g.o.Sampling)
 	}
 	return found, nil
 }
 
-// write keeps a row of logits, and writes it where they are wanted.
-func (g *generation) write(position int, logits []float32) error {
+// receive takes the row of logits after a token.
+func (g *generation) receive(position int, logits []float32) error {
 	g.row = append(g.row[:0], logits...)
+	if p := g.o.Logprobs; p != nil && p.Prompt && position+1 < len(g.prompt) {
+		g.judged.ofPrompt(g.prompt[position+1], logits, p.Top)
+	}
+	if g.o.Logits == nil {
+		return nil
+	}
+	return g.write(position, logits)
+}
+
+// write writes a row of logits.
+func (g *generation) write(position int, logits []float32) error {
 	g.buffer = g.buffer[:0]
 	for _, l := range logits {
 		g.buffer = binary.LittleEndian.AppendUint32(g.buffer, math.Float32bits(l))
@@ -241,7 +278,12 @@ func (g *generation) take(id uint32) (reason string, err error) {
 	if !g.o.IgnoreEOS && slices.Contains(g.model.Manifest.Stop, int(id)) {
 		return FinishStop, nil
 	}
-	text, stopped := g.stopper.push(g.decoder.Push(id))
+	piece := g.decoder.Push(id)
+	if p := g.o.Logprobs; p != nil {
+		g.judged.drawn(id, g.row, p.Top, len(piece))
+	}
+	text, stopped := g.stopper.push(piece)
+	g.cut = stopped
 	if err := g.emit(text); err != nil {
 		return "", err
 	}
@@ -257,7 +299,7 @@ func (g *generation) take(id uint32) (reason string, err error) {
 // emit gives text to the reader.
 func (g *generation) emit(text string) error {
 	g.text.WriteString(text)
-	if text != "" && !g.yield(Chunk{Text: text}, nil) {
+	if text != "" && !g.yield(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}, nil) {
 		return errLeft
 	}
 	return nil
@@ -271,12 +313,13 @@ func (g *generation) finish(reason string) error {
 		reason = FinishStop
 	}
 	g.text.WriteString(rest)
+	tokens := g.judged.rest(g.text.Len(), stopped || g.cut)
 	total := time.Since(g.started)
 	out := &Outcome{
-		Text: g.text.String(), PromptIDs: g.prompt, IDs: g.ids, FinishReason: reason, Model: g.model.Name,
+		Text: g.text.String(), PromptIDs: g.prompt, IDs: g.ids, FinishReason: reason, Cached: g.cached, Model: g.model.Name,
 		Chain: g.stepper.Chain(), Timings: Timings{FirstToken: g.first, Total: total, Tokens: len(g.ids)},
 		Failovers: append([]Failover{}, g.stepper.Failovers()...), Stats: g.stepper.Stats(),
 	}
-	g.yield(Chunk{Text: rest, Outcome: out}, nil)
+	g.yield(Chunk{Text: rest, Tokens: tokens, Outcome: out}, nil)
 	return nil
 }

@@ -316,7 +316,7 @@ func TestOutcome_JSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"text":"","prompt_ids":[300],"ids":[2],"finish_reason":"stop","model":"toy",` +
+	want := `{"text":"","prompt_ids":[300],"ids":[2],"finish_reason":"stop","cached_tokens":0,"model":"toy",` +
 		`"chain":[{"peer":"","layers":"0:0","device":"toy"}],` +
 		`"timings":{"first_token_ms":1500,"total_ms":2500,"tokens_per_s":10},` +
 		`"failovers":[{"layers":"0:0","peer":"2g","reason":"silent","successors":[],"stall_ms":3000,"replayed_tokens":2,"handed_over_tokens":0}],` +

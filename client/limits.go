@@ -96,6 +96,9 @@ const (
 	// maxName is how much of a name that a stranger gave is shown.
 	maxName = 64
 
+	// maxTop is how many likeliest tokens are looked for at each position: by insertion, so few.
+	maxTop = 32
+
 	// maxStops and maxStopBytes bound what each new piece of text is compared with.
 	maxStops     = 64
 	maxStopBytes = 4096

@@ -34,6 +34,10 @@ type Options struct {
 	// and temperature: little-endian float32, rows of the vocabulary. The whole prompt is computed for it, and tokens
 	// are chosen here from these rows, by the code that a last hop chooses candidates with.
 	Logits io.Writer
+
+	// Logprobs, if not nil, has chunks tell how likely each token was. Each costs a row of logits on the way from the last
+	// peer.
+	Logprobs *Logprobs
 }
 
 // Validate reports everything that is wrong with o.
@@ -53,6 +57,9 @@ func (o *Options) Validate() error {
 	}
 	if slices.ContainsFunc(o.Stop, func(s string) bool { return s == "" || len(s) > maxStopBytes || !utf8.ValidString(s) }) {
 		errs = append(errs, fmt.Errorf("a stop string is empty, no UTF-8, or longer than %d bytes", maxStopBytes))
+	}
+	if p := o.Logprobs; p != nil && (p.Top < 0 || p.Top > maxTop) {
+		errs = append(errs, fmt.Errorf("the %d likeliest tokens, want 0 to %d", p.Top, maxTop))
 	}
 	return errors.Join(errs...)
 }

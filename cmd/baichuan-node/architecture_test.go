@@ -59,15 +59,16 @@ func mayImportOutside() map[string][]string {
 		"github.com/libp2p/go-libp2p-kad-dht":  {"routing"},
 		"github.com/multiformats/go-multiaddr": {"protocol", "routing", "cmd/baichuan-node"},
 		"github.com/pbnjay/memory":             {"cmd/baichuan-node"},
-		"github.com/prometheus/client_golang":  {"node"},
+		"github.com/prometheus/client_golang":  {"node", "gateway"},
 		"github.com/rivo/uniseg":               {"cmd/baichuan-node"},
 		"github.com/schollz/progressbar/v3":    {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":               {"cmd/baichuan-node"},
 		"github.com/spf13/pflag":               {"cmd/baichuan-node"},
 		"github.com/vmihailenco/msgpack/v5":    {"protocol"},
 		"go.yaml.in/yaml/v3":                   {"cmd/baichuan-node"},
-		"golang.org/x/sync":                    {"shard/store", "shard/quality"},
+		"golang.org/x/sync":                    {"shard/store", "shard/quality", "gateway"},
 		"golang.org/x/term":                    {"cmd/baichuan-node"},
+		"golang.org/x/time/rate":               {"gateway"},
 		"google.golang.org/protobuf/encoding":  {"shard/tokenizer"},
 	}
 }

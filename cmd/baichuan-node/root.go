@@ -64,10 +64,12 @@ func newRootCommand(a *app) *cobra.Command {
 		newResumeCommand(),
 		newGenerateCommand(a),
 		newChatCommand(a),
+		newGatewayCommand(a),
 		newStatusCommand(),
 		newBenchCommand(),
 		newSimCommand(),
 		newDoctorCommand(),
+		newKeyCommand(),
 		newVersionCommand(),
 	)
 	return root

@@ -27,6 +27,23 @@ func decode(d *Decoder, ids []uint32) string {
 	return b.String()
 }
 
+// Bytes is what an id adds to a text, which may be a part of a character; nil for an id that prints nothing. A space that
+// decoding takes away at the start of a text is among them.
+func (t *Tokenizer) Bytes(id uint32) []byte {
+	if int64(id) >= int64(len(t.pieces)) || t.silent.has(id) {
+		return nil
+	}
+	switch p := t.pieces[id]; p.kind {
+	case kindControl:
+		return nil
+	case kindByte:
+		b, _ := byteOf(p.text)
+		return []byte{b}
+	default:
+		return []byte(strings.ReplaceAll(p.text, space, " "))
+	}
+}
+
 // Decoder decodes ids as they come. It never gives a part of a character: a byte that may begin one is held until
 // it is whole or cannot be.
 type Decoder struct {

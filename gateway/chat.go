@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/client"
+)
+
+// completion is what all of OpenAI's answers have, whole or in pieces.
+type completion struct {
+	ID          string `json:"id"`
+	Object      string `json:"object"`
+	Created     int64  `json:"created"`
+	Model       string `json:"model"`
+	Fingerprint string `json:"system_fingerprint"` // the same one: the same weights, and the same bits
+	Choices     any    `json:"choices"`
+	Usage       any    `json:"usage,omitempty"`
+}
+
+func (a *ask) completion(prefix, object string) completion {
+	return completion{
+		ID: prefix + randomHex(12), Object: object, Created: time.Now().Unix(), Model: a.model.Name,
+		Fingerprint: "fp_" + a.model.ID.String()[:10], Choices: []any{},
+	}
+}
+
+// none is the usage in all chunks but the last, where that one has it.
+var none = json.RawMessage("null")
+
+// chatChoice is a choice of a chat completion. Message is set in whole ones, Delta in chunks.
+type chatChoice struct {
+	Index    int           `json:"index"`
+	Message  *chatMessage  `json:"message,omitempty"`
+	Delta    *chatDelta    `json:"delta,omitempty"`
+	Logprobs *chatLogprobs `json:"logprobs"`
+	Finish   *string       `json:"finish_reason"`
+}
+
+type chatMessage struct {
+	Role    string  `json:"role"`
+	Content string  `json:"content"`
+	Refusal *string `json:"refusal"`
+}
+
+type chatDelta struct {
+	Role    string  `json:"role,omitempty"`
+	Content *string `json:"content,omitempty"`
+}
+
+// chatCompletions answers a conversation.
+func (s *Server) chatCompletions(c *call) error {
+	f, err := s.form(c)
+	if err != nil {
+		return err
+	}
+	a, err := s.newAsk(f)
+	if err != nil {
+		return err
+	}
+	a.common(f, 1)
+	var judged bool
+	f.boolean("logprobs", &judged)
+	top := 0
+	f.integer("top_logprobs", &top, 0, maxTop, false)
+	if judged {
+		a.options.Logprobs = &client.Logprobs{Top: top}
+	} else if top > 0 {
+		f.fail("top_logprobs", "logprobs must be true for these")
+	}
+	list := messages(f)
+	if f.err != nil {
+		return f.err
+	}
+	prompt, err := a.model.Tokenizer.Chat(list, a.model.Roles())
+	if err != nil {
+		return bad("messages", "%v", err)
+	}
+	if err := a.model.fits(prompt, "messages"); err != nil {
+		return err
+	}
+	if a.stream {
+		return s.streamChat(c, a, a.jobs(prompt))
+	}
+	return s.wholeChat(c, a, a.jobs(prompt))
+}
+
+func (s *Server) wholeChat(c *call, a *ask, jobs []job) error {
+	parts := make([]gathered, len(jobs))
+	err := s.run(c, a.model, jobs, func(i int, chunk client.Chunk) error {
+		parts[i].take(chunk)
+		return nil
+	})
+	if err != nil {
+		return asAPI(c.r.Context(), err, "messages")
+	}
+	var u usage
+	choices := make([]chatChoice, len(jobs))
+	for i, p := range parts {
+		u.add(jobs[i], p.outcome)
+		choices[i] = chatChoice{
+			Index: i, Message: &chatMessage{Role: "assistant", Content: p.outcome.Text},
+			Logprobs: a.chatLogprobs(p.tokens), Finish: &p.outcome.FinishReason,
+		}
+	}
+	answer := a.completion("chatcmpl-", "chat.completion")
+	answer.Choices, answer.Usage = choices, u
+	return c.write(answer)
+}
+
+func (s *Server) streamChat(c *call, a *ask, jobs []job) error {
+	out := &stream{c: c}
+	common := a.completion("chatcmpl-", "chat.completion.chunk")
+	if a.usage {
+		common.Usage = none
+	}
+	event := func(choice chatChoice) completion {
+		e := common
+		e.Choices = []chatChoice{choice}
+		return e
+	}
+	var u usage
+	begun := make([]bool, len(jobs))
+	err := s.run(c, a.model, jobs, func(i int, chunk client.Chunk) error {
+		var events []any
+		if !begun[i] {
+			begun[i] = true
+			empty := ""
+			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{Role: "assistant", Content: &empty}}))
+		}
+		if chunk.Text != "" || len(chunk.Tokens) > 0 {
+			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{Content: &chunk.Text}, Logprobs: a.chatLogprobs(chunk.Tokens)}))
+		}
+		if o := chunk.Outcome; o != nil {
+			u.add(jobs[i], o)
+			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{}, Finish: &o.FinishReason}))
+		}
+		return out.send(events...)
+	})
+	if err == nil && a.usage {
+		common.Usage = u
+		err = out.send(common)
+	}
+	return out.done(err, "messages")
+}
