@@ -236,7 +236,7 @@ func crowded(answers int, others bool) func(context.Context, *scene) error {
 		var churning sync.WaitGroup
 		var failed error
 		churning.Go(func() { failed = nodes.run(ctx, stop) })
-		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
+		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers || !nodes.killed.Load() })
 		close(stop)
 		churning.Wait()
 		sc.result.Events = nodes.happened
