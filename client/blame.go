@@ -31,7 +31,7 @@ func (s *session) blame(fault *chain.Fault) {
 		h = s.hops[i]
 	} else if v := m.moving; v != nil && v.id == fault.Hop {
 		h = v.hop
-		m.stuck[v.parting.Hop], m.parting, m.moving = true, &v.parting, nil
+		m.unmoved(fault)
 	} else {
 		return
 	}

@@ -29,6 +29,12 @@ const (
 	// most.
 	refreshEvery = 10 * time.Second
 
+	// A hop that is leaving, and whose place nobody can take, stays for its grace time, a minute or so: the session looks for
+	// a successor each remindEvery among those it knows, and asks the directory each refreshSoon, which costs it a frame to
+	// each neighbour.
+	remindEvery = 250 * time.Millisecond
+	refreshSoon = time.Second
+
 	// banFirst and banLongest are the bans of a peer that failed: 15 s, doubled up to 10 minutes.
 	banFirst   = 15 * time.Second
 	banLongest = 10 * time.Minute
@@ -66,10 +72,12 @@ const (
 	nearRTT    = 20 * time.Millisecond
 
 	// A hand-over is worth its while if it takes no longer than computing the cache again. It may take moveFirst and
-	// moveFactor times what was expected before it is given up. unknownRate is the bytes/s between peers that have not
+	// moveFactor times what was expected before it is given up. One that failed before moveFirst was over is begun anew, in all
+	// maxMoves times: a peer's address may have been that of its last run. unknownRate is the bytes/s between peers that have not
 	// said how much they can send, 8 Mbit/s, nearRate between peers near to us.
 	moveFirst   = 2 * time.Second
 	moveFactor  = 4
+	maxMoves    = 3
 	unknownRate = 1 << 20
 	nearRate    = 1 << 24
 

@@ -29,7 +29,8 @@ type mind struct {
 
 	parting *chain.Parting // to be seen to
 	moving  *moving        // a hand-over under way
-	stuck   map[int]bool   // hops whose hand-over has failed
+	moves   map[int]int    // hand-overs of hops that have failed; maxMoves: there is to be no other
+	stays   map[int]*stay  // hops that are leaving and whose place nobody can take
 }
 
 // moving is a hand-over to a hop that has no place in the chain yet.
@@ -37,10 +38,13 @@ type moving struct {
 	parting chain.Parting
 	id      int
 	hop     routing.Hop
+	began   time.Time
 }
 
 func newMind() mind {
-	return mind{again: map[peer.ID]int{}, reach: map[int]bool{}, leaving: map[peer.ID]uint64{}, stuck: map[int]bool{}}
+	return mind{
+		again: map[peer.ID]int{}, reach: map[int]bool{}, leaving: map[peer.ID]uint64{}, moves: map[int]int{}, stays: map[int]*stay{},
+	}
 }
 
 // progress forgets trouble that has been got over.
@@ -57,7 +61,7 @@ func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 	if m.quarrel.over {
 		return nil, s.endQuarrel()
 	}
-	if m.parting != nil && !s.link.chain.Broken() {
+	if s.parts() {
 		return s.part(ctx)
 	}
 	if m.failed {
@@ -271,7 +275,7 @@ func (s *session) places(hops []routing.Hop) []place {
 // route goes on with other hops.
 func (s *session) route(places []place) []chain.Action {
 	s.books.failed(s.hops, s.faults(), places, s.mind.since)
-	s.mind.moving = nil
+	s.mind.moving, s.mind.parting = nil, nil // the chain tells again who is leaving
 	clear(s.mind.reach)
 	old, _ := s.link.chain.Hops()
 	ids := make(map[int]bool)

@@ -3,6 +3,7 @@ package client
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -17,6 +18,9 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 	m, l := &s.mind, s.link
 	p := *m.parting
 	m.parting = nil
+	if m.since.IsZero() {
+		m.since = time.Now()
+	}
 	i := slices.Index(s.ids, p.Hop)
 	if i < 0 {
 		return l.chain.Stay(l.now(), p.Hop), nil
@@ -28,12 +32,13 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 		m.parting = &p
 		return nil, ctx.Err()
 	case err != nil:
+		m.stays[p.Hop] = &stay{until: time.Now().Add(p.Within), next: time.Now().Add(remindEvery)}
 		return l.chain.Stay(l.now(), p.Hop), nil
-	case len(hops) == 1 && !m.stuck[p.Hop] && s.len > 0:
+	case len(hops) == 1 && m.moves[p.Hop] < maxMoves && s.len > 0:
 		to := s.hopOf(hops[0])
 		if limit, worth := s.handOver(i, hops[0], p.HandOver); worth && to.Offer != nil {
 			to.ID = l.add(hops[0].Offer.Dialable())
-			m.moving = &moving{parting: p, id: to.ID, hop: hops[0]}
+			m.moving = &moving{parting: p, id: to.ID, hop: hops[0], began: time.Now()}
 			return l.chain.Move(l.now(), p.Hop, to, min(limit, p.Within)), nil
 		}
 	}
@@ -45,6 +50,70 @@ func (s *session) part(ctx context.Context) ([]chain.Action, error) {
 		places = append(places, place{hop: h})
 	}
 	return s.route(append(places, rest...)), nil
+}
+
+// parts says whether a hop is leaving, and may be seen to now.
+func (s *session) parts() bool { return s.mind.parting != nil && s.link.chain.Resting() }
+
+// unmoved takes down that a hand-over has failed. Another attempt is worth it unless it took long, or the peers themselves say
+// that the cache can't be given or taken.
+func (m *mind) unmoved(fault *chain.Fault) {
+	v := m.moving
+	took := time.Since(v.began)
+	var said protocol.Failure
+	m.moves[v.parting.Hop]++
+	if took > moveFirst || errors.As(fault.Err, &said) && said.Code == protocol.CodeLostSession {
+		m.moves[v.parting.Hop] = maxMoves
+	}
+	v.parting.Within = max(0, v.parting.Within-took)
+	m.parting, m.moving = &v.parting, nil
+}
+
+// stopMove gives up a hand-over that is under way, if there is one, because the session is opened anew: then the chain tells
+// again who is leaving.
+func (s *session) stopMove() {
+	s.mind.parting = nil
+	if s.mind.moving == nil {
+		return
+	}
+	s.mind.moving = nil
+	s.keep()
+}
+
+// keep ends the streams to all peers that are not in the chain.
+func (s *session) keep() {
+	ids := make(map[int]bool)
+	for _, id := range s.ids {
+		ids[id] = true
+	}
+	s.link.keep(ids)
+}
+
+// stay is about a hop that is leaving and whose place nobody can take yet.
+type stay struct {
+	until time.Time // it is there so long
+	next  time.Time // when somebody is looked for again
+}
+
+// remind looks among those that are known for successors of the hops that stay.
+func (s *session) remind() {
+	m := &s.mind
+	now := time.Now()
+	for id, st := range m.stays {
+		i := slices.Index(s.ids, id)
+		if i < 0 || now.After(st.until) {
+			delete(m.stays, id)
+			continue
+		}
+		if now.Before(st.next) || s.client.known == nil {
+			continue
+		}
+		st.next = now.Add(remindEvery)
+		if _, err := s.succeed(s.client.known(), s.hops[i].Span); err == nil {
+			delete(m.stays, id)
+			s.link.chain.Remind(id, st.until.Sub(now))
+		}
+	}
 }
 
 // sequence is that of the newest offer that is known of a hop.
@@ -106,16 +175,8 @@ func seconds(s float64) time.Duration {
 
 // successors plans for the layers of a hop that is leaving.
 func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing.Hop, error) {
-	w := wish{span: span, affinity: s.affinity()}
-	among := func(offers []protocol.Offer) ([]routing.Hop, error) {
-		s.seen, w.not = offers, s.shunned(offers)
-		for _, h := range s.hops {
-			w.not[h.Peer] = true
-		}
-		return s.client.choose(offers, time.Now(), w)
-	}
 	if s.client.known != nil {
-		if hops, err := among(s.client.known()); err == nil {
+		if hops, err := s.succeed(s.client.known(), span); err == nil {
 			return hops, nil
 		}
 	}
@@ -123,7 +184,17 @@ func (s *session) successors(ctx context.Context, span protocol.Span) ([]routing
 	if err != nil {
 		return nil, err
 	}
-	return among(offers)
+	return s.succeed(offers, span)
+}
+
+// succeed is successors among some offers.
+func (s *session) succeed(offers []protocol.Offer, span protocol.Span) ([]routing.Hop, error) {
+	w := wish{span: span, affinity: s.affinity(), not: s.shunned(offers)}
+	s.seen = offers
+	for _, h := range s.hops {
+		w.not[h.Peer] = true
+	}
+	return s.client.choose(offers, time.Now(), w)
 }
 
 // moved puts the successor of a hop into its place.
@@ -137,9 +208,5 @@ func (s *session) moved(a chain.Moved) {
 	s.mind.moving = nil
 	s.hops, s.ids = slices.Clone(s.hops), slices.Clone(s.ids)
 	s.hops[i], s.ids[i] = v.hop, a.To
-	ids := make(map[int]bool)
-	for _, id := range s.ids {
-		ids[id] = true
-	}
-	s.link.keep(ids)
+	s.keep()
 }

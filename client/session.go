@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -87,6 +88,7 @@ type session struct {
 
 	refreshed  time.Time // when the directory was last asked
 	refreshing sync.WaitGroup
+	asks       atomic.Bool        // it is refreshing
 	stop       context.CancelFunc // ends refreshing
 }
 
@@ -152,8 +154,12 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 	s.expects(r)
 	l := s.link
 	s.shun()
-	s.again = func() []chain.Action { return l.chain.Open(l.now(), s.len, r.Expect, wire, nil) }
-	err := s.run(ctx, l.chain.Open(l.now(), s.len, r.Expect, wire, r.Prompt), func(a chain.Action) (bool, error) {
+	open := func(prompt []uint32) []chain.Action {
+		s.stopMove()
+		return l.chain.Open(l.now(), s.len, r.Expect, wire, prompt)
+	}
+	s.again = func() []chain.Action { return open(nil) }
+	err := s.run(ctx, open(r.Prompt), func(a chain.Action) (bool, error) {
 		ready, ok := a.(chain.Ready)
 		if ok {
 			if !s.opened {
@@ -203,6 +209,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 	}
 	s.rouse()
 	s.refresh()
+	s.remind()
 	var found []sample.Candidate
 	l := s.link
 	err := s.run(ctx, l.chain.Append(l.now(), ids, want.onWire()), func(a chain.Action) (bool, error) {
@@ -258,7 +265,7 @@ func deliver(r chain.Rows, each func(int, []float32) error) error {
 // run carries out actions and what follows until take says that all is done, and mends the chain whenever it breaks.
 func (s *session) run(ctx context.Context, actions []chain.Action, take func(chain.Action) (bool, error)) error {
 	for {
-		if s.link.chain.Broken() || s.mind.parting != nil {
+		if s.link.chain.Broken() || s.parts() {
 			var err error
 			if actions, err = s.mend(ctx); err != nil {
 				return err
@@ -342,7 +349,11 @@ func (s *session) rouse() {
 func (s *session) watch(ctx context.Context, actions []chain.Action) {
 	l := s.link
 	for !l.chain.Broken() {
-		err := l.drive(ctx, 0, actions, func(a chain.Action) (bool, error) {
+		pause := time.Duration(0)
+		if len(s.mind.stays) > 0 {
+			pause = remindEvery
+		}
+		err := l.drive(ctx, pause, actions, func(a chain.Action) (bool, error) {
 			if _, ok := a.(chain.Ready); ok { // a peer has been replaced, and nobody had to wait for it
 				s.progress()
 				s.recorded = 0
@@ -350,11 +361,17 @@ func (s *session) watch(ctx context.Context, actions []chain.Action) {
 			}
 			return s.note(a), nil
 		})
-		if err != nil || l.chain.Broken() || s.mind.parting == nil {
+		switch {
+		case errors.Is(err, errPause):
+			s.refresh()
+			s.remind()
+			actions = l.chain.Partings()
+		case err != nil || !s.parts():
 			return
-		}
-		if actions, err = s.part(ctx); err != nil {
-			return
+		default:
+			if actions, err = s.part(ctx); err != nil {
+				return
+			}
 		}
 	}
 }
@@ -362,7 +379,11 @@ func (s *session) watch(ctx context.Context, actions []chain.Action) {
 // refresh asks the directory now and then, in the background, so that whoever can take a failed peer's place is known when
 // it fails.
 func (s *session) refresh() {
-	if time.Since(s.refreshed) < refreshEvery || s.client.refresh == nil {
+	every := refreshEvery
+	if len(s.mind.stays) > 0 {
+		every = refreshSoon
+	}
+	if time.Since(s.refreshed) < every || s.client.refresh == nil || !s.asks.CompareAndSwap(false, true) {
 		return
 	}
 	s.refreshing.Wait()
@@ -370,6 +391,7 @@ func (s *session) refresh() {
 	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
 	s.stop = cancel
 	s.refreshing.Go(func() {
+		defer s.asks.Store(false)
 		defer cancel()
 		s.client.refresh(ctx)
 	})

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"time"
 )
 
@@ -24,6 +25,7 @@ type churn struct {
 
 	happened map[string]int
 	newcomer int
+	killed   atomic.Bool // somebody was
 }
 
 // event is something that happens to a node.
@@ -104,6 +106,7 @@ func (c *churn) kills(ctx context.Context, n *process) error {
 		}
 	}
 	kill(victims...)
+	c.killed.Store(true)
 	for range victims {
 		if err := c.replace(ctx, n); err != nil {
 			return err

@@ -23,7 +23,7 @@ const (
 	// A soak takes so long, and something happens to a node about every soakPause. Sessions that nobody has ended are
 	// forgotten after soakIdle, so that their end can be waited for.
 	soakLong      = 30 * time.Minute
-	soakShort     = 10 * time.Second
+	soakShort     = 6 * time.Second
 	soakPause     = 2 * time.Second
 	soakIdle      = 20 * time.Second
 	soakIdleShort = 4 * time.Second

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -79,7 +80,7 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 	if err != nil {
 		return err
 	}
-	return st.step(ctx, "the only holder of some layers leaves, another comes when it has left", 1, 1, lastLeaves)
+	return st.step(ctx, "the only holder of some layers leaves, another comes meanwhile", 1, 1, lastLeaves)
 }
 
 // drained has answers made while nodes leave, some times over. Nothing may fail, and nothing be computed again.
@@ -119,26 +120,44 @@ func (st *stage) drained(rounds int, leave func(context.Context, *scene) error) 
 	}
 }
 
-// lastLeaves tells the only holder of some layers to leave, in the middle of an answer. It serves the session until its time
-// is over; then the session waits for the one that comes.
+// lastLeaves tells the only holder of some layers to leave, in the middle of an answer. It serves the session until another has
+// come, and hands its cache over: the session is slow, so that there is something left of the answer then.
 func lastLeaves(ctx context.Context, sc *scene) error {
-	const hop = 1
+	const hop, tokens, slow = 1, 400, 20 * time.Millisecond
 	t := sc.talk(0, private)
-	var late error
+	var leaver *process
+	var failed error
+	var coming sync.WaitGroup
 	t.before = func(step int, chain []client.HopInfo) {
-		if step != 3 {
-			return
-		}
-		if late = sc.sendAway(graceLimit, sc.of(chain[hop].Peer)); late == nil {
-			_, late = sc.start(ctx, sc.stage.spans()[hop:hop+1])
+		switch {
+		case step < 3:
+		case step == 3:
+			leaver = sc.of(chain[hop].Peer)
+			leaver.leaves()
+			coming.Go(func() {
+				time.Sleep(loadPause)
+				_, failed = sc.start(ctx, sc.stage.spans()[hop:hop+1], "--identity", filepath.Join(sc.stage.home, "another.key"))
+			})
+		default:
+			select {
+			case <-leaver.Exited():
+			case <-time.After(slow):
+			}
 		}
 	}
-	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), answerTokens))
-	if len(sc.result.Failovers) == 0 {
-		sc.result.wrong("the session did not have to move")
+	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), tokens))
+	coming.Wait()
+	if err := errors.Join(err, failed, leaver.hasLeft(), t.Close()); err != nil {
+		return err
+	}
+	if how := leaver.Err().Error(); !strings.Contains(how, "exit status 0") {
+		sc.result.wrong("the node that was told to leave: %s", how)
+	}
+	if f := sc.result.Failovers; len(f) != 1 || f[0].HandedOver == 0 || f[0].Replayed > 0 {
+		sc.result.wrong("the session moved by %+v, want a single hand-over", f)
 	}
 	sc.once(ctx, t, sc.result.Tokens)
-	return errors.Join(err, late, t.Close())
+	return nil
 }
 
 // replaces tells the node of each of some spans that has worked most to leave, all at once, waits until they have, and
@@ -217,7 +236,7 @@ func crowded(answers int, others bool) func(context.Context, *scene) error {
 		var churning sync.WaitGroup
 		var failed error
 		churning.Go(func() { failed = nodes.run(ctx, stop) })
-		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers })
+		err := sc.busy(ctx, 400, 100, func(asked int) bool { return asked < answers || !nodes.killed.Load() })
 		close(stop)
 		churning.Wait()
 		sc.result.Events = nodes.happened

@@ -29,7 +29,7 @@ func build(m *testing.M) int {
 	if runtime.GOOS == "windows" {
 		program += ".exe"
 	}
-	if out, err := exec.Command("go", "build", "-o", program, "../cmd/baichuan-node").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", program, "../cmd/baichuan-node").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
 		return 1
 	}
@@ -58,17 +58,23 @@ func plays(t *testing.T, name string) *Report {
 	return nil
 }
 
-func TestKill_ChangesNoAnswer(t *testing.T)            { plays(t, "kill") }
-func TestKillTwo_ChangesNoAnswer(t *testing.T)         { plays(t, "kill-two") }
-func TestKillReplacement_ChangesNoAnswer(t *testing.T) { plays(t, "kill-replacement") }
-func TestMissing_WaitsForAnother(t *testing.T)         { plays(t, "missing") }
-func TestDrain_ComputesNothingAgain(t *testing.T)      { plays(t, "drain") }
-func TestCrowd_GetsItsAnswers(t *testing.T)            { plays(t, "crowd") }
-func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
-func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
+// beside is plays beside other scenarios: for those that hold nothing against the clock, and nothing of this process's own.
+func beside(t *testing.T, name string) {
+	t.Parallel()
+	plays(t, name)
+}
 
-func TestSoak_LeavesNothingBehind(t *testing.T) { plays(t, "soak") }
-func TestSweep_LosesNothing(t *testing.T)       { plays(t, "sweep") }
+func TestKill_ChangesNoAnswer(t *testing.T)            { beside(t, "kill") }
+func TestKillTwo_ChangesNoAnswer(t *testing.T)         { beside(t, "kill-two") }
+func TestKillReplacement_ChangesNoAnswer(t *testing.T) { beside(t, "kill-replacement") }
+func TestMissing_WaitsForAnother(t *testing.T)         { beside(t, "missing") }
+func TestTurns_ComputeWhatIsNew(t *testing.T)          { beside(t, "turns") }
+func TestPrefix_IsComputedOnce(t *testing.T)           { beside(t, "prefix") }
+func TestSweep_LosesNothing(t *testing.T)              { beside(t, "sweep") }
+
+func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
+func TestCrowd_GetsItsAnswers(t *testing.T)       { plays(t, "crowd") }
+func TestSoak_LeavesNothingBehind(t *testing.T)   { plays(t, "soak") }
 
 func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
 	if runtime.GOOS == "windows" {

@@ -144,6 +144,7 @@ type Chain struct {
 
 	runs   []run
 	moving *move
+	ahead  bool   // a hand-over was given up, so that the hops are not open in the present epoch
 	queue  []step // steps not sent yet
 	flight []step // steps under way, oldest first
 
@@ -232,6 +233,10 @@ func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Samp
 	c.sampling, c.expect, c.rounds = sampling, expect, 0
 	c.until, c.latest = now+openLimit, now+stepLimit
 	c.queue, c.flight = nil, nil
+	c.settleMove()
+	for i := range c.hops {
+		c.hops[i].told = c.hops[i].told && !c.hops[i].parting // who is leaving is seen to when all are open
+	}
 	c.ids = c.ids[:min(keep, len(c.ids))]
 	for peer, kept := range c.once {
 		c.once[peer] = min(kept, len(c.ids))

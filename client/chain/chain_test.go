@@ -165,6 +165,9 @@ func (x *teller) run(words []string) ([]Action, error) {
 		return x.chain.Move(x.now, hop, x.hop(words[2], words[3]), limit), err
 	case "stay":
 		return x.chain.Stay(x.now, hop), nil
+	case "remind":
+		x.chain.Remind(hop, time.Second)
+		return x.chain.Partings(), nil
 	case "partings":
 		return x.chain.Partings(), nil
 	case "close":

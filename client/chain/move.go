@@ -51,10 +51,27 @@ func (c *Chain) onParting(h *hop, m protocol.Parting) []Action {
 	return c.Partings()
 }
 
+// Remind has the Parting of a hop that stayed given out again: there may be somebody now who can take its place.
+func (c *Chain) Remind(id int, within time.Duration) {
+	if h, i := c.find(id); h != nil && i >= 0 {
+		h.parting, h.told, h.within = true, false, within
+	}
+}
+
+// Resting says that nothing is under way and that a Move may begin.
+func (c *Chain) Resting() bool {
+	return c.phase == ready && len(c.flight) == 0 && c.moving == nil && !c.Broken()
+}
+
 // Stay goes on with a hop that is leaving, as long as it is there: nobody can take its place.
 func (c *Chain) Stay(now time.Duration, id int) []Action {
 	if h, _ := c.find(id); h != nil {
 		h.parting = false
+	}
+	if c.ahead && c.phase == ready && !c.Broken() {
+		c.rounds = 0
+		c.until, c.latest = now+openLimit, now+stepLimit
+		return c.open(now)
 	}
 	if len(c.queue) == 0 {
 		return c.Partings()
@@ -67,7 +84,7 @@ func (c *Chain) Stay(now time.Duration, id int) []Action {
 // must be there within limit, if that is less than moveLimit and not 0.
 func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) []Action {
 	h, i := c.find(from)
-	if h == nil || i < 0 || c.phase != ready || len(c.flight) > 0 || c.moving != nil || c.Broken() {
+	if h == nil || i < 0 || !c.Resting() {
 		panic("chain: Move of a session that is not at rest")
 	}
 	limit = min(cmp.Or(limit, moveLimit), moveLimit)
@@ -85,11 +102,13 @@ func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) [
 	return []Action{c.moving.to.send(now, m, 0)}
 }
 
-// settleMove gives up a hand-over that is under way. Its epoch may be known to others than the successor.
+// settleMove ends a hand-over that is under way. Its epoch may be known to others than the successor, which may hold some of
+// the session unless it has a place in the chain now.
 func (c *Chain) settleMove() {
-	if c.moving != nil {
-		c.epoch = max(c.epoch, c.moving.epoch)
+	if v := c.moving; v != nil {
+		c.epoch, c.ahead = max(c.epoch, v.epoch), true
 		c.moving = nil
+		c.leave(v.to)
 	}
 }
 
@@ -124,6 +143,7 @@ func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
 	from, i := c.find(v.from)
 	left := *from
 	c.hops[i] = v.to
+	delete(c.once, v.to.Peer) // it took everything anew
 	c.leave(left)
 	c.settleMove()
 	c.rounds, c.until, c.latest = 0, now+openLimit, now+stepLimit

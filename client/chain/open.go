@@ -27,6 +27,7 @@ func (c *Chain) sent() int {
 // open begins an epoch at every hop.
 func (c *Chain) open(now time.Duration) []Action {
 	c.epoch++
+	c.ahead = false
 	c.rounds++
 	c.phase, c.runs = opening, nil
 	known := c.ids[:c.sent()]
