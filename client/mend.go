@@ -271,7 +271,7 @@ func (s *session) places(hops []routing.Hop) []place {
 // route goes on with other hops.
 func (s *session) route(places []place) []chain.Action {
 	s.books.failed(s.hops, s.faults(), places, s.mind.since)
-	s.mind.moving = nil
+	s.mind.parting, s.mind.moving = nil, nil // the chain will say again who is leaving
 	clear(s.mind.reach)
 	old, _ := s.link.chain.Hops()
 	ids := make(map[int]bool)

@@ -152,8 +152,12 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 	s.expects(r)
 	l := s.link
 	s.shun()
-	s.again = func() []chain.Action { return l.chain.Open(l.now(), s.len, r.Expect, wire, nil) }
-	err := s.run(ctx, l.chain.Open(l.now(), s.len, r.Expect, wire, r.Prompt), func(a chain.Action) (bool, error) {
+	open := func(prompt []uint32) []chain.Action {
+		s.mind.parting, s.mind.moving = nil, nil // the chain will say again who is leaving
+		return l.chain.Open(l.now(), s.len, r.Expect, wire, prompt)
+	}
+	s.again = func() []chain.Action { return open(nil) }
+	err := s.run(ctx, open(r.Prompt), func(a chain.Action) (bool, error) {
 		ready, ok := a.(chain.Ready)
 		if ok {
 			if !s.opened {

@@ -85,11 +85,13 @@ func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) [
 	return []Action{c.moving.to.send(now, m, 0)}
 }
 
-// settleMove gives up a hand-over that is under way. Its epoch may be known to others than the successor.
+// settleMove ends a hand-over that is under way. Its epoch may be known to others than the successor, and that one may
+// hold some of the cache by now, if it has no place in the chain.
 func (c *Chain) settleMove() {
-	if c.moving != nil {
-		c.epoch = max(c.epoch, c.moving.epoch)
+	if v := c.moving; v != nil {
+		c.epoch = max(c.epoch, v.epoch)
 		c.moving = nil
+		c.leave(v.to)
 	}
 }
 
@@ -105,6 +107,7 @@ func (c *Chain) onMoveOpened(now time.Duration, m protocol.Opened) []Action {
 	}
 	v.to.opened = true
 	v.to.answered(now)
+	delete(c.once, v.to.Peer) // it has begun anew
 	if c.Broken() {
 		return nil
 	}

@@ -116,6 +116,7 @@ func (c *Chain) settle(now time.Duration) []Action {
 	}
 	if c.hope != nil {
 		c.ids, c.found, c.hope = slices.Clone(c.hope[:goal]), goal, nil
+		c.forget(goal) // what follows need not be what was hoped for
 		for _, h := range c.hops {
 			c.found = min(c.found, h.position)
 		}
