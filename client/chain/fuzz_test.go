@@ -27,9 +27,10 @@ func FuzzChain_Stories(f *testing.F) {
 	})
 }
 
-// stories is how many stories a run of the test tells: as many as there is time for.
-var stories = flag.Uint64("stories", 2000, "how many stories to tell, and from which `seed`")
-var firstStory = flag.Uint64("first-story", 0, "the `seed` of the first story")
+var (
+	stories    = flag.Uint64("stories", 3000, "how many stories of honest peers to tell")
+	firstStory = flag.Uint64("first-story", 0, "the `seed` of the first of them")
+)
 
 // TestChain_GivesTheRightAnswerWhateverHappens is as much of the fuzzing as there is time for in each run.
 func TestChain_GivesTheRightAnswerWhateverHappens(t *testing.T) {

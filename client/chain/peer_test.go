@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"fmt"
 	"encoding/binary"
 	"slices"
 
@@ -92,7 +91,6 @@ func (n *node) at(m any) {
 	if !n.alive {
 		return
 	}
-	n.world.trace("%s takes %T %.200v", string(n.id), m, fmt.Sprint(m))
 	switch m := m.(type) {
 	case protocol.Open:
 		n.reopen(m)
@@ -114,7 +112,9 @@ func (n *node) at(m any) {
 	}
 }
 
-func (n *node) say(m any) { n.world.trace("%s says %T %.100v", string(n.id), m, fmt.Sprint(m)); n.world.say(n.id, m) }
+func (n *node) say(m any) {
+	n.world.say(n.id, m)
+}
 
 func (n *node) reopen(m protocol.Open) {
 	if n.sess == nil {
@@ -158,22 +158,22 @@ func (n *node) compute(m protocol.Push, rows []uint32) {
 	switch {
 	case m.Number != 0 && k >= 0:
 		if s.ledger[k] != e {
-			w.t.Fatalf("%s was sent step %d again, with other content", n.id, m.Number)
+			w.t.Fatalf("%q was sent step %d again, with other content", string(n.id), m.Number)
 		}
 	case m.Number == 0 && e.position+e.n <= s.length():
 	case m.Number != 0 && m.Number <= s.last && !current:
 		return
 	case m.Number != 0 && m.Number <= s.last:
-		w.t.Fatalf("%s was sent step %d again, which is not in its ledger", n.id, m.Number)
+		w.t.Fatalf("%q was sent step %d again, which is not in its ledger", string(n.id), m.Number)
 	case e.position > s.length(), m.Number != 0 && e.position != s.length():
 		if !n.lost && !w.swallowed && current {
-			w.t.Fatalf("%s was sent tokens from %d (number %d), it holds %d", n.id, e.position, m.Number, s.length())
+			w.t.Fatalf("%q was sent tokens from %d (number %d), it holds %d", string(n.id), e.position, m.Number, s.length())
 		}
 		n.say(protocol.Failure{Epoch: m.Epoch, Number: m.Number, Code: protocol.CodeLostSession})
 		return
 	default:
 		if s.length() < s.most && !n.lost && current {
-			w.t.Fatalf("%s computes tokens %d.. twice", n.id, s.length())
+			w.t.Fatalf("%q computes tokens %d.. twice", string(n.id), s.length())
 		}
 		grow(s.states, s.open.Span.Start, rows[s.length()-e.position:])
 		s.found = false
@@ -196,7 +196,7 @@ func (n *node) check(length int) {
 	s, w := n.sess, n.world
 	truth := w.truth[s.open.Span.End-1]
 	if length > len(truth) || s.states[len(s.states)-1][length-1] != truth[length-1] {
-		w.t.Fatalf("%s (layers %v) computes token %d upon others than the client's", n.id, s.open.Span, length-1)
+		w.t.Fatalf("%q (layers %v) computes token %d upon others than the client's", string(n.id), s.open.Span, length-1)
 	}
 }
 
@@ -248,7 +248,7 @@ func (n *node) replay(m protocol.Replay) {
 	}
 	if int(m.Until) > s.length() || n.lost {
 		if !n.lost && !n.world.swallowed {
-			n.world.t.Fatalf("%s was to replay %d..%d, it holds %d", n.id, m.From, m.Until, s.length())
+			n.world.t.Fatalf("%q was to replay %d..%d, it holds %d", string(n.id), m.From, m.Until, s.length())
 		}
 		n.lost, s.most = false, 0 // it will have to compute them again
 		n.say(protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeLostSession})
@@ -296,7 +296,9 @@ func (n *node) take(h handed) {
 		return
 	}
 	s.states = h.states
-	s.most = s.length()
+	if v := n.world.chain.moving; v != nil && v.epoch == h.epoch { // else some of it may have been taken back
+		s.most = s.length()
+	}
 	if h.whole {
 		s.last = h.last
 		n.say(protocol.Replayed{Epoch: h.epoch, Position: uint32(s.length())})

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"flag"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -74,14 +73,6 @@ func newWorld(t *testing.T, rng *rand.Rand) *world {
 	return w
 }
 
-var tracing = flag.Bool("trace", false, "")
-
-func (w *world) trace(f string, args ...any) {
-	if *tracing {
-		fmt.Printf(f+"\n", args...)
-	}
-}
-
 func (w *world) any(n int) int { return w.rng.IntN(n) }
 
 // news are ids that nobody has seen.
@@ -113,7 +104,6 @@ func (w *world) current(epoch uint32) bool { return epoch == w.chain.epoch && !w
 // take carries out actions.
 func (w *world) take(actions []Action) {
 	for _, a := range actions {
-		w.trace("   ACT %T %.200v", a, fmt.Sprint(a))
 		switch a := a.(type) {
 		case Send:
 			if o, ok := a.Message.(protocol.Open); ok && len(o.Names) > 0 {
@@ -202,7 +192,6 @@ func (w *world) next() {
 // rollBack has the session go on from an earlier position, whatever is under way.
 func (w *world) rollBack() {
 	keep := w.any(w.base + 1)
-	w.trace("ROLLBACK %d of %d", keep, len(w.ids))
 	w.base, w.appending, w.hoped = keep, false, false
 	w.cut(keep)
 	w.take(w.chain.Open(w.now, keep, 9, protocol.Sampling{Temperature: 1}, nil))
@@ -405,7 +394,6 @@ func (w *world) repeat() {
 
 // kill ends all streams of a peer, and the peer or not. What was on its way to one that lives may still arrive.
 func (w *world) kill(id protocol.PeerID, ends bool) {
-	w.trace("KILL %s %v", string(id), ends)
 	n := w.nodes[id]
 	if ends {
 		n.alive, n.sess = false, nil
@@ -464,17 +452,17 @@ func (w *world) event(b byte) {
 	id := hops[int(b)%len(hops)].Peer
 	n := w.nodes[id]
 	switch {
-	case b < 196:
+	case b < 186:
 		w.deliver(int(b))
-	case b < 202:
+	case b < 190:
 		w.kill(id, true)
-	case b < 210:
+	case b < 197:
 		w.kill(id, false) // the stream ends, the peer lives
-	case b < 214:
+	case b < 201:
 		n.alone = !n.alone
-	case b < 218: // it forgets the session
+	case b < 204: // it forgets the session
 		n.lost, n.sess = true, nil
-	case b < 222:
+	case b < 220:
 		w.say(id, protocol.Parting{WithinMS: 1})
 	case b < 225:
 		w.swallow()
