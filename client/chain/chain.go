@@ -124,6 +124,7 @@ type Chain struct {
 	hops  []hop
 	phase phase
 	epoch uint32
+	taken uint32 // the epoch of the newest hand-over that has ended
 	last  uint64 // number of the newest step
 
 	ids      []uint32 // what the hops hold, with the steps under way and those that wait
