@@ -11,9 +11,9 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // hop is a link's end of one stream.
@@ -127,9 +127,7 @@ func (h *hop) writeOne(s network.Stream, m any) error {
 func (h *hop) dial() (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(h.left, "session"), dialLimit)
 	defer cancel()
-	if n, ok := h.link.host.Network().(interface{ Backoff() *swarm.DialBackoff }); ok {
-		n.Backoff().Clear(h.info.ID)
-	}
+	routing.Redial(h.link.host, h.info.ID)
 	if err := h.link.host.Connect(ctx, h.info); err != nil {
 		return nil, unreached(err)
 	}
