@@ -278,6 +278,9 @@ func (n *node) handOver(m protocol.HandOver) {
 		n.say(protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeLostSession})
 		return
 	}
+	if m.Epoch <= s.open.Epoch { // it comes too late
+		return
+	}
 	h := handed{from: n.id, epoch: m.Epoch, last: s.last, whole: n.world.any(4) > 0}
 	length := s.length()
 	if !h.whole {
