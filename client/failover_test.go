@@ -212,7 +212,7 @@ func TestSwarm_WaitsForSomebodyWhoServesWhatIsMissing(t *testing.T) {
 func TestSwarm_SaysWhatIsMissingWhenNobodyCame(t *testing.T) {
 	t.Parallel()
 	w := newSwarm(t, thirds[:3]...)
-	c, _ := w.talk(client.SessionConfig{Grace: 2 * time.Second}, func(n int, chain []client.HopInfo) {
+	c, _ := w.talk(client.SessionConfig{Grace: 700 * time.Millisecond}, func(n int, chain []client.HopInfo) {
 		if n == 4 {
 			w.of(chain[1].Peer).kill()
 		}

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // hop is a link's end of one stream.
@@ -120,18 +122,31 @@ func (h *hop) writeOne(s network.Stream, m any) error {
 	return protocol.WriteMessage(&counter{w: s, n: []*atomic.Int64{&h.link.bytes}}, m)
 }
 
-// dial opens the stream of the hop, over a relay too.
+// dial opens the stream of the hop, over a relay too. That the peer could not be reached a moment ago does not count: it may
+// have been started anew since, and how often it is tried is the session's to say.
 func (h *hop) dial() (network.Stream, error) {
 	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(h.left, "session"), dialLimit)
 	defer cancel()
+	routing.Redial(h.link.host, h.info.ID)
 	if err := h.link.host.Connect(ctx, h.info); err != nil {
-		return nil, oneLine("connect", err)
+		return nil, unreached(err)
 	}
 	s, err := h.link.host.NewStream(ctx, h.info.ID, protocol.SessionID)
 	if err != nil {
 		return nil, oneLine("open a stream", err)
 	}
 	return s, nil
+}
+
+// unreached says why a peer could not be connected to. How each of its addresses failed would fill a screen.
+func unreached(err error) error {
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return errors.New("it refuses connections")
+	case errors.Is(err, context.DeadlineExceeded):
+		return errors.New("it does not answer")
+	}
+	return errors.New("it can't be connected to")
 }
 
 // read reads what the hop says until its stream ends.

@@ -137,16 +137,28 @@ func (s *session) release() {
 	}
 }
 
-// hopeless is the error of a session for which nobody is there.
+// hopeless is the error of a session for which nobody is there. err names the layers.
 func (s *session) hopeless(err error, waited time.Duration) error {
 	m := &s.mind
 	last := m.last
 	m.since, m.last = time.Time{}, nil
+	took := waited.Round(time.Second / 10)
 	err = fmt.Errorf("model %s: %w", s.client.model.Name, err)
-	if last == nil {
-		return err
+	const (
+		another = "start another node for these layers, or ask again later"
+		again   = "start a node for these layers and ask again"
+	)
+	switch busy := errors.As(err, new(*BusyError)); {
+	case busy && last != nil:
+		return fmt.Errorf("%w, and had none for %v (peer %s: %w): %s", err, took, last.Peer, last.Err, another)
+	case busy:
+		return fmt.Errorf("%w, and had none for %v: %s", err, took, another)
+	case last != nil:
+		return fmt.Errorf("%w: peer %s failed (%w), and for %v nobody took its place: %s", err, last.Peer, last.Err, took, again)
+	case took > 0:
+		return fmt.Errorf("%w, and nobody came for %v: %s", err, took, again)
 	}
-	return fmt.Errorf("%w (peer %s failed: %w; waited %v for another)", err, last.Peer, last.Err, waited.Round(time.Second/10))
+	return fmt.Errorf("%w: start a node for these layers", err)
 }
 
 // place is a hop of a chain to be: id is 0 if it has to be connected to.
@@ -274,8 +286,10 @@ func (s *session) places(hops []routing.Hop) []place {
 
 // route goes on with other hops.
 func (s *session) route(places []place) []chain.Action {
-	s.books.failed(s.hops, s.faults(), places, s.mind.since)
-	s.mind.moving, s.mind.parting = nil, nil // the chain tells again who is leaving
+	s.books.failed(s.hops, s.faults(), func(i int) bool {
+		return s.mind.reach[s.ids[i]] && slices.ContainsFunc(places, func(p place) bool { return p.hop.Peer == s.hops[i].Peer })
+	}, s.mind.since)
+	s.mind.parting, s.mind.moving = nil, nil // the chain will say again who is leaving
 	clear(s.mind.reach)
 	old, _ := s.link.chain.Hops()
 	ids := make(map[int]bool)

@@ -349,6 +349,7 @@ func TestSession_BansWhoRefusesRowsThatOthersTake(t *testing.T) {
 
 func TestSession_AsksABusyPeerAgain(t *testing.T) {
 	w := newToySwarm(t, newHost, span(0, 4))
+	w.grace = 20 * time.Second
 	refused := 0
 	w.hops[0].spoil = func(n int, _ network.Stream, a any) any {
 		if n == 0 && refused < 2 {

@@ -47,7 +47,7 @@ type Failover struct {
 	Layers     protocol.Span // that the peer computed
 	Peer       peer.ID
 	Reason     error
-	Successors []peer.ID     // who computes those layers now
+	Successors []peer.ID     // who computes those layers now: the peer itself, if it came back
 	Stall      time.Duration // from the failure until the interrupted step was done
 	Replayed   int           // tokens that were computed again for it
 	HandedOver int           // tokens whose cache it gave to its successor
@@ -90,22 +90,18 @@ func (b *books) begin(l *link) {
 	}
 }
 
-// failed takes down which hops failed: some have a stream anew, others are replaced.
-func (b *books) failed(hops []routing.Hop, faults []*chain.Fault, places []place, since time.Time) {
+// failed takes down which hops failed: some peers lived and have a stream anew, others are replaced. A peer that takes its
+// own place again, when it had been given up, counts as replaced by itself: it may hold nothing any more.
+func (b *books) failed(hops []routing.Hop, faults []*chain.Fault, reached func(hop int) bool, since time.Time) {
 	for i, h := range hops {
-		if faults[i] == nil {
-			continue
-		}
-		b.stall(since)
-		again := false
-		for _, p := range places {
-			again = again || p.hop.Peer == h.Peer && p.hop.Span == h.Span
-		}
-		if again {
+		switch {
+		case faults[i] == nil:
+		case reached(i):
+			b.stall(since)
 			b.stats.Reconnects++
-			continue
+		default:
+			b.add(Failover{Layers: h.Span, Peer: h.Peer, Reason: faults[i].Err}, since)
 		}
-		b.add(Failover{Layers: h.Span, Peer: h.Peer, Reason: faults[i].Err}, since)
 	}
 }
 
@@ -119,8 +115,14 @@ func (b *books) handedOver(h routing.Hop, since time.Time, tokens int) {
 	b.add(Failover{Layers: h.Span, Peer: h.Peer, Reason: errLeaving, HandedOver: tokens}, since)
 }
 
+// add begins the books of a failover. A peer that comes back and fails again before anything was computed is one failover.
 func (b *books) add(f Failover, since time.Time) {
 	b.stall(since)
+	for _, before := range b.failovers[len(b.failovers)-b.open:] {
+		if before.Peer == f.Peer && before.Layers == f.Layers {
+			return
+		}
+	}
 	b.failovers = append(b.failovers, f)
 	b.began = append(b.began, since)
 	b.open++

@@ -163,23 +163,39 @@ func TestSession_WaitsForAHopThatSaysItWorks(t *testing.T) {
 
 func TestSession_GoesBackToAHopThatWasHeldUpWhenThereIsNoOther(t *testing.T) {
 	toyModel()
-	synctest.Test(t, func(t *testing.T) {
-		w := newToySwarm(t, pipes{}.host, span(0, 4))
-		w.grace = 20 * time.Second
-		w.hops[0].nap = 5 * time.Second
-		w.hops[0].spoil = spoilStep(3, w.hops[0].hang)
-		c, _ := w.session(t)
-		o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
-		_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
-		if err != nil {
-			t.Fatal(err)
-		}
-		sameAnswer(t, out, oracle(t, prompt(5), o))
-		if len(out.Failovers) != 0 || out.Stats.Reconnects == 0 || out.Stats.Bans == 0 || out.Stats.Stall < 5*time.Second {
-			t.Errorf("the failovers are %+v, stats %+v", out.Failovers, out.Stats)
-		}
-		time.Sleep(time.Minute)
-	})
+	for _, restarted := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newToySwarm(t, pipes{}.host, span(0, 4))
+			w.grace = 20 * time.Second
+			hop, lost := w.hops[0], 0
+			hop.nap = 5 * time.Second
+			hop.spoil = spoilStep(3, func(s network.Stream, a any) any {
+				a = hop.hang(s, a)
+				if restarted { // under the same identity, and with nothing in its hands
+					hop.mu.Lock()
+					clear(hop.sessions)
+					hop.mu.Unlock()
+					lost = 5 + 1 // the prompt and a token are done
+				}
+				return a
+			})
+			c, _ := w.session(t)
+			o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
+			_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sameAnswer(t, out, oracle(t, prompt(5), o))
+			if out.Stats.Bans == 0 || out.Stats.Stall < 5*time.Second || len(out.Failovers) != 1 {
+				t.Fatalf("the failovers are %+v, stats %+v", out.Failovers, out.Stats)
+			}
+			f, id := out.Failovers[0], hop.host.ID()
+			if f.Peer != id || len(f.Successors) != 1 || f.Successors[0] != id || f.Replayed != lost || f.Stall < 5*time.Second {
+				t.Errorf("started anew: %t, the failover is %+v", restarted, f)
+			}
+			time.Sleep(time.Minute)
+		})
+	}
 }
 
 func TestSession_ClosesInTimeWhenAPeerTakesNothing(t *testing.T) {

@@ -124,6 +124,7 @@ type Chain struct {
 	hops  []hop
 	phase phase
 	epoch uint32
+	taken uint32 // the epoch of the newest hand-over that has ended
 	last  uint64 // number of the newest step
 
 	ids      []uint32 // what the hops hold, with the steps under way and those that wait
@@ -132,8 +133,8 @@ type Chain struct {
 	sampling protocol.Sampling
 	expect   int
 
-	// How many tokens a peer may keep that was a hop once, or has become one again and not said yet what it holds: it knows
-	// nothing of what was taken back meanwhile, and may hold other tokens in its place.
+	// How many tokens a peer may keep that was a hop once, or was to take over from one, or has become a hop again and not
+	// said yet what it holds: it knows nothing of what was taken back meanwhile, and may hold other tokens in its place.
 	once map[protocol.PeerID]int
 
 	limit    int           // no hop keeps more tokens than that
@@ -144,7 +145,6 @@ type Chain struct {
 
 	runs   []run
 	moving *move
-	ahead  bool   // a hand-over was given up, so that the hops are not open in the present epoch
 	queue  []step // steps not sent yet
 	flight []step // steps under way, oldest first
 
@@ -229,18 +229,17 @@ func (c *Chain) Broken() bool {
 // also how a session is rolled back and how its sampling changes. expect is the length the session may reach, and
 // prompt what it will begin with: where nothing is kept, pages that hold it already are looked for.
 func (c *Chain) Open(now time.Duration, keep, expect int, sampling protocol.Sampling, prompt []uint32) []Action {
+	c.settleMove()
+	for i := range c.hops {
+		if h := &c.hops[i]; h.parting {
+			h.told = false // whoever was to see to it may be doing something else now
+		}
+	}
 	first := c.epoch == 0
 	c.sampling, c.expect, c.rounds = sampling, expect, 0
 	c.until, c.latest = now+openLimit, now+stepLimit
 	c.queue, c.flight = nil, nil
-	c.settleMove()
-	for i := range c.hops {
-		c.hops[i].told = c.hops[i].told && !c.hops[i].parting // who is leaving is seen to when all are open
-	}
-	c.ids = c.ids[:min(keep, len(c.ids))]
-	for peer, kept := range c.once {
-		c.once[peer] = min(kept, len(c.ids))
-	}
+	c.forget(keep)
 	c.hope, c.found = nil, 0
 	if first && c.cfg.Names != nil && len(prompt) > 1 {
 		c.hope = slices.Clone(prompt[:len(prompt)-1])
@@ -284,7 +283,15 @@ func (c *Chain) leave(h hop) {
 		return
 	}
 	if _, known := c.once[h.Peer]; !known {
-		c.once[h.Peer] = len(c.ids)
+		c.once[h.Peer] = max(len(c.ids), len(c.hope))
+	}
+}
+
+// forget takes back all ids from a position on, also for those who come back.
+func (c *Chain) forget(position int) {
+	c.ids = c.ids[:min(position, len(c.ids))]
+	for peer, kept := range c.once {
+		c.once[peer] = min(kept, len(c.ids))
 	}
 }
 

@@ -68,11 +68,6 @@ func (c *Chain) Stay(now time.Duration, id int) []Action {
 	if h, _ := c.find(id); h != nil {
 		h.parting = false
 	}
-	if c.ahead && c.phase == ready && !c.Broken() {
-		c.rounds = 0
-		c.until, c.latest = now+openLimit, now+stepLimit
-		return c.open(now)
-	}
 	if len(c.queue) == 0 {
 		return c.Partings()
 	}
@@ -88,7 +83,7 @@ func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) [
 		panic("chain: Move of a session that is not at rest")
 	}
 	limit = min(cmp.Or(limit, moveLimit), moveLimit)
-	c.moving = &move{from: from, epoch: c.epoch + 1, limit: limit, until: now + limit, to: hop{Hop: to, rtt: unknownRTT, cut: -1}}
+	c.moving = &move{from: from, epoch: c.nextEpoch(), limit: limit, until: now + limit, to: hop{Hop: to, rtt: unknownRTT, cut: -1}}
 	if to.RTT > 0 {
 		c.moving.to.rtt = min(to.RTT, maxRTT)
 	}
@@ -102,11 +97,12 @@ func (c *Chain) Move(now time.Duration, from int, to Hop, limit time.Duration) [
 	return []Action{c.moving.to.send(now, m, 0)}
 }
 
-// settleMove ends a hand-over that is under way. Its epoch may be known to others than the successor, which may hold some of
-// the session unless it has a place in the chain now.
+// settleMove ends a hand-over that is under way. Its epoch is not used again, for others than the successor may know it; the
+// hops stay in theirs until they are opened anew. The successor may hold some of the cache by now, if it has no place in
+// the chain.
 func (c *Chain) settleMove() {
 	if v := c.moving; v != nil {
-		c.epoch, c.ahead = max(c.epoch, v.epoch), true
+		c.taken = v.epoch
 		c.moving = nil
 		c.leave(v.to)
 	}
@@ -117,13 +113,16 @@ func (c *Chain) onMoveOpened(now time.Duration, m protocol.Opened) []Action {
 	v := c.moving
 	from, _ := c.find(v.from)
 	switch {
-	case m.Epoch != v.epoch || m.Position != 0:
+	case m.Epoch < v.epoch:
+		return nil // it may have been a hop before
+	case m.Epoch > v.epoch || m.Position != 0:
 		return c.breach(&v.to, fmt.Errorf("it opened epoch %d at token %d, asked for was %d at 0", m.Epoch, m.Position, v.epoch))
 	case v.to.opened:
 		return nil
 	}
 	v.to.opened = true
 	v.to.answered(now)
+	delete(c.once, v.to.Peer) // it has begun anew
 	if c.Broken() {
 		return nil
 	}
@@ -134,6 +133,9 @@ func (c *Chain) onMoveOpened(now time.Duration, m protocol.Opened) []Action {
 // onMoved puts the successor into its place. Whatever it says that it holds, the opens that follow show.
 func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
 	v := c.moving
+	if m.Epoch < v.epoch {
+		return nil
+	}
 	if !v.asked || m.Epoch != v.epoch || int64(m.Position) > int64(c.limit) {
 		return c.breach(&v.to, fmt.Errorf("it took over %d tokens in epoch %d, there are %d in %d", m.Position, m.Epoch, c.limit, v.epoch))
 	}
@@ -143,7 +145,6 @@ func (c *Chain) onMoved(now time.Duration, m protocol.Replayed) []Action {
 	from, i := c.find(v.from)
 	left := *from
 	c.hops[i] = v.to
-	delete(c.once, v.to.Peer) // it took everything anew
 	c.leave(left)
 	c.settleMove()
 	c.rounds, c.until, c.latest = 0, now+openLimit, now+stepLimit

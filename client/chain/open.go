@@ -24,10 +24,12 @@ func (c *Chain) sent() int {
 	return len(c.ids)
 }
 
+// nextEpoch is one that nobody has heard of.
+func (c *Chain) nextEpoch() uint32 { return max(c.epoch, c.taken) + 1 }
+
 // open begins an epoch at every hop.
 func (c *Chain) open(now time.Duration) []Action {
-	c.epoch++
-	c.ahead = false
+	c.epoch = c.nextEpoch()
 	c.rounds++
 	c.phase, c.runs = opening, nil
 	known := c.ids[:c.sent()]
@@ -117,6 +119,7 @@ func (c *Chain) settle(now time.Duration) []Action {
 	}
 	if c.hope != nil {
 		c.ids, c.found, c.hope = slices.Clone(c.hope[:goal]), goal, nil
+		c.forget(goal) // what follows need not be what was hoped for
 		for _, h := range c.hops {
 			c.found = min(c.found, h.position)
 		}
@@ -190,13 +193,14 @@ func (c *Chain) blameStray() []Action {
 	return nil
 }
 
-// onFailure takes a refusal. One that is about a step which has its result, or about an older epoch, has been overtaken.
+// onFailure takes a refusal. One that is about a step which has its result, about an older epoch, or about a hand-over that was
+// given up, has been overtaken.
 func (c *Chain) onFailure(now time.Duration, h *hop, i int, m protocol.Failure) []Action {
-	if m.Epoch != 0 && m.Epoch < c.epoch || m.Number != 0 && c.isDone(m.Number) {
-		return nil
-	}
 	if c.moving != nil && m.Epoch == c.moving.epoch {
 		return c.fail(&c.moving.to, m.Code.Class(), m) // whoever says so: the cache does not get there
+	}
+	if m.Epoch != 0 && m.Epoch < c.epoch || m.Epoch > c.epoch && m.Epoch == c.taken || m.Number != 0 && c.isDone(m.Number) {
+		return nil
 	}
 	if c.phase == filling && m.Number == 0 && m.Code == protocol.CodeLostSession {
 		for _, r := range c.runs {

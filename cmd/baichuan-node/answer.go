@@ -173,7 +173,8 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, cfg client
 func sessionConfig(w io.Writer, private bool) client.SessionConfig {
 	var told time.Duration
 	return client.SessionConfig{Private: private, Waiting: func(x client.Waiting) {
-		if told > 0 && x.For >= told && x.For < told+waitingEvery {
+		left := (x.Grace - x.For).Round(time.Second)
+		if told > 0 && x.For >= told && x.For < told+waitingEvery || left == 0 {
 			return
 		}
 		told = max(x.For, 1)
@@ -185,7 +186,7 @@ func sessionConfig(w io.Writer, private bool) client.SessionConfig {
 		if x.Busy {
 			lack = "the peers of layers %s have no room now"
 		}
-		fmt.Fprintf(w, lack+": waiting for up to %v more\n", strings.Join(names, ", "), (x.Grace - x.For).Round(time.Second))
+		fmt.Fprintf(w, lack+": waiting for up to %v more\n", strings.Join(names, ", "), left)
 	}}
 }
 
