@@ -125,6 +125,7 @@ func (n *Node) begin(now time.Time, j *job) bool {
 	if err != nil {
 		j.fail(asFailure(err))
 		j.hop.suspect(j.failure)
+		j.overtaken = j.ids == nil && s.Overtaken(j.in)
 		return false
 	}
 	j.verdict, j.done = v, done
