@@ -175,6 +175,7 @@ func (n *Node) release(s *session.Session, all caches) {
 	if n.table.Find(s.ID) == nil { // it may have been opened anew meanwhile
 		n.host.ConnManager().Unprotect(s.ID.Owner, protectTag(s.ID.Key))
 	}
+	n.broadcast()
 }
 
 // forward computes one pass and records it in the books. Steps that are done are delivered, the others wait for their
