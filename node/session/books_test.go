@@ -117,13 +117,13 @@ func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
 	if now = later.Add(defaultGoneAfter - 1); table.Present(now) != 1 {
 		t.Error("an owner who has just lost its stream is gone")
 	}
-	if _, _, err := s.Begin(now, Input{Number: 1, N: 1}); err != nil {
+	if _, _, err := s.Begin(now, Input{Number: 1, N: ShortStep}); err != nil {
 		t.Fatal(err)
 	}
 	if now = now.Add(time.Minute); table.Present(now) != 1 {
 		t.Error("a session whose step runs is not there")
 	}
-	s.Finish(later, Input{Number: 1, N: 1})
+	s.Finish(later, Input{Number: 1, N: ShortStep})
 	if table.Present(now) != 0 {
 		t.Error("it is there for ever")
 	}
