@@ -245,7 +245,7 @@ func TestPush_WhatABrokenStreamBringsLateIsNobodysFault(t *testing.T) {
 	push(broken, rec.steps[1])
 	push(broken, rec.steps[2])
 	c.logits(rec.steps[2].N) // told again, and nothing before it
-	forged := rec.steps[3] // that of a known number is its sender's fault
+	forged := rec.steps[3]   // that of a known number is its sender's fault
 	forged.Position++
 	push(broken, forged)
 	if f := answer[protocol.Failure](c); f.Suspect != prev.ID() {

@@ -60,7 +60,7 @@ func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
 		s.Found(now, rng.IntN(300))
 	case rng.IntN(4) == 0:
 		if n := 1 + rng.IntN(64); s.held() == s.Length() && s.Take(now, n) == nil {
-			s.Taken(n)
+			s.Taken(s.Epoch(), s.Length(), n)
 		}
 	case rng.IntN(4) == 0:
 		s.Attach(now)
