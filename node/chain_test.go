@@ -258,6 +258,32 @@ func TestPush_WhatABrokenStreamBringsLateIsNobodysFault(t *testing.T) {
 	}
 }
 
+func TestPush_NothingIsRepairedForAnOwnerWhoHasGone(t *testing.T) {
+	c := newChain(t, newHost(t), "s", threeNodes(t)...)
+	ids := sequence(30)
+	want := newOracle(t).logits(ids...)
+	c.open(0, nil)
+	c.same(c.step(1, 0, ids[:20]...), want, 0, 20, "a prompt")
+	for _, hop := range c.hops {
+		_ = hop.s.Reset()
+	}
+	for i := range 2 {
+		eventually(t, "the owner's stream has ended", func() bool { return c.nodes[i+1].openStreams() == 1 })
+		resetPushes(c.nodes[i], c.nodes[i+1])
+		eventually(t, "the push stream has ended", func() bool { return c.nodes[i+1].openStreams() == 0 })
+	}
+	time.Sleep(50 * time.Millisecond) // in which the hops before would have opened others
+	for i, n := range c.nodes {
+		if got := n.openStreams(); got != 0 {
+			t.Errorf("hop %d: %d streams are open", i, got)
+		}
+		c.hops[i] = call(t, c.host, n, c.key)
+	}
+	c.counts("push_repairs_total", 0, 0, 0)
+	c.open(20, nil)
+	c.same(c.step(2, 20, ids[20:]...), want, 20, 10, "what follows when the owner has come back")
+}
+
 func TestLosePush_LosesWhatIsThenSentAgain(t *testing.T) {
 	var nodes []*Node
 	var sends atomic.Int64

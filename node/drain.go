@@ -24,11 +24,15 @@ func (n *Node) Pause(ctx context.Context) error {
 func (n *Node) Resume(ctx context.Context) error {
 	n.mu.Lock()
 	left := n.leaving || n.closed
+	was := n.paused
 	n.paused = false
 	n.broadcast()
 	n.mu.Unlock()
 	if left {
 		return errors.New("resume: the node is leaving")
+	}
+	if was {
+		n.log.Info("this node takes sessions again")
 	}
 	n.announce(ctx)
 	return ctx.Err()
@@ -45,13 +49,18 @@ func (n *Node) part(ctx context.Context, why *bool) {
 		by = time.Now().Add(maxDrain)
 	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.leaving || *why {
-		return
+	again := n.leaving || *why
+	if !again {
+		*why, n.leaveBy = true, by
+		for _, h := range n.hops {
+			h.deliver(n.parting(h))
+		}
 	}
-	*why, n.leaveBy = true, by
-	for _, h := range n.hops {
-		h.deliver(n.parting(h))
+	present := n.table.Present(time.Now())
+	n.mu.Unlock()
+	if !again {
+		n.log.Info("this node takes no more sessions; those that it has are to go elsewhere",
+			"sessions", present, "within", time.Until(by).Round(time.Second))
 	}
 }
 
@@ -85,6 +94,7 @@ func (n *Node) awaitParted(ctx context.Context) error {
 		case !draining:
 			return errors.New("pause: the node was told to go on meanwhile")
 		case left == 0 && !busy:
+			n.log.Info("no session is left at this node")
 			return nil
 		}
 		select {

@@ -207,10 +207,12 @@ func (w *way) push(s sent, rows kernels.Rows) error {
 }
 
 // repair opens the stream anew and sends again what may have been lost; by way of the owner if it breaks time and again.
+// Without an owner it does nothing: nobody waits for the rows, an owner who comes back opens a new epoch, and a next hop
+// that has forgotten the session would be told of it again.
 func (w *way) repair() {
 	for w.leg.ctx.Err() == nil {
 		w.hangUp()
-		if w.detour {
+		if w.detour || w.hop.node.controlOf(w.hop) == nil {
 			return
 		}
 		w.tries++

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"time"
 
@@ -186,6 +187,14 @@ func sessionConfig(w io.Writer, private bool) client.SessionConfig {
 		}
 		fmt.Fprintf(w, lack+": waiting for up to %v more\n", strings.Join(names, ", "), (x.Grace - x.For).Round(time.Second))
 	}}
+}
+
+// logFailovers logs who left while an answer was made.
+func logFailovers(log *slog.Logger, o *client.Outcome) {
+	for _, f := range o.Failovers {
+		log.Info("layers went on elsewhere", "layers", f.Layers, "peer", f.Peer, "reason", f.Reason, "successors", f.Successors,
+			"stall", f.Stall.Round(time.Millisecond), "replayed", f.Replayed, "handed_over", f.HandedOver)
+	}
 }
 
 // knownModel opens a model of the store, if it is there.

@@ -41,7 +41,7 @@ type benchModelFlags struct {
 	layers    string
 	threads   []int
 	steps     measure.StepsConfig
-	hog       bool
+	hog       time.Duration // 0: not
 	json      bool
 
 	quality bool
@@ -65,7 +65,8 @@ func newBenchModelCommand() *cobra.Command {
 	flags.IntSliceVar(&f.steps.Contexts, "context", f.steps.Contexts, "tokens before the one that is decoded")
 	flags.IntSliceVar(&f.steps.Batch, "batch", f.steps.Batch, "sequences that decode together, and guesses that are verified together")
 	flags.IntSliceVar(&f.steps.Prompts, "prompt", f.steps.Prompts, "tokens of a prompt")
-	flags.BoolVar(&f.hog, "hog", false, "decode beside a process that keeps one core busy, too")
+	flags.DurationVar(&f.hog, "hog", 0, "decode beside a process that keeps one core busy, too, in turns of so long")
+	flags.Lookup("hog").NoOptDefVal = measure.HogTurn.String()
 	flags.BoolVar(&f.json, "json", false, "print one JSON object")
 	flags.BoolVar(&f.quality, "quality", false, "compare the formats with float64 arithmetic")
 	flags.StringVar(&f.checkpoint, "checkpoint", "", "directory of the checkpoint to compare the formats of")
@@ -127,6 +128,9 @@ func (f *benchModelFlags) check() error {
 		if err := checkThreads(n); err != nil {
 			return err
 		}
+	}
+	if f.hog < 0 {
+		return usagef("--hog %v: want more than 0", f.hog)
 	}
 	if len(f.threads) == 0 {
 		return usagef("--threads: want at least one number")
@@ -215,15 +219,15 @@ func (f *benchModelFlags) measure(cmd *cobra.Command, model *store.Model, span s
 	opened.closes(s.Close)
 	p := probe.New(device.Name(), device.Threads())
 	run = modelRun{machine: machineOf(device, p), LoadSeconds: time.Since(begun).Seconds()}
-	if run.Steps, err = measure.Steps(ctx, s, p, f.steps); err != nil || !f.hog {
+	if run.Steps, err = measure.Steps(ctx, s, p, f.steps); err != nil || f.hog == 0 {
 		return run, err
 	}
-	run.Hog, err = besideHog(ctx, s)
+	run.Hog, err = besideHog(ctx, s, f.hog)
 	return run, err
 }
 
-func besideHog(ctx context.Context, s *shard.Shard) (*measure.HogFigure, error) {
-	figure, err := measure.Hog(ctx, s, measure.HogTurn, func() (func() error, error) { return startBurning(ctx) })
+func besideHog(ctx context.Context, s *shard.Shard, turn time.Duration) (*measure.HogFigure, error) {
+	figure, err := measure.Hog(ctx, s, turn, func() (func() error, error) { return startBurning(ctx) })
 	return &figure, err
 }
 

@@ -27,7 +27,7 @@ type qualityFlags struct {
 // runQuality holds the formats of a model, or of a checkpoint, against float64.
 func runQuality(cmd *cobra.Command, f *benchModelFlags, args []string) (err error) {
 	switch {
-	case f.synthetic != "" || f.hog:
+	case f.synthetic != "" || f.hog != 0:
 		return usagef("--quality goes neither with --synthetic nor with --hog")
 	case f.questions == "":
 		return usagef("--quality needs --questions FILE: in the repository, shard/bundled/testdata/heldout.jsonl")

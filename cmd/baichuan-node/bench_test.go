@@ -33,7 +33,7 @@ func TestBench_ModelHasAFigureForEachKindOfPass(t *testing.T) {
 func TestBench_DecodesBesideABusyProcess(t *testing.T) {
 	newHome(t)
 	t.Setenv(asProgram, "1") // --hog starts this program again
-	args := []string{"bench", "model", bundled.Chat, "--context", "0", "--batch", "1", "--prompt", "1", "--hog"}
+	args := []string{"bench", "model", bundled.Chat, "--context", "0", "--batch", "1", "--prompt", "1", "--hog=50ms"}
 	if out := mustCLI(t, args...); !strings.Contains(out, "beside a busy process: ") {
 		t.Errorf("%s", out)
 	}

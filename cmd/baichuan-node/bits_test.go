@@ -67,8 +67,12 @@ func TestSwarm_GivesTheBitsOfOneProcess(t *testing.T) {
 	}
 }
 
+// shortCuts are the numbers of processes that the short form tries for each format: each number with each kind of
+// positions, and three processes with each format.
+var shortCuts = map[string][]int{"nf4": {3, 0}, "int8": {1, 2, 3}, "bf16": {3}} // 0: as many as layers
+
 // compareSwarms asks swarms of 1, 2, 3 and as many processes as layers what one process answers. The short form leaves
-// out the long prompts but for nf4 over all layers, and two processes but for int8.
+// out most, see shortCuts, and the long prompts but for nf4 over all layers.
 func compareSwarms(t *testing.T, home string, layers int, weights string) {
 	all := requests()
 	wanted := map[string]answered{}
@@ -79,9 +83,13 @@ func compareSwarms(t *testing.T, home string, layers int, weights string) {
 			t.Fatalf("%s: the answer has %d tokens, want 8", r.name, n)
 		}
 	}
-	for _, n := range []int{1, 2, 3, layers} {
-		if !*full && n == 2 && weights != "int8" {
-			continue
+	cuts := []int{1, 2, 3, 0}
+	if !*full {
+		cuts = shortCuts[weights]
+	}
+	for _, n := range cuts {
+		if n == 0 {
+			n = layers
 		}
 		p := newProcesses(t)
 		join := p.swarm(home, "m", layers, n)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 )
 
 const chatHelp = `/clear            begin anew
+/edit TEXT        say TEXT instead of the last message
 /system TEXT      begin anew with a system message (no TEXT: without)
 /save FILE        write the conversation to a file
 /load FILE        go on with a saved conversation
@@ -67,6 +69,7 @@ type chat struct {
 	out, errOut  io.Writer
 	interactive  bool
 	interrupts   *interrupts
+	log          *slog.Logger
 	model        *client.Model
 	conversation *client.Conversation
 	options      client.Options
@@ -77,7 +80,7 @@ type chat struct {
 func newChat(cmd *cobra.Command, a *app, answers *answerer, o client.Options) *chat {
 	return &chat{
 		out: textWriter(cmd.OutOrStdout()), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
-		interrupts: &a.interrupts, model: answers.model, conversation: answers.conversation, options: o,
+		interrupts: &a.interrupts, log: a.log, model: answers.model, conversation: answers.conversation, options: o,
 	}
 }
 
@@ -141,6 +144,8 @@ func (c *chat) take(ctx context.Context, line input) error {
 		c.note("%s", chatHelp)
 	case "/clear":
 		c.clear()
+	case "/edit":
+		return c.edit(ctx, rest)
 	case "/system":
 		c.clear()
 		c.setSystem(rest)
@@ -178,6 +183,27 @@ func (c *chat) setSystem(text string) {
 	}
 }
 
+// edit takes the last message and its answer back and says something else. Of what was before the peers keep the cache.
+func (c *chat) edit(ctx context.Context, text string) error {
+	before := len(c.messages) - 1
+	for before >= 0 && c.messages[before].Role != "user" {
+		before--
+	}
+	switch {
+	case text == "":
+		return errors.New("/edit needs the text to say instead")
+	case before < 0:
+		return errors.New("/edit: nothing has been said yet")
+	}
+	all := c.messages
+	c.messages = all[:before]
+	err := c.say(ctx, text)
+	if err != nil {
+		c.messages = all
+	}
+	return err
+}
+
 // say asks and prints the answer. Ctrl-C stops the answer, which stays in the conversation as far as it came.
 func (c *chat) say(ctx context.Context, text string) error {
 	answering, stop := context.WithCancel(ctx)
@@ -200,6 +226,7 @@ func (c *chat) say(ctx context.Context, text string) error {
 	}
 	answer := strings.TrimSuffix(said.String(), "\n")
 	if outcome != nil {
+		logFailovers(c.log, outcome)
 		c.last, answer = outcome, outcome.Text
 	} else {
 		c.note("(stopped)")
@@ -257,6 +284,9 @@ func (c *chat) save(path string) error {
 }
 
 func (c *chat) load(path string) error {
+	if path == "" {
+		return errors.New("/load needs the name of a file")
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("load the conversation: %w", err)

@@ -59,6 +59,11 @@ func TestChat_TalksOverPipes(t *testing.T) {
 	if system[0] != flag[0] || system[0] == first[0] {
 		t.Errorf("/system gave %q, --system %q, none %q", system[0], flag[0], first[0])
 	}
+	edited, _ := talk(t, join, "你好\nsomething else\n/edit how are you?\n/edit and now?\n")
+	plain, _ := talk(t, join, "你好\nand now?\n")
+	if len(edited) != 4 || edited[2] != first[1] || edited[3] != plain[1] {
+		t.Errorf("with the last message edited twice: %q, want %q and %q last", edited, first[1], plain[1])
+	}
 	block, _ := talk(t, join, "\"\"\"\n你好\n\"\"\"\n")
 	if len(block) != 1 || block[0] != first[0] {
 		t.Errorf("a message of one line in quotes gave %q, want %q", block, first[0])
@@ -109,6 +114,9 @@ func TestChat_RefusesInOneLine(t *testing.T) {
 	for input, words := range map[string]string{
 		"/nonsense\n":               "/nonsense",
 		"/save\n":                   "/save",
+		"/load\n":                   "/load needs",
+		"/edit\n":                   "/edit needs",
+		"/edit x\n":                 "nothing has been said",
 		"/load /nonexistent/chat\n": "/nonexistent/chat",
 		"/stats\n":                  "no answer",
 	} {

@@ -51,6 +51,9 @@ func newDemoCommand(a *app) *cobra.Command {
 }
 
 func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error) {
+	if err := removeStale(f.readyFile); err != nil {
+		return err
+	}
 	model, isBundled, err := findModel(f.model)
 	if err != nil {
 		return err

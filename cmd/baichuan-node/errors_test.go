@@ -87,6 +87,11 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"pause --pid=-1", []string{"--pid", "-1"}},
 		{"pause --timeout 0s", []string{"--timeout"}},
 		{"resume x", []string{"resume --help"}},
+		{"sim nosuch", []string{"nosuch", "sim list"}},
+		{"sim soak --for 0s", []string{"--for 0s"}},
+		{"sim soak --for=-3s", []string{"--for -3s"}},
+		{"sim kill --for 3s", []string{"--for", "soak", "kill"}},
+		{"sim list --for 3s", []string{"--for", "soak"}},
 		{"demo --nodes 0", []string{"--nodes"}},
 		{"demo --nodes 9 x", []string{"--nodes"}},
 		{"demo --copies 99 x", []string{"--copies"}},
@@ -99,6 +104,7 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"bench model --synthetic 7b --batch 0", []string{"--batch"}},
 		{"bench model --synthetic 7b --questions q", []string{"--quality"}},
 		{"bench model --quality --hog --questions q", []string{"--quality", "--hog"}},
+		{"bench model m --hog=-1s", []string{"--hog -1s"}},
 		{"bench kernels --weights f32", []string{"--weights", "f32"}},
 		{"bench kernels --only none", []string{"--only", "products"}},
 		{"bench kernels --rows 0", []string{"--rows"}},
@@ -202,6 +208,28 @@ func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
 		t.Errorf("once the missing layer has a host: a chain of %d hops", len(a.Chain))
 	}
 	wantFailure(t, exitFailed, []string{"4096", "context"}, "generate", "--join", join, "--tokens", idList(4096))
+}
+
+// A script that waits for the file must not find that of a process which was killed.
+func TestServe_RemovesAStaleReadyFile(t *testing.T) {
+	home := newHome(t)
+	file := filepath.Join(home, "ready.json")
+	if err := os.WriteFile(file, []byte(`{"pid":1}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range []string{"serve other", "demo --model other x"} {
+		wantFailure(t, exitFailed, []string{"other"}, append(strings.Fields(command), "--ready-file", file)...)
+		if _, err := os.Stat(file); !os.IsNotExist(err) {
+			t.Errorf("%s left the file of another process (%v)", command, err)
+		}
+		if err := os.WriteFile(file, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantFailure(t, exitFailed, []string{"other"}, "serve", "other", "--ready-file", home)
+	if _, err := os.Stat(home); err != nil {
+		t.Errorf("a folder in its place: %v", err)
+	}
 }
 
 func TestServe_ListensToAPrivateSwarmOverTCPAlone(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,9 +31,10 @@ type generateFlags struct {
 	local    bool
 	threads  int
 	noShare  bool
+	log      *slog.Logger // the app's, when the command runs
 }
 
-func newGenerateCommand() *cobra.Command {
+func newGenerateCommand(a *app) *cobra.Command {
 	var f generateFlags
 	cmd := &cobra.Command{
 		Use:   "generate [MODEL]",
@@ -41,6 +43,7 @@ func newGenerateCommand() *cobra.Command {
 			"name, an id or the beginning of one; it can be left out where the swarm serves one model.",
 		Args: wantArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			f.log = a.log
 			return runGenerate(cmd, &f, args)
 		},
 	}
@@ -148,7 +151,10 @@ func (f *generateFlags) promptIDs(in io.Reader, m *client.Model) ([]uint32, erro
 // answer prints an answer as it comes, or its outcome as JSON.
 func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2[client.Chunk, error]) error {
 	if !f.json {
-		_, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
+		outcome, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
+		if outcome != nil {
+			logFailovers(f.log, outcome)
+		}
 		return err
 	}
 	for chunk, err := range chunks {
@@ -156,6 +162,7 @@ func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2
 			return err
 		}
 		if chunk.Outcome != nil {
+			logFailovers(f.log, chunk.Outcome)
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetEscapeHTML(false)
 			return e.Encode(struct {

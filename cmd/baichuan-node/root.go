@@ -62,7 +62,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newServeCommand(a),
 		newPauseCommand(),
 		newResumeCommand(),
-		newGenerateCommand(),
+		newGenerateCommand(a),
 		newChatCommand(a),
 		newStatusCommand(),
 		newBenchCommand(),

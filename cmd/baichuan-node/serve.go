@@ -90,6 +90,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err := f.checkListen(cmd.Flags().Changed("listen")); err != nil {
 		return err
 	}
+	if err := removeStale(f.readyFile); err != nil {
+		return err
+	}
 	ctx := cmd.Context()
 	if f.untilStdin {
 		var stop func()
@@ -289,6 +292,14 @@ func serveMetrics(addr string, handler http.Handler) (url string, end func() err
 		}
 		return err
 	}, nil
+}
+
+// removeStale removes the ready file of a process that was killed: who waits for it would take it for this one's.
+func removeStale(path string) error {
+	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
+		return nil // whatever it is, writing the file will tell
+	}
+	return removeIfThere(path)
 }
 
 func removeIfThere(path string) error {

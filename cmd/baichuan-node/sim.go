@@ -32,22 +32,42 @@ func newSimCommand() *cobra.Command {
 		Short: "Kill, hold up and send away nodes of a swarm on this machine, and check its answers",
 		Long: "Plays a scenario with a swarm of serve processes on loopback: its nodes are killed, held up or told to leave while\n" +
 			"answers are made. Each answer must equal that of one process, and the nodes' counters must show that no healthy\n" +
-			"one computed anything twice. Fails if something was not as it should be.",
+			"one computed anything twice. Fails if something was not as it should be. The scenarios, all of which `sim all` plays:\n\n" +
+			scenarioTable(),
 		Args: wantArgs(cobra.ExactArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error { return runSim(cmd, &f, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("for") {
+				if err := f.checkFor(args[0]); err != nil {
+					return err
+				}
+			}
+			return runSim(cmd, &f, args[0])
+		},
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&f.json, "json", false, "print each scenario's report as a JSON object")
-	flags.BoolVar(&f.long, "long", false, "everything instead of the essentials")
-	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance")
+	flags.BoolVar(&f.long, "long", false, "each hop, each moment and longer answers instead of the essentials")
+	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance: which nodes fail, and when")
 	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 10s)")
 	return cmd
+}
+
+// checkFor refuses a time that is none, or that nothing would heed.
+func (f *simFlags) checkFor(name string) error {
+	switch {
+	case f.soak <= 0:
+		return usagef("--for %v: want more than 0", f.soak)
+	case name != "soak" && name != "all":
+		return usagef("--for is how long the soak takes: %s takes as long as it needs", name)
+	}
+	return nil
 }
 
 func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 	all := sim.Scenarios()
 	if name == "list" {
-		return listScenarios(cmd.OutOrStdout(), all)
+		_, err := fmt.Fprintln(cmd.OutOrStdout(), scenarioTable())
+		return err
 	}
 	if name != "all" {
 		i := slices.IndexFunc(all, func(s sim.Scenario) bool { return s.Name == name })
@@ -156,10 +176,13 @@ func printSpeeds(out io.Writer, verdict string, s sim.Step) {
 	printWrong(out, s)
 }
 
-func listScenarios(out io.Writer, all []sim.Scenario) error {
-	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	for _, s := range all {
+// scenarioTable tells of each scenario in a line.
+func scenarioTable() string {
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
+	for _, s := range sim.Scenarios() {
 		fmt.Fprintf(w, "%s\t%s\n", s.Name, s.Is)
 	}
-	return w.Flush()
+	_ = w.Flush() // to a string
+	return strings.TrimSuffix(out.String(), "\n")
 }

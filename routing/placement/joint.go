@@ -1,0 +1,179 @@
+package placement
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// Move is one step of a plan.
+type Move struct {
+	Peer string
+	To   protocol.Span
+}
+
+// Plan finds moves of several peers that together make a swarm better where no single one does, by ruin and recreate on J,
+// in an order in which each is safe by what is announced. The gain is in thousandths of J.
+func Plan(v View) (moves []Move, gain int64) {
+	s := newSwarm(v.coarse(), "")
+	return s.plan()
+}
+
+// plan goes from one better placement to the next, each a few peers' moves away, safe and worth their reloads: so there is
+// a way to where it comes. If the peers can go there straight, they do.
+func (s *swarm) plan() (moves []Move, gain int64) {
+	begin := slices.Clone(s.at)
+	first := s.measure().Score
+	rng := rand.New(rand.NewPCG(jointSeed, uint64(s.layers)))
+	free := s.free()
+	from, best := slices.Clone(s.at), first
+	for range jointRounds {
+		if len(free) == 0 {
+			break
+		}
+		out := some(free, rng)
+		score := s.recreate(out)
+		if steps, ok := s.ordered(from, best); ok && best.gain(score) >= jointWorth*int64(max(1, len(steps))) {
+			moves, best = append(moves, steps...), score
+		} else {
+			copy(s.at, from)
+		}
+		copy(from, s.at)
+	}
+	if straight, ok := s.ordered(begin, first); ok {
+		moves = straight
+	}
+	s.at = begin
+	return moves, first.gain(best)
+}
+
+// free lists the peers that could be elsewhere.
+func (s *swarm) free() (free []int) {
+	for i := range s.peers {
+		if len(s.choices(i)) > 1 && s.at[i].Len() > 0 {
+			free = append(free, i)
+		}
+	}
+	return free
+}
+
+// some takes one to four of them.
+func some(free []int, rng *rand.Rand) []int {
+	rng.Shuffle(len(free), func(a, b int) { free[a], free[b] = free[b], free[a] })
+	return free[:min(len(free), 1+rng.IntN(4))]
+}
+
+// ruin takes a few peers out and puts them back where they do the most good, again and again, and keeps what is better.
+func (s *swarm) ruin(best Score, rng *rand.Rand, rounds int) Score {
+	free, from := s.free(), make([]protocol.Span, len(s.at))
+	for range rounds {
+		if len(free) == 0 {
+			break
+		}
+		copy(from, s.at)
+		if score := s.recreate(some(free, rng)); score.Compare(best) < 0 {
+			best = score
+			continue
+		}
+		copy(s.at, from)
+	}
+	return best
+}
+
+// recreate puts peers back, each where it does the most good, and again, as the others may have changed what that is.
+func (s *swarm) recreate(out []int) (score Score) {
+	for _, i := range out {
+		s.at[i] = protocol.Span{}
+	}
+	for range 2 {
+		for _, i := range out {
+			c, _ := s.best(i, s.choices(i), nil)
+			s.at[i], score = c.span, c.score
+		}
+	}
+	return score
+}
+
+// Search looks for the best placement by (gaps, J) from several beginnings: where the peers are, where [Place] puts them,
+// and where they come to one by one. It is what rules are measured by, and far too slow for a node. It returns where each
+// peer of the view would be, in the view's order, and the score.
+func Search(v View, starts, rounds int) ([]protocol.Span, Score) {
+	s := newSwarm(v, "")
+	placed := Place(v)
+	best, where := Score{Gaps: v.Layers + 1}, []protocol.Span(nil)
+	for n := range starts {
+		rng := rand.New(rand.NewPCG(jointSeed, uint64(n)))
+		switch n {
+		case 0:
+			for k, p := range v.Peers {
+				s.at[s.index(p.ID)] = placed[k]
+			}
+		case 1:
+			for i, p := range s.peers {
+				s.at[i] = clip(p.Target, s.layers)
+			}
+		default:
+			clear(s.at)
+		}
+		if score := s.improve(rng, rounds); score.Compare(best) < 0 {
+			best, where = score, slices.Clone(s.at)
+		}
+	}
+	spans := make([]protocol.Span, len(v.Peers))
+	for k, p := range v.Peers {
+		spans[k] = where[s.index(p.ID)]
+	}
+	return spans, best
+}
+
+// improve puts those who are nowhere somewhere, and searches on.
+func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
+	for _, i := range rng.Perm(len(s.peers)) {
+		if s.at[i].Len() == 0 {
+			if c, any := s.best(i, s.choices(i), nil); any {
+				s.at[i] = c.span
+			}
+		}
+	}
+	return s.ruin(s.measure().Score, rng, rounds)
+}
+
+// ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
+// announced; of those that are, the one that leaves the swarm best. None may leave it worse than it was, or who has moved
+// would move back before the others come. Not all placements can be reached so.
+func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool) {
+	end := s.at
+	s.at = slices.Clone(begin)
+	defer func() { s.at = end }()
+	for left := differences(begin, end); len(left) > 0; {
+		best, score := -1, Score{}
+		for k, i := range left {
+			if from := s.at[i]; s.spared(i, end[i]) {
+				s.at[i] = end[i]
+				if after := s.measure().Score; best < 0 || after.Compare(score) < 0 {
+					best, score = k, after
+				}
+				s.at[i] = from
+			}
+		}
+		if best < 0 || score.Compare(was) > 0 {
+			return nil, false
+		}
+		i := left[best]
+		s.at[i] = end[i]
+		moves = append(moves, Move{s.peers[i].ID, end[i]})
+		left = slices.Delete(left, best, best+1)
+	}
+	return moves, true
+}
+
+// differences lists the peers that are elsewhere.
+func differences(a, b []protocol.Span) (out []int) {
+	for i := range a {
+		if a[i] != b[i] {
+			out = append(out, i)
+		}
+	}
+	return out
+}

@@ -1,0 +1,58 @@
+package placement
+
+import "time"
+
+// What a placement is rated by.
+const (
+	leastDemand  = 64                    // sessions: a swarm that is quiet now is still built for a crowd
+	maxDemand    = 1 << 20               // so that times fit into 63 bits
+	maxProbes    = 6                     // clients whose tokens are timed
+	maxSources   = 16                    // hops from which a chain may come to the next: more change nothing
+	maxTimed     = 512                   // peers among whom chains are timed, the sample the same for all
+	hopCost      = time.Millisecond      // of one more hop, beside the way there
+	unknownRTT   = 50 * time.Millisecond // of a pair that nobody has measured
+	unknownRate  = 100                   // layers/s of a peer that has not said
+	gapCost      = time.Second           // of a layer that nobody serves, so that chains can be compared all the same
+	maxCoarse    = 1 << 40               // above any rate and any round trip in nanoseconds
+	noThroughput = time.Hour             // of a token where nothing is served at all
+)
+
+// When a peer moves.
+const (
+	lookEvery   = 15 * time.Second
+	leastGain   = 50 // thousandths of J, doubled with each of the own moves in moveMemory
+	moveMemory  = 30 * time.Minute
+	largeGain   = 200 // above it looksLarge running suffice
+	middleGain  = 100
+	nearly      = 75 // percent of the best gain, for which the last look's wish is kept
+	looksLarge  = 3
+	looksMiddle = 5
+	looksSmall  = 7
+	rankSlot    = time.Second     // between those who could fill a gap, where loading takes less than quickLoad
+	slowSlot    = 5 * time.Second // elsewhere
+	quickLoad   = 10 * time.Second
+	maxRanked   = 64 // peers up to which the best filler of a gap is found by J
+)
+
+// How a peer leaves layers that it holds.
+const (
+	pledgeAgain  = 15 * time.Second // between two questions
+	pledgeWithin = 3 * time.Minute  // without them the move is off
+	pledgeLife   = 2 * time.Minute  // that a peer stays when it has given its word
+	pledgeFresh  = 10 * time.Second // an older word is asked for again: who gave it may have died since
+	gapSure      = 30 * time.Second // longer than any offer lives
+	maxPromises  = 64               // that a peer gives
+)
+
+// How far searches go.
+const (
+	maxJoint    = 16          // peers up to which all are placed together when no own move pays
+	restFor     = time.Minute // that nobody has announced anything else before
+	jointRounds = 300
+	jointWorth  = 10 // thousandths of J that each move of a plan must bring
+	maxPlans    = 8  // that are remembered
+	placeRounds = 200
+	jointSeed   = 0x62616963
+	aimAbove    = 16       // the aim of a search is this part above what was reached
+	maxLack     = 94906265 // thousandths of tokens/s: its square, 1,024 times, fits into 63 bits
+)

@@ -1,0 +1,145 @@
+package planner
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing/placement"
+)
+
+// How trials are played.
+const (
+	joinEvery    = 30 * time.Minute // between two newcomers: enough for the swarm to come to rest
+	countFrom    = 10               // servers: a smaller swarm moves because it must
+	sampleEvery  = 5 * time.Second
+	churnSpread  = 2 // servers more or fewer than the draw has
+	searchStarts = 3 // of the searches that trials are measured by
+	searchRounds = 200
+)
+
+// spread is the mean and the worst of some ratios to the best that is known.
+type spread struct {
+	n           int
+	mean, worst float64
+}
+
+func (s *spread) add(ratio float64) {
+	if s.n == 0 || ratio < s.worst {
+		s.worst = ratio
+	}
+	s.n++
+	s.mean += (ratio - s.mean) / float64(s.n)
+}
+
+// ratio is how good a placement is beside the best: nothing with more layers that nobody serves.
+func ratio(best, now placement.Score) float64 {
+	if now.Gaps > best.Gaps {
+		return 0
+	}
+	return min(1, float64(best.J)/float64(now.J))
+}
+
+// rest is what became of a draw whose servers came one by one.
+type rest struct {
+	ratio  float64
+	moves  float64 // for each server that was there at a join, from the tenth on
+	opened int
+}
+
+// joins lets the servers of a draw come one by one, each when the others have come to rest.
+func joins(d *Draw, petals bool) (r rest) {
+	w := newWorld(d, 1)
+	w.petals = petals
+	counted := 0
+	for _, p := range d.Peers {
+		before := w.moves
+		w.join(p, protocol.Span{})
+		w.run(joinEvery, nil)
+		if n := len(w.nodes); n >= countFrom {
+			r.moves += float64(w.moves-before) / float64(n)
+			counted++
+		}
+	}
+	r.moves /= float64(max(1, counted))
+	r.opened = w.opened
+	v := w.truth(false)
+	_, best := placement.Search(v, searchStarts, searchRounds)
+	r.ratio = ratio(best, placement.Measure(v).Score)
+	return r
+}
+
+// churn is a swarm that somebody joins or leaves without a word, again and again.
+type churn struct {
+	every  time.Duration
+	events int
+	wrong  int // percent of what is read
+	petals bool
+}
+
+// course is what became of it: the mean ratios, by what is announced and by what is served.
+type course struct {
+	target, served float64
+	moves          float64 // for each event
+	opened         int
+}
+
+// run begins with the best placement of a draw.
+func (c churn) run(d *Draw, seed uint64) (out course) {
+	w := newWorld(d, seed)
+	w.wrong, w.petals = c.wrong, c.petals
+	at, best := placement.Search(d.View(nil), searchStarts, searchRounds)
+	for i, p := range d.Peers {
+		w.join(p, at[i])
+	}
+	usual, samples := len(d.Peers), 0
+	for range c.events {
+		w.run(c.every, func() {
+			if w.now%sampleEvery == 0 {
+				samples++
+				out.target += ratio(best, placement.Measure(w.truth(false)).Score)
+				out.served += ratio(best, placement.Measure(w.truth(true)).Score)
+			}
+		})
+		w.event(usual)
+		_, best = placement.Search(w.truth(false), searchStarts, searchRounds)
+	}
+	out.target /= float64(samples)
+	out.served /= float64(samples)
+	out.moves, out.opened = float64(w.moves)/float64(c.events), w.opened
+	return out
+}
+
+// event lets somebody join or die.
+func (w *world) event(usual int) {
+	n := len(w.nodes)
+	if n <= usual-churnSpread || (n < usual+churnSpread && w.rng.IntN(2) == 0) {
+		w.join(w.draw.add(w.rng), protocol.Span{})
+		return
+	}
+	w.kill(w.nodes[w.rng.IntN(n)])
+}
+
+// petalsFromScratch lets the servers of a draw choose one after another by Petals' rule, and then change five times.
+func petalsFromScratch(d *Draw) []protocol.Span {
+	rng := rand.New(rand.NewPCG(1, 5))
+	var all []petalsServer
+	for _, p := range d.Peers {
+		s := petalsServer{id: p.ID, throughput: float64(p.Rate) / float64(p.Layers)}
+		s.span = newPetals(d.Layers, all).choose(p.Layers)
+		all = append(all, s)
+	}
+	for range 5 {
+		for _, i := range rng.Perm(len(all)) {
+			if newPetals(d.Layers, all).shouldMove(all[i].id, petalsQuality, rng) {
+				others := append(append([]petalsServer{}, all[:i]...), all[i+1:]...)
+				all[i].span = newPetals(d.Layers, others).choose(all[i].span.Len())
+			}
+		}
+	}
+	at := make([]protocol.Span, len(all))
+	for i, s := range all {
+		at[i] = s.span
+	}
+	return at
+}
