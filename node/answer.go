@@ -18,6 +18,7 @@ func (h *hop) answer(j *job) {
 		h.forget(j)
 	}()
 	switch {
+	case j.overtaken:
 	case j.failure != nil:
 		h.tellLast(j, *j.failure)
 	case h.way == nil || h.way.leg.epoch != j.in.Epoch:

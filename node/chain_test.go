@@ -220,6 +220,44 @@ func TestPush_WhatABrokenStreamHasLostComesAgain(t *testing.T) {
 	}
 }
 
+// A neighbour that repairs its way opens a new stream while the old one's frames may still be read: those that come long
+// after the new one's are no step that came too early, and not its fault.
+func TestPush_WhatABrokenStreamBringsLateIsNobodysFault(t *testing.T) {
+	n, _ := serve(t, 1, 3, nil)
+	prev := newHost(t)
+	rec := record(t, "s")
+	c := call(t, newHost(t), n, "s")
+	m := c.open(1, 1, 3, 0)
+	m.Prev = prev.ID()
+	c.opened(m, 0)
+	broken, anew := pushTo(t, prev, n), pushTo(t, prev, n)
+	push := func(s io.Writer, p protocol.Push) {
+		p.Owner, p.Epoch = c.s.Conn().LocalPeer(), 1
+		if err := protocol.WriteMessage(s, c.push(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, p := range rec.steps[:4] {
+		push(anew, p)
+		c.logits(p.N)
+	}
+	push(broken, rec.steps[0]) // the ledger has 3 and 4
+	push(broken, rec.steps[1])
+	push(broken, rec.steps[2])
+	c.logits(rec.steps[2].N) // told again, and nothing before it
+	forged := rec.steps[3]   // that of a known number is its sender's fault
+	forged.Position++
+	push(broken, forged)
+	if f := answer[protocol.Failure](c); f.Suspect != prev.ID() {
+		t.Errorf("the owner hears %+v", f)
+	}
+	push(anew, rec.steps[4])
+	c.logits(rec.steps[4].N)
+	if got := count(t, n, "tokens_total"); got != 24 {
+		t.Errorf("%d tokens were computed for 24", got)
+	}
+}
+
 func TestPush_NothingIsRepairedForAnOwnerWhoHasGone(t *testing.T) {
 	c := newChain(t, newHost(t), "s", threeNodes(t)...)
 	ids := sequence(30)

@@ -125,6 +125,7 @@ func (n *Node) begin(now time.Time, j *job) bool {
 	if err != nil {
 		j.fail(asFailure(err))
 		j.hop.suspect(j.failure)
+		j.overtaken = j.ids == nil && s.Overtaken(j.in)
 		return false
 	}
 	j.verdict, j.done = v, done
@@ -174,6 +175,7 @@ func (n *Node) release(s *session.Session, all caches) {
 	if n.table.Find(s.ID) == nil { // it may have been opened anew meanwhile
 		n.host.ConnManager().Unprotect(s.ID.Owner, protectTag(s.ID.Key))
 	}
+	n.broadcast()
 }
 
 // forward computes one pass and records it in the books. Steps that are done are delivered, the others wait for their

@@ -73,6 +73,7 @@ func (r *receiver) has(tokens int) func() bool {
 }
 
 func TestPush_ACutAtAnyPointLosesNothing(t *testing.T) {
+	t.Parallel()
 	n, _ := serve(t, 0, 1, nil)
 	owner := newHost(t)
 	ids := sequence(300)

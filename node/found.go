@@ -24,17 +24,15 @@ func (n *Node) newCache(s *session.Session, span store.Span) *shard.Cache {
 
 // trim gives back the pages behind the tokens that a session was cut to. An empty cache goes: the next one may be shared
 // with others than before.
-func (h *hop) trim(all caches, keep int) {
-	c := all[h.books]
-	if c == nil {
-		return
-	}
+func (h *hop) trim(all caches) {
 	h.node.mu.Lock()
-	running := h.books.Running() || h.books.Length() > keep // a step has come meanwhile
+	keep, cut := h.books.TakeExcess()
+	running := h.books.Running() // it has begun meanwhile, and has cut the cache itself
 	span := h.books.Span()
 	h.node.mu.Unlock()
+	c := all[h.books]
 	switch {
-	case running:
+	case c == nil || running || !cut:
 	case keep == 0 || c.Span() != store.Span(span):
 		c.Close()
 		delete(all, h.books)
@@ -67,8 +65,10 @@ func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) []protocol.
 	found := min(c.Adopt(in), int(o.open.Position))
 	own := digests(c.OutputNames())
 	n.mu.Lock()
-	if !h.books.Closed() {
+	if h.books.MayFind() && h.books.Epoch() == o.leg.epoch {
 		found = h.books.Found(time.Now(), found)
+	} else {
+		found, own = 0, nil // a newer open has come meanwhile, which may want less
 	}
 	n.mu.Unlock()
 	c.Truncate(found)

@@ -31,9 +31,12 @@ type frames struct {
 func (n *Node) newFrames(s network.Stream) (*frames, func()) {
 	f := &frames{node: n, net: s, read: bufio.NewReader(s), who: s.Conn().RemotePeer()}
 	f.ctx, f.cancel = context.WithCancel(n.ctx)
-	stop := context.AfterFunc(f.ctx, func() { _ = s.Reset() })
+	done := make(chan struct{})
+	stop := context.AfterFunc(f.ctx, func() { _ = s.Reset(); close(done) })
 	return f, func() {
-		stop()
+		if !stop() {
+			<-done
+		}
 		f.cancel()
 	}
 }

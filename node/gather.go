@@ -71,13 +71,20 @@ func (n *Node) awaited(now time.Time) (until time.Time) {
 	if ready.Before(n.passEnd) {
 		ready = n.passEnd
 	}
-	limit := ready.Add(n.passTook / gatherPart)
+	part := n.passTook / gatherPart
+	limit := ready.Add(part)
 	for _, h := range n.hops {
 		if h.rhythm.left.IsZero() || h.rhythm.usual == 0 {
 			continue
 		}
 		likely, latest := h.rhythm.due()
-		if likely.After(limit) || latest.Before(now) {
+		if likely.After(limit) {
+			continue
+		}
+		if late := likely.Add(part); latest.After(late) {
+			latest = late // else all passes of that time would be put off for one that is irregular, or plays with us
+		}
+		if latest.Before(now) {
 			continue
 		}
 		if latest.After(limit) {

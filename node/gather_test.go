@@ -63,6 +63,9 @@ func TestGather_WaitsForWhoIsAboutToBeBack(t *testing.T) {
 		{"at most a part of a pass", 10 * time.Millisecond, func(_ *Node, away *hop) { away.rhythm.more = time.Second }, 10 * time.Millisecond},
 		{"nobody who is due later", 11 * time.Millisecond, nil, 0},
 		{"nobody who is late", 3 * time.Millisecond, func(_ *Node, away *hop) { away.rhythm.left = time.Now().Add(-time.Second) }, 0},
+		{"nobody who is late by half a pass, however irregular", 3 * time.Millisecond, func(n *Node, away *hop) {
+			away.rhythm.left, away.rhythm.more = n.passEnd.Add(-15*time.Millisecond), time.Second
+		}, 0},
 		{"nobody whose rhythm is unknown", 0, nil, 0},
 		{"nobody while a chore waits", 3 * time.Millisecond, func(n *Node, _ *hop) { n.queue.chores = []*chore{{}} }, 0},
 		{"nobody if nothing waits", 3 * time.Millisecond, func(n *Node, _ *hop) { n.queue = queue{} }, 0},

@@ -195,9 +195,8 @@ func (h *hop) take(all caches, m protocol.Page) error {
 	h.taken.parts = 0
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	h.books.Taken(int(m.Tokens))
-	if m.Final {
-		h.books.TakenAll(m.Last)
+	if !h.books.Taken(m.Epoch, length, int(m.Tokens)) {
+		return errors.New("the session was opened anew meanwhile")
 	}
 	return nil
 }

@@ -257,7 +257,7 @@ func (h *hop) settled(l *leg) bool {
 func (h *hop) find(o *opening) []protocol.Digest {
 	h.node.mu.Lock()
 	may := h.books.MayFind() && o.open.Position >= protocol.PageTokens
-	keep, cut := h.books.TakeExcess()
+	cut := h.books.Excess()
 	span := h.books.Span()
 	named := o.leg.next != nil && h.books.Length() >= protocol.PageTokens
 	h.node.mu.Unlock()
@@ -272,7 +272,7 @@ func (h *hop) find(o *opening) []protocol.Digest {
 	var own []protocol.Digest
 	done := h.node.do(o.leg.ctx, func(all caches) {
 		if cut {
-			h.trim(all, keep)
+			h.trim(all)
 		}
 		if may {
 			own = h.adopt(all, o, names)

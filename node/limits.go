@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
@@ -70,6 +71,9 @@ const (
 	// maxAsked is the replays and hand-overs of a session that wait, and the opens: a repair needs one, and another if it
 	// fails.
 	maxAsked = 4
+	// maxDropped is the sessions that have ended and are freed after the pass that is computed: who opens and closes in a loop
+	// waits then. Each is some 17 KB of ids and a goroutine.
+	maxDropped = session.DefaultTotal
 	// dialTimeout is what reaching the next hop may take: 4 round trips on the worst links, and a wait for a dial.
 	dialTimeout = 3 * time.Second
 	// dialBurst dials may be made for one client at once, and one more each dialEvery.

@@ -306,6 +306,7 @@ func TestSession_OutlivesItsStream(t *testing.T) {
 }
 
 func TestSession_IsForgottenWhenIdle(t *testing.T) {
+	t.Parallel()
 	n, _ := serve(t, 0, 2, func(c *Config) { c.Idle = 500 * time.Millisecond })
 	h := newHost(t)
 	c := call(t, h, n, "s")

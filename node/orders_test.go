@@ -124,6 +124,7 @@ func (o *orders) forge(p protocol.Push, epoch uint32, from io.Writer) {
 }
 
 func TestOrders_NothingIsComputedTwiceOrWrongly(t *testing.T) {
+	t.Parallel()
 	n, _ := serve(t, 1, 3, nil)
 	owner, prev := newHost(t), newHost(t)
 	strangers := []host.Host{newHost(t), newHost(t), owner} // the owner itself has its control stream

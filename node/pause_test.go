@@ -40,6 +40,7 @@ func online(t *testing.T, n *Node) int {
 }
 
 func TestPause_HoldsUntilResume(t *testing.T) {
+	t.Parallel()
 	n, _ := serve(t, 0, 2, nil)
 	h := newHost(t)
 	for round := range 3 {

@@ -36,6 +36,9 @@ type job struct {
 	sampling protocol.Sampling
 	history  []uint32 // ids below Position+N, for the penalty
 	failure  *protocol.Failure
+	// The failure is that rows come once more whose step has its answer for long: what a push stream has brought that is
+	// broken since is still read when those of the next one have been computed. It is nobody's fault, and nobody waits for it.
+	overtaken bool
 }
 
 // check refuses rows that no honest peer sends, before they wait for their turn.

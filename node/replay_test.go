@@ -12,6 +12,7 @@ import (
 func private(_ int, m *protocol.Open) { m.Private = true }
 
 func TestReplay_FillsANewcomerAndNobodyComputesTwice(t *testing.T) {
+	t.Parallel()
 	nodes := threeNodes(t)
 	c := newChain(t, newHost(t), "s", nodes...)
 	ids := sequence(400)
@@ -44,6 +45,7 @@ func TestReplay_FillsANewcomerAndNobodyComputesTwice(t *testing.T) {
 }
 
 func TestReplay_GoesThroughSeveralNewcomers(t *testing.T) {
+	t.Parallel()
 	nodes := threeNodes(t)
 	c := newChain(t, newHost(t), "s", nodes...)
 	ids := sequence(300)
@@ -81,6 +83,7 @@ func TestReplay_GoesThroughSeveralNewcomers(t *testing.T) {
 }
 
 func TestReplay_SurvivesBrokenStreams(t *testing.T) {
+	t.Parallel()
 	nodes := threeNodes(t)
 	c := newChain(t, newHost(t), "s", nodes...)
 	ids := sequence(600)
@@ -133,6 +136,7 @@ func pageNames(n *Node, ids []uint32) []protocol.Digest {
 }
 
 func TestNames_ASharedPrefixIsFoundAlongTheChain(t *testing.T) {
+	t.Parallel()
 	nodes := threeNodes(t)
 	h := newHost(t)
 	ids := sequence(250)
@@ -195,6 +199,7 @@ func TestNames_ANewcomerMayHaveWhatASurvivorNames(t *testing.T) {
 func (c *chain) with(do func(*chain)) { do(c) }
 
 func TestHandOver_TheSuccessorGoesOnWithTheSameBits(t *testing.T) {
+	t.Parallel()
 	nodes := threeNodes(t)
 	c := newChain(t, newHost(t), "s", nodes...)
 	ids := sequence(200)

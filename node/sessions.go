@@ -9,7 +9,7 @@ import (
 )
 
 // openSession begins or changes the session that a stream carries, in the books, and has its hop answer. It does nothing yet,
-// and says so, if the hop has several opens to answer already.
+// and says so, if the hop has several opens to answer already, or if many sessions that have ended are not freed yet.
 func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (wait bool, err error) {
 	now := time.Now()
 	id := session.ID{Owner: st.who, Key: m.Session}
@@ -19,7 +19,7 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (w
 	if n.closed || n.draining() && before == nil {
 		return false, refusal(protocol.CodeDraining, "this node takes no new sessions: it is paused or leaving")
 	}
-	if before != nil && n.hops[before].openings >= maxAsked {
+	if before != nil && n.hops[before].openings >= maxAsked || before == nil && n.table.Dropped() >= maxDropped {
 		return true, nil
 	}
 	higher := before == nil || m.Epoch > before.Epoch()

@@ -90,6 +90,7 @@ func small(t *testing.T, gone time.Duration) *Node {
 }
 
 func TestEvict_AVanishedClientsPagesAreOthers(t *testing.T) {
+	t.Parallel()
 	n := small(t, 0) // the default
 	var gone []*caller
 	for i := range 4 {
@@ -215,6 +216,7 @@ func TestOpen_ALateOneTakesNoStreamAway(t *testing.T) {
 }
 
 func TestOpen_TooManyAtOnceWait(t *testing.T) {
+	t.Parallel()
 	n := waiting(t)
 	h := newHost(t)
 	c := call(t, h, n, "s")

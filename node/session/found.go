@@ -30,8 +30,13 @@ func (s *Session) Take(now time.Time, tokens int) error {
 	return s.grow(now, s.length+tokens)
 }
 
-// Taken records that so many more tokens have been handed over.
-func (s *Session) Taken(tokens int) { s.length += tokens }
-
-// TakenAll records that the cache is as it was at the peer that has handed it over, after the step of number last.
-func (s *Session) TakenAll(last uint64) { s.last = last }
+// Taken records that so many more tokens have been handed over behind the first ones, unless a newer open has cut them or
+// the session has ended meanwhile: then what came is not the session's. Which steps made them is not known here and need not
+// be: they are not answered again, and a peer that hands a cache over is not to say which numbers are refused.
+func (s *Session) Taken(epoch uint32, at, tokens int) bool {
+	if s.closed || s.running || s.epoch != epoch || s.held() != at {
+		return false
+	}
+	s.length += tokens
+	return true
+}

@@ -127,10 +127,9 @@ func (w *world) about(verb, name string, args map[string]string) string {
 		if err := s.Take(w.now, w.num(args, "n")); err != nil {
 			return err.Error()
 		}
-		s.Taken(w.num(args, "n"))
-		return w.state(s)
-	case "taken":
-		s.TakenAll(uint64(w.num(args, "last")))
+		if !s.Taken(w.epoch(s, args), w.at(s, args), w.num(args, "n")) {
+			return "not taken"
+		}
 		return w.state(s)
 	case "excess":
 		keep, cut := s.TakeExcess()
@@ -225,6 +224,21 @@ func (w *world) num(args map[string]string, key string) int {
 		w.t.Fatalf("%s: %v", key, err)
 	}
 	return n
+}
+
+// epoch and at are those of the session unless the script names others.
+func (w *world) epoch(s *Session, args map[string]string) uint32 {
+	if args["epoch"] == "" {
+		return s.Epoch()
+	}
+	return uint32(w.num(args, "epoch"))
+}
+
+func (w *world) at(s *Session, args map[string]string) int {
+	if args["at"] == "" {
+		return s.Length()
+	}
+	return w.num(args, "at")
 }
 
 func (w *world) ids(text string) []uint32 {

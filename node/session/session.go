@@ -177,6 +177,9 @@ func (s *Session) forget(position int) {
 	}
 }
 
+// Excess says whether TakeExcess has something to say.
+func (s *Session) Excess() bool { return s.excess }
+
 // TakeExcess says, once after each time that something was cut, how many tokens the cache is to keep.
 func (s *Session) TakeExcess() (keep int, cut bool) {
 	cut = s.excess

@@ -104,6 +104,12 @@ func (s *Session) before(in Input) (Verdict, error) {
 	return 0, nil
 }
 
+// Overtaken says whether the step is of the session's epoch, and so long past that the ledger does not have it any more.
+func (s *Session) Overtaken(in Input) bool {
+	known := slices.ContainsFunc(s.ledger, func(e Entry) bool { return e.Number == in.Number })
+	return !s.closed && in.Epoch == s.epoch && in.Number != 0 && in.Number <= s.last && !known
+}
+
 // overlap is how many of the first tokens of what is replayed the cache holds: the frames of a replay that is repeated may
 // begin elsewhere than those that have arrived.
 func (s *Session) overlap(in Input) int {

@@ -160,6 +160,9 @@ func (t *Table) TakeDropped() []*Session {
 	return dropped
 }
 
+// Dropped is how many sessions wait for TakeDropped.
+func (t *Table) Dropped() int { return len(t.dropped) }
+
 // pages rounds tokens up to whole pages, at least one.
 func pages(tokens int) int { return max(1, (tokens+pageTokens-1)/pageTokens) * pageTokens }
 

@@ -1,0 +1,133 @@
+package session
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// balance compares what the table has counted with its sessions.
+func (t *Table) balance() error {
+	promised, owners := 0, make(map[peer.ID]int)
+	for id, s := range t.sessions {
+		promised += s.promised
+		owners[id.Owner]++
+		if s.closed || s.promised < s.held() || s.promised%pageTokens != 0 {
+			return fmt.Errorf("a session holds %d tokens and was promised %d, closed: %v", s.held(), s.promised, s.closed)
+		}
+	}
+	if promised != t.promised || promised > t.cfg.Tokens {
+		return fmt.Errorf("%d tokens are promised, counted are %d, there are %d", promised, t.promised, t.cfg.Tokens)
+	}
+	if fmt.Sprint(owners) != fmt.Sprint(t.perPeer) || len(t.sessions) > t.cfg.Total {
+		return fmt.Errorf("owners have %v sessions, counted are %v", owners, t.perPeer)
+	}
+	for who, n := range owners {
+		if n > t.cfg.PerPeer {
+			return fmt.Errorf("%v has %d sessions", who, n)
+		}
+	}
+	return nil
+}
+
+// one does something to one of the sessions, or opens another.
+func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
+	owner := peer.ID(fmt.Sprint(rng.IntN(4)))
+	id := ID{owner, protocol.Key{byte(rng.IntN(5))}}
+	s := t.Find(id)
+	if s == nil || rng.IntN(8) == 0 {
+		m := protocol.Open{Session: id.Key, Span: protocol.Span{End: 1 + rng.IntN(2)}, Expect: uint32(rng.IntN(300)), Position: uint32(rng.IntN(300))}
+		m.Epoch = uint32(rng.IntN(2))
+		if s != nil {
+			m.Epoch += s.Epoch()
+		}
+		_, _ = t.Open(now, owner, m)
+		return
+	}
+	switch in, runs1 := runs[s], s.Running(); {
+	case rng.IntN(12) == 0:
+		t.Close(s)
+	case runs1 && rng.IntN(3) == 0:
+		s.Abandon(now, in, rng.IntN(in.N))
+	case runs1:
+		s.Finish(now, in)
+	case s.MayFind() && rng.IntN(3) == 0:
+		s.Found(now, rng.IntN(300))
+	case rng.IntN(4) == 0:
+		if n := 1 + rng.IntN(64); s.held() == s.Length() && s.Take(now, n) == nil {
+			s.Taken(s.Epoch(), s.Length(), n)
+		}
+	case rng.IntN(4) == 0:
+		s.Attach(now)
+	case rng.IntN(4) == 0 && s.streams > 0:
+		s.Detach(now)
+	default:
+		in := Input{Epoch: s.Epoch(), Number: s.Last() + 1, Position: s.Length(), N: 1 + rng.IntN(200)}
+		if v, _, err := s.Begin(now, in); err == nil && v == Compute {
+			runs[s] = in
+		}
+	}
+}
+
+func TestTable_ItsBooksBalanceWhateverHappens(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		table := New(Config{Layers: 2, Context: 512, Tokens: 1024, PerPeer: 3, Total: 8})
+		now, runs := time.Unix(0, 0), make(map[*Session]Input)
+		for i := range 1000 {
+			now = now.Add(time.Duration(rng.IntN(4000)) * time.Millisecond)
+			if rng.IntN(20) == 0 {
+				table.Expire(now)
+			}
+			one(table, rng, now, runs)
+			if err := table.balance(); err != nil {
+				t.Fatalf("seed %d, after %d calls: %v", seed, i, err)
+			}
+		}
+		for _, s := range table.sessions {
+			table.Close(s)
+		}
+		if err := table.balance(); err != nil || table.Free() != 1024 || len(table.perPeer) != 0 {
+			t.Fatalf("seed %d: %d tokens are free when all have ended, %v", seed, table.Free(), err)
+		}
+	}
+}
+
+// An owner is present while a step of its runs or a stream is open, and for a while after.
+func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
+	now := time.Unix(0, 0)
+	table := New(Config{Layers: 2, Context: 256, Tokens: 512})
+	s, err := table.Open(now, "a", protocol.Open{Span: protocol.Span{End: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Attach(now)
+	s.Attach(now) // the owner has come back before the old stream was seen to end
+	s.Detach(now)
+	later := now.Add(time.Hour)
+	if table.Present(later) != 1 || s.Gone(later) {
+		t.Error("an owner with a stream is gone")
+	}
+	s.Detach(later)
+	if now = later.Add(defaultGoneAfter - 1); table.Present(now) != 1 {
+		t.Error("an owner who has just lost its stream is gone")
+	}
+	if _, _, err := s.Begin(now, Input{Number: 1, N: ShortStep}); err != nil {
+		t.Fatal(err)
+	}
+	if now = now.Add(time.Minute); table.Present(now) != 1 {
+		t.Error("a session whose step runs is not there")
+	}
+	s.Finish(later, Input{Number: 1, N: ShortStep})
+	if table.Present(now) != 0 {
+		t.Error("it is there for ever")
+	}
+	if n, _ := table.Decoding(later.Add(-1)); n != 1 {
+		t.Error("it has decoded")
+	}
+}
