@@ -38,6 +38,9 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	if len(h.inflight) > 0 || h.books.Closed() || length == 0 {
 		err = errors.New("there is nothing to hand over, or a step is under way")
 	}
+	if epoch <= h.books.Epoch() {
+		err = fmt.Errorf("the session has been opened anew, in epoch %d, since that was asked in %d", h.books.Epoch(), epoch)
+	}
 	if err == nil {
 		n.uplink.ahead += bytes
 	}

@@ -193,6 +193,7 @@ func TestHandOver_IsRefusedWhereAReplayIsQuicker(t *testing.T) {
 	slow.mu.Lock()
 	slow.uplink.rate = 1e9
 	slow.mu.Unlock()
+	c.refused(protocol.HandOver{Epoch: 1, To: sealed(t, to)}, protocol.CodeLostSession) // it comes too late: the session is in that epoch
 	c.send(protocol.HandOver{Epoch: 2, To: sealed(t, to)})
 	if r := answer[protocol.Replayed](d); r.Position != 200 {
 		t.Errorf("handed over: %+v", r)
