@@ -52,7 +52,7 @@ func mayImportOutside() map[string][]string {
 	return map[string][]string{
 		"github.com/edsrzf/mmap-go":            {"kernels", "shard", "shard/store"},
 		"golang.org/x/sys/cpu":                 {"kernels", "kernels/probe"},
-		"golang.org/x/sys/unix":                {"kernels", "shard/store"},
+		"golang.org/x/sys/unix":                {"kernels", "node/launch", "shard/store"},
 		"github.com/gofrs/flock":               {"shard/store", "routing"},
 		"github.com/libp2p/go-libp2p":          {"routing"},
 		"github.com/libp2p/go-libp2p/core":     {"protocol", "routing", "node", "node/session", "client", "sim", "cmd/baichuan-node"},

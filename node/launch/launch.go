@@ -221,7 +221,8 @@ func (p *Process) Kill() {
 // Terminate asks the process to leave, as an operator would, and does not wait.
 func (p *Process) Terminate() { p.ask() }
 
-// Pause holds the process up until Resume or Kill: it keeps its connections and says nothing, as one that hangs.
+// Pause holds the process up until Resume or Kill: it keeps its connections and says nothing, as one that hangs. On Linux
+// it has stopped when this returns.
 func (p *Process) Pause() error { return pause(p.cmd.Process) }
 
 // Resume lets a paused process go on.

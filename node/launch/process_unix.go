@@ -13,6 +13,11 @@ func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true
 // terminate asks a process to leave.
 func terminate(p *os.Process) error { return p.Signal(syscall.SIGTERM) }
 
-func pause(p *os.Process) error { return p.Signal(syscall.SIGSTOP) }
+func pause(p *os.Process) error {
+	if err := p.Signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	return awaitStopped(p)
+}
 
 func resume(p *os.Process) error { return p.Signal(syscall.SIGCONT) }
