@@ -14,6 +14,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/client/local"
 	"github.com/baichuan-node/baichuan-node/kernels"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
@@ -113,8 +114,9 @@ type scene struct {
 	*swarm
 	clients []*asker
 
-	mu     sync.Mutex
-	result Step // guarded by mu while several clients ask
+	mu          sync.Mutex
+	result      Step          // guarded by mu while several clients ask
+	interrupted []interrupted // guarded by mu while several clients ask
 }
 
 // asker is a client with a host of its own.
@@ -179,10 +181,21 @@ type watched struct {
 	origin  []client.HopInfo // the chain before the first step
 	first   time.Duration    // that the first step took
 	longest time.Duration    // of the other steps
+
+	swarm       *swarm
+	interrupted []interrupted // since the last Begin
+}
+
+// interrupted is a step that was under way when a hop was replaced. If the hop lives, it may have computed it nevertheless,
+// and its successor has, too.
+type interrupted struct {
+	node   *process
+	layers protocol.Span
+	tokens int
 }
 
 func (w *watched) Begin(ctx context.Context, r client.Run) error {
-	w.steps = 0
+	w.steps, w.interrupted = 0, nil
 	if w.begin != nil {
 		w.begin()
 	}
@@ -196,8 +209,14 @@ func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]s
 	if w.before != nil {
 		w.before(w.steps, w.Chain())
 	}
+	before, failed := w.swarm.all(), len(w.Failovers())
 	start := time.Now()
 	found, err := w.Stepper.Step(ctx, ids, want)
+	for _, f := range w.Failovers()[failed:] {
+		if n := newest(before, f.Peer); n != nil {
+			w.interrupted = append(w.interrupted, interrupted{n, f.Layers, len(ids)})
+		}
+	}
 	if took := time.Since(start); w.steps == 0 {
 		w.first = took
 	} else {
@@ -219,7 +238,7 @@ func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
 }
 
 func (sc *scene) talkOf(a *asker, cfg client.SessionConfig) *talk {
-	w := &watched{Stepper: a.NewSession(cfg)}
+	w := &watched{Stepper: a.NewSession(cfg), swarm: sc.swarm}
 	return &talk{client.NewConversation(a.Model(), w), w, sc}
 }
 
@@ -289,6 +308,7 @@ func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error)
 	r.Tokens += q.computes()
 	r.waited(t.longest)
 	r.Failovers = append(r.Failovers, t.Failovers()...)
+	sc.interrupted = append(sc.interrupted, t.interrupted...)
 	switch {
 	case err != nil:
 		r.wrong("no answer: %v", err)

@@ -10,6 +10,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // program is the file of the program that is tested.
@@ -133,5 +136,20 @@ baichuan_node_pass_seconds_bucket{le="0.1"} 6
 		if _, err := read(bad); err == nil {
 			t.Errorf("counters were read in %q", bad)
 		}
+	}
+}
+
+// A step that was under way when a hop was replaced has been computed twice if the hop lives. One that was killed is not
+// asked what it has computed, and one that was held up is not believed.
+func TestUnderWay_CountsWhatTwoNodesHaveComputed(t *testing.T) {
+	span := store.Span{Start: 2, End: 4}
+	alive, dead, slow := &process{}, &process{}, &process{held: true}
+	dead.meets(killed)
+	all := []interrupted{
+		{alive, protocol.Span(span), 1}, {alive, protocol.Span(span), 300}, {alive, protocol.Span{Start: 4, End: 6}, 20},
+		{dead, protocol.Span(span), 400}, {slow, protocol.Span(span), 500},
+	}
+	if got := underWay(all, span); got != 301 {
+		t.Errorf("%d tokens were under way, want 301", got)
 	}
 }

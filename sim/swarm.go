@@ -147,12 +147,20 @@ func (w *swarm) living() []*process {
 
 // of gives the newest process that is or was a peer.
 func (w *swarm) of(id peer.ID) *process {
-	for _, n := range slices.Backward(w.all()) {
+	if n := newest(w.all(), id); n != nil {
+		return n
+	}
+	panic("sim: a chain leads to a peer that is none of ours: " + id.String())
+}
+
+// newest gives the newest of some processes that is or was a peer; nil: none was.
+func newest(of []*process, id peer.ID) *process {
+	for _, n := range slices.Backward(of) {
 		if n.peer == id {
 			return n
 		}
 	}
-	panic("sim: a chain leads to a peer that is none of ours: " + id.String())
+	return nil
 }
 
 // first gives the first process that is or was a peer; nil: none was.
