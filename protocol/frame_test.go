@@ -71,7 +71,7 @@ func goodMessages(t testing.TB) []any {
 		Replayed{}, Replayed{Epoch: 4, Position: 2048}, Parting{}, Parting{WithinMS: 600_000, HandOverMS: math.MaxUint32},
 		HandOver{Epoch: 3, To: []byte{1}},
 		Page{Owner: p, Session: key, Tokens: 1, Layer: -1, Hash: Digest{1}, Bytes: []byte{1}},
-		Page{Owner: p, Session: key, Epoch: 1, Index: 31, Tokens: 64, Layer: 3, Final: true, Last: 77, Hash: Digest{1}, Bytes: make([]byte, 64*4*64)},
+		Page{Owner: p, Session: key, Epoch: 1, Index: 31, Tokens: 64, Layer: 3, Final: true, Hash: Digest{1}, Bytes: make([]byte, 64*4*64)},
 		Ping{}, Heartbeat{}, Heartbeat{Epoch: 1, Number: 2, Running: true, Progress: 1 << 40},
 		Close{Session: key},
 		Failure{Code: CodeBusy}, Failure{Epoch: 1, Number: 2, Code: 200, Text: "the queue is full"},
