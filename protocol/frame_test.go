@@ -226,6 +226,7 @@ func TestReadMessage_RefusesWhatBreaksTheProtocol(t *testing.T) {
 		{"a hint cut off", header{Type: "offers", Hints: 1, HintsB: 3}, []byte{9, 0, 1}, "cut off"},
 		{"a load that is no map", map[string]any{"t": "offers", "ld": 7}, nil, "offers: decode"},
 		{"a load of too many sessions", header{Type: "offers", Load: &loadRecord{Sessions: 1<<20 + 1}}, nil, "sessions is"},
+		{"a load of more than a hundred years", header{Type: "offers", Load: &loadRecord{Uptime: maxUptimeMS + 1}}, nil, "uptime is"},
 		{"a load of too many tokens", header{Type: "offers", Load: &loadRecord{Tokens: 1<<53 + 1}}, nil, "tokens is"},
 		{"a load of negative steps", map[string]any{"t": "offers", "ld": map[string]int{"n": -1}}, nil, "steps is"},
 		{"a load with more replayed than computed", header{Type: "offers", Load: &loadRecord{Tokens: 1, Replayed: 2}}, nil, "2 tokens were replayed"},
