@@ -122,8 +122,6 @@ func TestStep_OfANewEpochFindsRoomWhileOlderOnesWaitForTheirAnswer(t *testing.T)
 	// The hop is busy with something that takes long, as a dial: what it is to answer waits behind it.
 	n.mu.Lock()
 	h := n.hops[n.table.Find(n.queue.turns[0].books.ID)]
-	n.mu.Unlock()
-	n.mu.Lock()
 	for _, j := range n.queue.drop(h, func(*job) bool { return true }) {
 		h.giveUp(j.arrived, j, "test")
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -361,7 +362,7 @@ func TestPush_OfAStrangerIsIgnored(t *testing.T) {
 	c.counts("tokens_total", 20, 20, 20)
 }
 
-func pushTo(t *testing.T, from host.Host, n *Node) io.Writer {
+func pushTo(t *testing.T, from host.Host, n *Node) network.Stream {
 	t.Helper()
 	if err := from.Connect(t.Context(), peer.AddrInfo{ID: n.host.ID(), Addrs: n.host.Addrs()}); err != nil {
 		t.Fatal(err)

@@ -32,7 +32,7 @@ func (h *hop) handOver(m protocol.HandOver) {
 func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	n := h.node
 	n.mu.Lock()
-	l, length, last, span := h.leg, h.books.Length(), h.books.Last(), h.books.Span()
+	l, length, span := h.leg, h.books.Length(), h.books.Span()
 	bytes := n.cacheBytes(span, length)
 	err := n.worthwhile(span, length, to)
 	if len(h.inflight) > 0 || h.books.Closed() || length == 0 {
@@ -68,8 +68,7 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 		}
 		parts = parts[len(pages):]
 		if len(parts) == 0 {
-			p := &pages[len(pages)-1]
-			p.Final, p.Last = true, last
+			pages[len(pages)-1].Final = true
 		}
 		for _, p := range pages {
 			p.Epoch = epoch

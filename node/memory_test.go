@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
+
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -73,83 +75,104 @@ func accountsOf(n *Node) (a accounts) {
 	return a
 }
 
+// tenant is an owner of a session of layer 0 who does what comes to mind.
+type tenant struct {
+	*caller
+	epoch    uint32
+	number   uint64
+	position int
+}
+
+// movesIn opens the tenant's session, if there is room.
+func (c *tenant) movesIn(rng *rand.Rand) bool {
+	m := c.open(c.epoch, 0, 1, 0)
+	m.Expect, m.Private = uint32(rng.IntN(300)), true
+	o, ok := ask[any](c.caller, m).(protocol.Opened)
+	c.number = o.Last // it may be there still
+	return ok
+}
+
+// acts does one thing, and says whether the tenant stays.
+func (c *tenant) acts(rng *rand.Rand, ids []uint32) bool {
+	switch {
+	case rng.IntN(6) == 0:
+		c.send(protocol.Close{Session: c.key})
+		return false
+	case rng.IntN(6) == 0:
+		_ = c.s.Reset() // its pages may be taken by others
+		return false
+	case rng.IntN(5) == 0:
+		c.epoch++
+		c.position = rng.IntN(c.position + 1)
+		c.opened(c.open(c.epoch, 0, 1, c.position), c.position)
+		return true
+	}
+	size := min(1+rng.IntN(150), len(ids)-c.position)
+	if size == 0 {
+		return true
+	}
+	switch m := ask[any](c.caller, step(c.epoch, c.number+1, c.position, protocol.WantNone, ids[c.position:c.position+size]...)).(type) {
+	case protocol.Push:
+		c.number++
+		c.position += size
+	case protocol.Failure:
+		if m.Code != protocol.CodeNoMemory {
+			c.t.Fatal(m)
+		}
+	}
+	return true
+}
+
+// agree holds the books, the caches and the metric of a node against each other. page is the bytes of one, as far as known.
+func agree(t *testing.T, n *Node, page int64) int64 {
+	t.Helper()
+	var a accounts
+	eventually(t, "what has ended is freed", func() bool { a = accountsOf(n); return !a.ended })
+	if a.used != a.pages*kernels.PageSize || a.used > a.promised || a.promised > 2048 {
+		t.Fatalf("caches hold %d pages, the shard has %d tokens in use, promised are %d", a.pages, a.used, a.promised)
+	}
+	if page == 0 && a.pages > 0 {
+		page = a.bytes / int64(a.pages)
+	}
+	if a.bytes != page*int64(a.pages) {
+		t.Fatalf("%d pages of %d bytes are said to be %d", a.pages, page, a.bytes)
+	}
+	eventually(t, "the metric says so", func() bool { return int64(count(t, n, "cache_bytes")) == accountsOf(n).bytes }) // a close may be under way
+	return page
+}
+
 func TestMemory_OfSessionsIsAccountedToTheByte(t *testing.T) {
 	t.Parallel()
 	n := made(t, 0, 1, nil)
 	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 2048, GoneAfter: time.Millisecond})
 	run(t, n)
 	rng := rand.New(rand.NewPCG(7, 7))
-	owner, other := newHost(t), newHost(t)
+	owners := []host.Host{newHost(t), newHost(t)}
 	ids := sequence(640)
 	page := int64(0) // bytes
-	type client struct {
-		*caller
-		epoch    uint32
-		number   uint64
-		position int
-	}
-	var clients [7]*client
+	var tenants [7]*tenant
 	for i := range 140 {
-		at := rng.IntN(len(clients))
-		switch c := clients[at]; {
-		case c == nil:
-			from := owner
-			if at%2 == 1 {
-				from = other
-			}
-			c = &client{caller: call(t, from, n, string(rune('a'+at))), epoch: uint32(1000 * (i + 1))}
-			m := c.open(c.epoch, 0, 1, 0)
-			m.Expect, m.Private = uint32(rng.IntN(300)), true
-			if o, ok := ask[any](c.caller, m).(protocol.Opened); ok { // it may be there still
-				clients[at], c.number = c, o.Last
-			}
-		case rng.IntN(6) == 0:
-			c.send(protocol.Close{Session: c.key})
-			clients[at] = nil
-		case rng.IntN(6) == 0:
-			_ = c.s.Reset() // its pages may be taken by others
-			clients[at] = nil
-		case rng.IntN(5) == 0:
-			c.epoch++
-			keep := rng.IntN(c.position + 1)
-			c.opened(c.open(c.epoch, 0, 1, keep), keep)
-			c.position = keep
-		default:
-			size := min(1+rng.IntN(150), 640-c.position)
-			if size == 0 {
-				continue
-			}
-			c.number++
-			switch m := ask[any](c.caller, step(c.epoch, c.number, c.position, protocol.WantNone, ids[c.position:c.position+size]...)).(type) {
-			case protocol.Push:
-				c.position += size
-			case protocol.Failure:
-				if m.Code != protocol.CodeNoMemory {
-					t.Fatal(m)
-				}
-				c.number--
-			}
+		at := rng.IntN(len(tenants))
+		c := tenants[at]
+		stays := false
+		if c == nil {
+			c = &tenant{caller: call(t, owners[at%2], n, string(rune('a'+at))), epoch: uint32(1000 * (i + 1))}
+			stays = c.movesIn(rng)
+		} else {
+			stays = c.acts(rng, ids)
 		}
-		var a accounts
-		eventually(t, "what has ended is freed", func() bool { a = accountsOf(n); return !a.ended })
-		if a.used != a.pages*kernels.PageSize || a.used > a.promised || a.promised > 2048 {
-			t.Fatalf("after %d calls: caches hold %d pages, the shard has %d tokens in use, promised are %d", i, a.pages, a.used, a.promised)
+		if tenants[at] = c; !stays {
+			tenants[at] = nil
 		}
-		if page == 0 && a.pages > 0 {
-			page = a.bytes / int64(a.pages)
-		}
-		if a.bytes != page*int64(a.pages) {
-			t.Fatalf("after %d calls: %d pages of %d bytes are said to be %d", i, a.pages, page, a.bytes)
-		}
-		eventually(t, "the metric says so", func() bool { return int64(count(t, n, "cache_bytes")) == accountsOf(n).bytes }) // a close may be under way
+		page = agree(t, n, page)
 	}
-	for _, c := range clients {
+	for _, c := range tenants {
 		if c != nil {
 			c.send(protocol.Close{Session: c.key})
 		}
 	}
 	for id := range 4 { // those whose owners have gone give way
-		c := call(t, owner, n, string(rune('p'+id)))
+		c := call(t, owners[0], n, string(rune('p'+id)))
 		m := c.open(1, 0, 1, 0)
 		m.Expect = 512
 		eventually(t, "there is room", func() bool { _, ok := ask[any](c, m).(protocol.Opened); return ok })

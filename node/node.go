@@ -74,8 +74,7 @@ type Node struct {
 }
 
 // New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
-// is, for a second or two. The host,
-// the directory and the shard stay the caller's, to be closed after Run has returned.
+// is, for a second or two. The host, the directory and the shard stay the caller's, to be closed after Run has returned.
 func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure the node: %w", err)

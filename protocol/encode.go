@@ -76,7 +76,7 @@ func encodeRepair(msg any) (header, [][]byte) {
 		return header{Type: typeHandOver, Epoch: uint64(m.Epoch), Next: count(m.To)}, [][]byte{m.To}
 	case Page:
 		return header{Type: typePage, Owner: []byte(m.Owner), Session: m.Session[:], Epoch: uint64(m.Epoch),
-			Index: uint64(m.Index), Rows: uint64(m.Tokens), Layer: int64(m.Layer), Final: m.Final, Last: m.Last,
+			Index: uint64(m.Index), Rows: uint64(m.Tokens), Layer: int64(m.Layer), Final: m.Final,
 			Model: digest(m.Hash), Bytes: count(m.Bytes)}, [][]byte{m.Bytes}
 	case Ping:
 		return header{Type: typePing}, nil

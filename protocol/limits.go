@@ -86,7 +86,8 @@ const (
 // Ranges of a load's numbers.
 const (
 	maxSessions = 1 << 20
-	maxCount    = 1 << 53 // what a JSON number keeps in every language: a million tokens a second for 285 years
+	maxUptimeMS = 100 * 365 * 24 * 3600 * 1000 // a hundred years, which are a third of what a Duration holds
+	maxCount    = 1 << 53                      // what a JSON number keeps in every language: a million tokens a second for 285 years
 )
 
 // Limits are the dimensions that a session's messages are held against: those of the manifest that both sides know. The

@@ -65,7 +65,7 @@ func (f *fields) load(r *loadRecord) *Load {
 	}
 	count := func(name string, v uint64) uint64 { return uint64(f.num(name, v, 0, maxCount)) }
 	l := &Load{
-		UptimeMS: count("uptime", r.Uptime), Sessions: uint64(f.num("sessions", r.Sessions, 0, maxSessions)),
+		UptimeMS: uint64(f.num("uptime", r.Uptime, 0, maxUptimeMS)), Sessions: uint64(f.num("sessions", r.Sessions, 0, maxSessions)),
 		Queue:     uint64(f.num("queue", r.Queue, 0, maxQueue)),
 		CacheUsed: uint64(f.u32("used cache", r.CacheUsed)), CacheFree: uint64(f.u32("free cache", r.CacheFree)),
 		Tokens: count("tokens", r.Tokens), Replayed: count("replayed tokens", r.Replayed), PrefixHits: count("tokens found", r.PrefixHits),

@@ -166,7 +166,6 @@ type Page struct {
 	Tokens  uint32
 	Layer   int32
 	Final   bool   // nothing follows
-	Last    uint64 // with Final: number of the last step executed
 	Hash    Digest // of Bytes
 	Bytes   []byte
 }

@@ -86,7 +86,7 @@ func decodeHandOver(f *fields) (int, func([]byte) any) {
 
 func decodePage(f *fields) (int, func([]byte) any) {
 	m := Page{Owner: f.peer("owner", f.Owner), Epoch: f.u32("epoch", f.Epoch), Final: f.Final,
-		Last: f.number("last number", f.header.Last, 0), Hash: f.digest("hash", f.Model)}
+		Hash: f.digest("hash", f.Model)}
 	f.sessionOf(&m.Session)
 	m.Index = uint32(f.num("index", f.Index, 0, max(f.lim.pages()-1, 0)))
 	m.Tokens = uint32(f.num("tokens", f.Rows, 1, PageTokens))

@@ -3,8 +3,8 @@
 //
 // Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
 // [Directory] does the talking. Plans prefer peers that keep what a session begins with, see [Affinity]: by what that
-// saves and no more, and a peer that is banned or busy is not waited for. A Directory is safe for concurrent use; the slices it returns belong to the caller.
-// Weights, the streams of inference and text are never in here.
+// saves and no more, and a peer that is banned or busy is not waited for. A Directory is safe for concurrent use; the
+// slices it returns belong to the caller. Weights, the streams of inference and text are never in here.
 package routing
 
 import (

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -85,14 +86,7 @@ func (c *churn) victim(ends bool) *process {
 }
 
 // staying says whether a node is never ended.
-func (c *churn) staying(n *process) bool {
-	for _, s := range c.all()[:c.stays] {
-		if s == n {
-			return true
-		}
-	}
-	return false
-}
+func (c *churn) staying(n *process) bool { return slices.Contains(c.all()[:c.stays], n) }
 
 // kills kills the node, and now and then another of its layers if a third is there. As many come.
 func (c *churn) kills(ctx context.Context, n *process) error {

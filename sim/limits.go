@@ -11,7 +11,7 @@ const (
 	hangLimit = 2 * time.Second
 	// promptLimit is what the prompt takes by itself, on a busy machine.
 	promptLimit = 500 * time.Millisecond
-	// graceLimit is for a node to leave in: 5 s of draining, and a second to close.
+	// graceLimit is for a node to leave in while nodes beside it die: its sessions may have to be moved more than once.
 	graceLimit = 8 * time.Second
 	// leaveLimit is what a node may take whose sessions can go elsewhere: they do within moments.
 	leaveLimit = 4 * time.Second
@@ -31,7 +31,7 @@ const (
 	// how often it is looked at.
 	settleLimit = 20 * time.Second
 	settlePoll  = 50 * time.Millisecond
-	// countPoll is how often a counter is looked at: a pass of 128 tokens takes some 10 ms.
+	// countPoll is how often a counter is looked at: a pass of 64 tokens takes some 5 ms.
 	countPoll = 2 * time.Millisecond
 	// countLimit is for a node to tell its counters; maxMetrics bounds them: 30 KiB today.
 	countLimit = 2 * time.Second

@@ -36,7 +36,7 @@ type Node struct {
 	Peer     string `json:"peer"`
 	Layers   string `json:"layers"`
 	PID      int    `json:"pid"`
-	Fate     string `json:"fate"` // killed, hung or left; empty: it is healthy
+	Fate     string `json:"fate"` // killed, hung, left, or why it is silent; empty: it is healthy
 	Counters `json:"counters"`
 }
 
@@ -50,7 +50,8 @@ type Speed struct {
 	Least      float64 `json:"least"`                 // that Part should be
 	Restarting float64 `json:"restarting_per_second"` // as computed for one that begins anew whenever a send is lost
 
-	// Steps/s that Petals published (https://arxiv.org/abs/2312.08361), and those of restarting there. 0: not told, or it does not end.
+	// Steps/s that Petals published (https://arxiv.org/abs/2312.08361), and those of restarting there. 0: not told, or it
+	// does not end.
 	Petals           float64 `json:"petals,omitempty"`
 	PetalsRestarting float64 `json:"petals_restarting,omitempty"`
 }

@@ -145,7 +145,7 @@ func readServing(file string) (serving, error) {
 	return s, nil
 }
 
-// listens says whether somebody listens at the process' address.
+// listens says whether somebody listens at the process' address. One that is held up may not take the call, and listens.
 func (s *serving) listens() bool {
 	u, err := url.Parse(s.URL)
 	if err != nil {
@@ -153,9 +153,14 @@ func (s *serving) listens() bool {
 	}
 	conn, err := net.DialTimeout("tcp", u.Host, controlTimeout)
 	if err != nil {
-		return false
+		return isTimeout(err)
 	}
 	return conn.Close() == nil
+}
+
+func isTimeout(err error) bool {
+	timeout := net.Error(nil)
+	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // String is how a process is told of.
@@ -176,7 +181,7 @@ func (s *serving) tell(ctx context.Context, path string, hear func(heard)) (last
 	transport := &http.Transport{ResponseHeaderTimeout: controlTimeout}
 	defer transport.CloseIdleConnections()
 	resp, err := transport.RoundTrip(req)
-	if timeout := net.Error(nil); errors.As(err, &timeout) && timeout.Timeout() {
+	if isTimeout(err) {
 		return last, fmt.Errorf("it does not answer within %v: is it held up?", controlTimeout)
 	}
 	if err != nil {

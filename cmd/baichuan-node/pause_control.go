@@ -76,6 +76,7 @@ func newControl(n holdable, s serving) (*control, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make a folder for running processes: %w", err)
 	}
+	_, _ = runningServes(home) // what killed processes have left goes; where it can't, pause says so
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listen for pause and resume: %w", err)

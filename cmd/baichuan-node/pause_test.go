@@ -156,6 +156,29 @@ func TestPause_FilesOfTheDeadAreRemoved(t *testing.T) {
 	}
 }
 
+func TestServe_RemovesWhatKilledProcessesHaveLeft(t *testing.T) {
+	home := newHome(t)
+	alive, gone := httptest.NewServer(http.NotFoundHandler()), httptest.NewServer(http.NotFoundHandler())
+	defer alive.Close()
+	gone.Close()
+	dir := filepath.Join(home, runDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for pid, url := range map[int]string{1: gone.URL, 2: alive.URL} {
+		if err := (serving{PID: pid, URL: url, file: filepath.Join(dir, fmt.Sprintf("serve-%d.json", pid))}).write(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := hold(t, &fakeNode{})
+	left, err := filepath.Glob(filepath.Join(dir, "*"))
+	want := []string{filepath.Join(dir, "serve-2.json"), c.self.file}
+	slices.Sort(want)
+	if err != nil || !slices.Equal(left, want) {
+		t.Errorf("%v are there (%v), want %v", left, err, want)
+	}
+}
+
 // lastLayers gives the peers that offer the last two of four layers.
 func lastLayers(t *testing.T, join string) (all []peerStatus) {
 	t.Helper()

@@ -186,24 +186,9 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	model, span := cfg.Model, hold.span
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
-	peers, err := f.swarm.peers()
+	s, err := f.join(ctx, &opened)
 	if err != nil {
 		return err
-	}
-	key, release, err := f.key()
-	if err != nil {
-		return err
-	}
-	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
-	if err != nil {
-		return err
-	}
-	opened.closes(s.close)
-	if len(peers) > 0 {
-		if err := s.directory.Join(ctx, peers); err != nil {
-			return err
-		}
 	}
 	device, err := newDevice(f.threads)
 	if err != nil {
@@ -248,6 +233,28 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	}
 	err = n.Run(ctx)
 	return errors.Join(err, failed)
+}
+
+// join makes the host and its directory, and connects them to the peers of --join.
+func (f *serveFlags) join(ctx context.Context, opened *closers) (*swarm, error) {
+	peers, err := f.swarm.peers()
+	if err != nil {
+		return nil, err
+	}
+	key, release, err := f.key()
+	if err != nil {
+		return nil, err
+	}
+	opened.closes(release)
+	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
+	if err != nil {
+		return nil, err
+	}
+	opened.closes(s.close)
+	if len(peers) == 0 {
+		return s, nil
+	}
+	return s, s.directory.Join(ctx, peers)
 }
 
 func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budget, device kernels.Device) (*shard.Shard, error) {

@@ -48,7 +48,7 @@ func newSimCommand() *cobra.Command {
 	flags.BoolVar(&f.json, "json", false, "print each scenario's report as a JSON object")
 	flags.BoolVar(&f.long, "long", false, "each hop, each moment and longer answers instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance: which nodes fail, and when")
-	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 10s)")
+	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 6s)")
 	return cmd
 }
 

@@ -67,7 +67,7 @@ func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
 	case rng.IntN(4) == 0 && s.streams > 0:
 		s.Detach(now)
 	default:
-		in := Input{Epoch: s.Epoch(), Number: s.Last() + 1, Position: s.Length(), N: 1 + rng.IntN(200)}
+		in := Input{Epoch: s.Epoch(), Number: s.last + 1, Position: s.Length(), N: 1 + rng.IntN(200)}
 		if v, _, err := s.Begin(now, in); err == nil && v == Compute {
 			runs[s] = in
 		}

@@ -77,9 +77,6 @@ func (s *Session) Epoch() uint32 { return s.epoch }
 // Length is how many tokens the cache holds, by the books.
 func (s *Session) Length() int { return s.length }
 
-// Last is the number of the last step.
-func (s *Session) Last() uint64 { return s.last }
-
 // Running says whether a step has begun and is not done.
 func (s *Session) Running() bool { return s.running }
 

@@ -33,6 +33,68 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 	}
 }
 
+func TestHistory_IsNotOverwrittenByAStepThatTellsOtherwise(t *testing.T) {
+	now := time.Unix(0, 0)
+	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
+	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 1, End: 2}, IDs: []uint32{1, 2, 3, 4}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	given := Input{Epoch: 1, Number: 1, N: 4, Want: protocol.WantCandidates, Hash: [32]byte{1}}
+	if _, _, err := s.Begin(now, given); err != nil {
+		t.Fatal(err)
+	}
+	held := s.History(4)
+	s.Abandon(now, given, 0)
+	other := Input{Epoch: 1, Number: 1, N: 2, NewIDs: []uint32{8, 9}, Want: protocol.WantCandidates, Hash: [32]byte{2}}
+	if _, _, err := s.Begin(now, other); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(held, []uint32{1, 2, 3, 4}) || !slices.Equal(s.history, []uint32{8, 9}) {
+		t.Errorf("ids that were handed out are %v now, the new ones %v", held, s.history)
+	}
+}
+
+func TestOpen_ChangesSamplingWhenNothingRunsAndSharingWhenNothingIsHeld(t *testing.T) {
+	now := time.Unix(0, 0)
+	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
+	var s *Session
+	open := func(epoch uint32, position int, top int32, salt byte, private bool) {
+		t.Helper()
+		var err error
+		s, err = table.Open(now, "alice", protocol.Open{
+			Epoch: epoch, Span: protocol.Span{Start: 1, End: 2}, Position: uint32(position),
+			Sampling: protocol.Sampling{TopK: top}, Salt: [16]byte{salt}, Private: private,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	is := func(when string, top int32, salt byte, private bool) {
+		t.Helper()
+		got, alone := s.Sharing()
+		if s.Sampling().TopK != top || got != [16]byte{salt} || alone != private {
+			t.Errorf("%s: sampling %+v, salt %v, private %v", when, s.Sampling(), got, alone)
+		}
+	}
+	open(1, 0, 1, 1, false)
+	is("at first", 1, 1, false)
+	open(2, 0, 2, 2, true)
+	is("of an empty cache", 2, 2, true)
+	in := Input{Epoch: 2, Number: 1, N: 2}
+	if _, _, err := s.Begin(now, in); err != nil {
+		t.Fatal(err)
+	}
+	open(3, 2, 3, 3, false)
+	is("while a step runs", 2, 2, true)
+	s.Finish(now, in)
+	is("when it is done", 3, 2, true) // its tokens lie in pages that are shared as they were
+	open(3, 0, 4, 4, false)
+	is("by an epoch that is not higher", 3, 2, true)
+	open(4, 0, 5, 5, false)
+	is("of a cache that is given up", 5, 5, false)
+}
+
 // TestBegin_WhateverOrderFramesComeInNothingIsComputedTwice plays recorded frames in every order, each of them twice, and
 // again after an open in a newer epoch. Whatever comes when, the tokens of the sequence are computed one after the other,
 // each once, and no frame of another epoch is executed.

@@ -102,6 +102,7 @@ func (m *madeUp) copy(dir, name string) error {
 	if err != nil {
 		return err
 	}
+	defer from.Close()
 	to, err := os.Create(filepath.Join(dir, name))
 	if err != nil {
 		return err

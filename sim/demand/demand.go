@@ -2,8 +2,8 @@
 // of them get, beside what the machine could compute at most, and how long one's tokens keep it waiting while another
 // has a long prompt computed.
 //
-// [Start] makes a swarm of real processes with a model that is made up; [Run] has clients decode, in turns with the
-// machine's limits. Every client asks the same again and again, and must get the same ids whoever decodes beside it.
+// [Start] makes a swarm of real processes with a stored model or one that is made up; [Run] has clients decode, in turns
+// with the machine's limits. Every client asks the same again and again, and must get the same ids whoever decodes beside it.
 // The package prints nothing, and no figure of it is a pass or fail.
 package demand
 
