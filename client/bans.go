@@ -50,6 +50,14 @@ func (b *bans) strike(p peer.ID, boot uint64, why error, now time.Time) {
 	})
 }
 
+// pardon takes the newest strike of a peer back.
+func (b *bans) pardon(p peer.ID) {
+	b.change(p, func(x *ban) {
+		x.strikes = max(0, x.strikes-1)
+		x.until, x.why = time.Time{}, nil
+	})
+}
+
 // pause leaves a peer alone for a moment that has no room now.
 func (b *bans) pause(p peer.ID, now time.Time) {
 	b.change(p, func(x *ban) {

@@ -198,7 +198,7 @@ func ended(doing string, s network.Stream, err error) error {
 	case errors.Is(err, io.EOF):
 		return errors.New("it closed the stream")
 	case s.Conn().IsClosed():
-		return errors.New("the connection to it broke")
+		return errBroken
 	case errors.Is(err, network.ErrReset):
 		return errors.New("it ended the stream")
 	}

@@ -7,6 +7,9 @@ const (
 	// many replacements in a row mean that the swarm is falling apart, or that we are.
 	maxTries = 16
 
+	// cutOffWithin is how soon after one connection all others must have broken for it to be this machine's network.
+	cutOffWithin = 10 * time.Millisecond
+
 	// maxAgain is how often a peer whose stream ends, on a connection that lives, is reached anew before another takes its
 	// place, as long as nothing is computed.
 	maxAgain = 2

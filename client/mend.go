@@ -26,6 +26,7 @@ type mind struct {
 	last    *HopError          // the newest failure
 	leaving map[peer.ID]uint64 // peers that have said so, and the sequence of their offers then
 	quarrel quarrel
+	cut     bool // all connections broke at once, and their peers were reached anew
 
 	parting *chain.Parting // to be seen to
 	moving  *moving        // a hand-over under way
@@ -51,7 +52,7 @@ func newMind() mind {
 func (s *session) progress() {
 	m := &s.mind
 	s.reconcile()
-	m.since, m.tries, m.failed = time.Time{}, 0, false
+	m.since, m.tries, m.failed, m.cut = time.Time{}, 0, false, false
 	clear(m.again)
 }
 
@@ -63,6 +64,9 @@ func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 	}
 	if s.parts() {
 		return s.part(ctx)
+	}
+	if err := s.cutOff(ctx); err != nil {
+		return nil, err
 	}
 	if m.failed {
 		m.failed = false

@@ -23,6 +23,7 @@ type churn struct {
 	pause  time.Duration // between two things, and at most as long again
 	others bool          // who takes a place is somebody else; else it is the same again
 	stays  int           // so many of the first nodes are never ended
+	most   int           // so many things happen; 0: it goes on until it is told to stop
 
 	happened map[string]int
 	newcomer int
@@ -57,7 +58,7 @@ func (sc *scene) newChurn(pause time.Duration, mix ...event) *churn {
 
 // run has things happen until it is told to stop.
 func (c *churn) run(ctx context.Context, stop <-chan struct{}) error {
-	for {
+	for n := 0; c.most == 0 || n < c.most; n++ {
 		select {
 		case <-time.After(c.pause + time.Duration(c.random.Int64N(int64(c.pause)))):
 		case <-stop:
@@ -72,6 +73,7 @@ func (c *churn) run(ctx context.Context, stop <-chan struct{}) error {
 		}
 		c.happened[what.name]++
 	}
+	return nil
 }
 
 // victim is a node whose layers others have, too.

@@ -17,6 +17,9 @@ const (
 	leaveLimit = 4 * time.Second
 	// loadPause is how long swarms under load are let alone between two blows: some answers take as long.
 	loadPause = 400 * time.Millisecond
+	// shortBlows is what happens to a crowd in the short form: a machine that takes longer than loadPause for a replay gets its
+	// answers in the end.
+	shortBlows = 8
 	// shortHold is how long a node may be held up without being taken for hung; longHold is beyond that, and beyond hangLimit.
 	shortHold = 400 * time.Millisecond
 	longHold  = 2500 * time.Millisecond

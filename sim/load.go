@@ -251,6 +251,9 @@ func crowded(answers int, others bool, mix ...event) func(context.Context, *scen
 	return func(ctx context.Context, sc *scene) error {
 		nodes := sc.newChurn(loadPause, mix...)
 		nodes.others = others
+		if !sc.stage.cfg.Long {
+			nodes.most = shortBlows
+		}
 		some := nodes.mix[0].name // must happen
 		stop := make(chan struct{})
 		var churning sync.WaitGroup

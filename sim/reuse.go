@@ -10,25 +10,34 @@ import (
 )
 
 func turns(ctx context.Context, st *stage) error {
-	return st.step(ctx, "three turns", 1, 1, func(ctx context.Context, sc *scene) error {
-		t := sc.talk(0, private)
-		ids := someIDs(300, 1)
-		for turn := range 3 {
-			if turn == 2 {
-				if err := sc.clients[0].hangUp(); err != nil {
-					return errors.Join(err, t.Close())
-				}
-			}
-			q := ask(ids, 20)
-			out, err := t.answers(ctx, q)
-			if err != nil || out == nil {
+	if err := st.step(ctx, "three turns", 1, 1, threeTurns); err != nil || !st.cfg.Long {
+		return err
+	}
+	return st.step(ctx, "three turns, with others who could take the places of those that are reached anew", 2, 1, threeTurns)
+}
+
+// threeTurns has a conversation whose client loses all its connections before the third turn: its peers have what it needs.
+func threeTurns(ctx context.Context, sc *scene) error {
+	t := sc.talk(0, private)
+	ids := someIDs(300, 1)
+	for turn := range 3 {
+		if turn == 2 {
+			if err := sc.clients[0].hangUp(); err != nil {
 				return errors.Join(err, t.Close())
 			}
-			sc.once(ctx, t, q.computes()) // all turns so far together: each token once
-			ids = slices.Concat(q.prompt, out.IDs, someIDs(30, uint32(turn+2)))
 		}
-		return t.Close()
-	})
+		q := ask(ids, 20)
+		out, err := t.answers(ctx, q)
+		if err != nil || out == nil {
+			return errors.Join(err, t.Close())
+		}
+		sc.once(ctx, t, q.computes()) // all turns so far together: each token once
+		ids = slices.Concat(q.prompt, out.IDs, someIDs(30, uint32(turn+2)))
+	}
+	if n := len(sc.result.Failovers); n > 0 {
+		sc.result.wrong("%d peers were replaced, though all were there", n)
+	}
+	return t.Close()
 }
 
 // hangUp closes the client's connections.
