@@ -52,6 +52,10 @@ func directoryDecoders(typ string) decoder {
 		return decodeOffers
 	case typeInfo:
 		return func(*fields) (int, func([]byte) any) { return empty(Info{}) }
+	case typePledge:
+		return decodePledge
+	case typePledged:
+		return func(f *fields) (int, func([]byte) any) { return empty(Pledged{Yes: f.Yes}) }
 	case typeGet:
 		return decodeGet
 	case typeData:
@@ -212,7 +216,7 @@ func (f *fields) sampling(last bool) Sampling {
 func decodeOpened(f *fields) (int, func([]byte) any) {
 	f.session()
 	return empty(Opened{Epoch: f.u32("epoch", f.Epoch), Position: uint32(f.num("position", f.Position, 0, f.lim.Context)),
-		Last: f.number("last number", f.Last, 0)})
+		Last: f.number("last number", f.Last, 0), Busy: uint32(f.num("busy", f.Busy, 0, MaxBusy))})
 }
 
 // step checks what Step and Push share. Number 0 is for what is replayed, through some hop; nothing is wanted of it.
@@ -412,6 +416,11 @@ func (f *fields) hints(b []byte, n int) (all []peer.AddrInfo) {
 		f.fail("%d bytes behind the last hint", len(b))
 	}
 	return all
+}
+
+func decodePledge(f *fields) (int, func([]byte) any) {
+	return empty(Pledge{Model: f.digest("model", f.Model), Layers: f.span("layers", f.Start, f.header.End, MaxLayers),
+		ForMS: uint32(f.num("time", f.Within, 1, MaxPledgeMS))})
 }
 
 func decodeGet(f *fields) (int, func([]byte) any) {

@@ -33,6 +33,8 @@ const (
 	typeInfo      = "info"
 	typeGet       = "get"
 	typeData      = "data"
+	typePledge    = "pledge"
+	typePledged   = "pledged"
 )
 
 // encode returns a message's header and the pieces of its body in order.
@@ -41,7 +43,7 @@ func encode(msg any) (header, [][]byte) {
 	case Open:
 		return encodeOpen(m)
 	case Opened:
-		return header{Type: typeOpened, Epoch: uint64(m.Epoch), Position: uint64(m.Position), Last: m.Last}, nil
+		return header{Type: typeOpened, Epoch: uint64(m.Epoch), Position: uint64(m.Position), Last: m.Last, Busy: uint64(m.Busy)}, nil
 	case Step:
 		return header{Type: typeStep, Epoch: uint64(m.Epoch), Number: m.Number, Position: uint64(m.Position),
 				Want: uint64(m.Want), Through: []byte(m.Through), NewIDs: count(m.NewIDs), IDs: count(m.IDs)},
@@ -100,6 +102,10 @@ func encodeDirectory(msg any) (header, [][]byte) {
 		return encodeOffers(m)
 	case Info:
 		return header{Type: typeInfo}, nil
+	case Pledge:
+		return header{Type: typePledge, Model: digest(m.Model), Start: uint64(m.Layers.Start), End: uint64(m.Layers.End), Within: uint64(m.ForMS)}, nil
+	case Pledged:
+		return header{Type: typePledged, Yes: m.Yes}, nil
 	case Get:
 		return header{Type: typeGet, Model: digest(m.Hash), Offset: uint64(m.Offset), Length: uint64(m.Length)}, nil
 	case Data:

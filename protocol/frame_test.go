@@ -54,7 +54,7 @@ func goodMessages(t testing.TB) []any {
 		Open{Session: key, Salt: salt, Span: Span{3, 4}, Sampling: Sampling{TopK: -1, Penalty: 1}},
 		Open{Session: key, Salt: salt, Span: Span{0, 4}, From: p, Private: true, Sampling: Sampling{Penalty: 1},
 			Next: []byte{1}, IDs: someIDs(3), Names: []Digest{{1}, {2}}},
-		Opened{}, Opened{Epoch: 3, Position: 2048, Last: math.MaxInt64},
+		Opened{}, Opened{Epoch: 3, Position: 2048, Last: math.MaxInt64, Busy: 1000},
 		Step{Number: 1, IDs: someIDs(1)},
 		Step{Epoch: 1, Number: 9, Position: 2048 - 512, Want: WantRows, NewIDs: someIDs(512), IDs: someIDs(512)},
 		Push{Session: key, Number: 1, N: 1, Width: 64, Exp: exp1, Half: half1},
@@ -82,6 +82,7 @@ func goodMessages(t testing.TB) []any {
 		Offers{Load: &Load{}}, Offers{Sealed: [][]byte{{1}}, AgesMS: []uint32{1}, Load: &Load{
 			UptimeMS: 1, Sessions: 2, Queue: 3, CacheUsed: 4, CacheFree: 5, Tokens: 1 << 53, Replayed: 7, PrefixHits: 8, Steps: 9,
 			LedgerAnswers: 10, PagesHanded: 11, Repairs: 12, DirectPushes: 13, ClientPushes: 14, Passes: 15, PassRows: 16}},
+		Pledge{Model: Digest{3}, Layers: Span{2, 9}, ForMS: 120_000}, Pledged{}, Pledged{Yes: true},
 		Info{}, Get{Length: 1}, Get{Hash: Digest{1}, Offset: 1 << 33, Length: MaxDataBytes},
 		Data{Bytes: []byte{}}, Data{Total: 5, Bytes: []byte{1, 2, 3}},
 	}
@@ -101,8 +102,8 @@ func TestMessages_SurviveTheRoundTrip(t *testing.T) {
 		}
 		types[reflect.TypeOf(m).Name()] = true
 	}
-	if len(types) != 22 {
-		t.Errorf("%d message types are tried, want all 22", len(types))
+	if len(types) != 24 {
+		t.Errorf("%d message types are tried, want all 24", len(types))
 	}
 	for _, want := range all {
 		got, err := ReadMessage(&stream, testLimits)

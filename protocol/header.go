@@ -55,6 +55,8 @@ type header struct {
 	HandOver uint64 `msgpack:"hm,omitempty"`
 	Suspect  []byte `msgpack:"su,omitempty"`
 	Progress uint64 `msgpack:"pg,omitempty"`
+	Busy     uint64 `msgpack:"bu,omitempty"`
+	Yes      bool   `msgpack:"y,omitempty"`
 
 	Temp float32 `msgpack:"T,omitempty"`
 	TopK int64   `msgpack:"K,omitempty"`

@@ -1,6 +1,9 @@
 package protocol
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Limits of a frame. A number that a stranger sent is held against one of these before anything is allocated for it.
 const (
@@ -74,7 +77,11 @@ const (
 	maxNameBytes   = 64
 	maxDeviceBytes = 128
 	MaxNickBytes   = 64
-	maxPeerBytes   = 64      // an Ed25519 peer id has 38 bytes, an RSA one 34
+	maxPeerBytes   = 64 // an Ed25519 peer id has 38 bytes, an RSA one 34
+	MaxNear        = 16 // round trips in an offer, of 12 bytes each
+	MaxNearRTT     = time.Minute
+	MaxPledgeMS    = 600_000 // nobody gives its word for longer
+	MaxBusy        = 1000    // thousandths
 	maxLifeMS      = 60_000  // offers live 24 s
 	maxDrainMS     = 600_000 // nobody takes longer to leave
 	MaxRate        = 1 << 30 // tokens/s through a layer

@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -89,6 +90,7 @@ type Opened struct {
 	Epoch    uint32
 	Position uint32 // tokens in this hop's cache, those of pages found by name included
 	Last     uint64 // number of the last step executed
+	Busy     uint32 // how busy the hop is with other sessions, as in Offer: now, where an offer may be seconds old
 }
 
 // Step sends ids to the first hop: tokens Position..Position+len(IDs)-1. With Number 0 they are replayed: they fill the
@@ -236,10 +238,22 @@ type Offers struct {
 	Load   *Load // nil: not asked, or not told
 }
 
+// Pledge asks a peer to go on serving layers of a model for so long, as the asker is about to give them up.
+type Pledge struct {
+	Model  ModelID
+	Layers Span
+	ForMS  uint32
+}
+
+// Pledged answers Pledge: whether the peer gives its word.
+type Pledged struct {
+	Yes bool
+}
+
 // Info asks a peer for its own offer and its load; it is answered by Offers with at most one offer.
 type Info struct{}
 
-// Get asks for bytes of a blob by its SHA-256: a manifest or a tokenizer. Parts come with a later version.
+// Get asks for bytes of a blob by its SHA-256: a manifest, a tokenizer, or a chunk of a part.
 type Get struct {
 	Hash   Digest
 	Offset int64
@@ -289,6 +303,8 @@ type Offer struct {
 	LifeMS                  uint32 // relative to the receiver's clock
 	Span                    Span   // served now
 	Target                  Span   // announced; equals Span unless a move is under way
+	Capacity                int    // how many layers it could hold; 0: as many as in Target
+	Fixed                   bool   // its owner has said which layers: it moves for nobody
 	Layers                  int    // of the whole model: it must be known to see what is missing
 	State                   State
 	Device                  string // device and kernel set; untrusted text
@@ -296,10 +312,30 @@ type Offer struct {
 	NetRate                 uint64 // bytes/s
 	CacheFree               uint32 // tokens
 	Queue                   uint32
+	Busy                    uint32 // share of the time in which it computes, in thousandths
+	Near                    []Near // round trips to peers that it talks to, at most MaxNear
 	Relayed                 bool
 	Nick                    string // untrusted text
 	Addrs                   []string
 	Advice                  *Advice // nil: none
+}
+
+// Near is a round trip to another peer, as a peer measures it.
+type Near struct {
+	Peer PeerTail
+	RTT  time.Duration // in the offer: whole microseconds
+}
+
+// PeerTail is the last bytes of a peer's id, which are as random as its key: enough to tell the peers of a swarm apart, and
+// a fifth of the id's size in an offer.
+type PeerTail [8]byte
+
+// TailOf returns the tail of a peer's id. That of an id shorter than a tail is filled up with zeros in front.
+func TailOf(id peer.ID) (t PeerTail) {
+	b := []byte(id)
+	b = b[max(0, len(b)-len(t)):]
+	copy(t[len(t)-len(b):], b)
+	return t
 }
 
 // Advice is how the model's makers recommend to draw (generation_config.json), as the peer has it: a client that has

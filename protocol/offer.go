@@ -2,8 +2,10 @@ package protocol
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -38,6 +40,10 @@ type offerRecord struct {
 	Net      uint64   `msgpack:"rn,omitempty"`
 	Cache    uint64   `msgpack:"c,omitempty"`
 	Queue    uint64   `msgpack:"w,omitempty"`
+	Capacity uint64   `msgpack:"ly,omitempty"`
+	Fixed    bool     `msgpack:"fx,omitempty"`
+	Busy     uint64   `msgpack:"bu,omitempty"`
+	Near     []byte   `msgpack:"nr,omitempty"` // per peer its tail and u32 microseconds, little endian
 	Relayed  bool     `msgpack:"r,omitempty"`
 	Nick     string   `msgpack:"k,omitempty"`
 	Addrs    [][]byte `msgpack:"ad,omitempty"`
@@ -137,7 +143,12 @@ func (o *Offer) record() (*offerRecord, error) {
 		Sequence: o.Sequence, Boot: o.Boot, LifeMS: uint64(o.LifeMS), Start: uint64(o.Span.Start), End: uint64(o.Span.End),
 		TStart: uint64(o.Target.Start), TEnd: uint64(o.Target.End), Layers: uint64(o.Layers), State: uint64(o.State),
 		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Net: o.NetRate,
-		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Nick: o.Nick}
+		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Nick: o.Nick,
+		Capacity: uint64(o.Capacity), Fixed: o.Fixed, Busy: uint64(o.Busy)}
+	for _, n := range o.Near {
+		r.Near = append(r.Near, n.Peer[:]...)
+		r.Near = binary.LittleEndian.AppendUint32(r.Near, uint32(min(max(n.RTT, 0), MaxNearRTT).Microseconds()))
+	}
 	if a := o.Advice; a != nil {
 		r.Advised, r.MaxTokens = true, uint64(a.MaxTokens)
 		r.Temp, r.TopK, r.TopP, r.Pen = a.Sampling.Temperature, int64(a.Sampling.TopK), a.Sampling.TopP, a.Sampling.Penalty
@@ -167,6 +178,10 @@ func (r *offerRecord) offer() (*Offer, error) {
 		NetRate:     uint64(f.num("network rate", r.Net, 0, MaxNetRate)),
 		CacheFree:   f.u32("free cache", r.Cache),
 		Queue:       uint32(f.num("queue", r.Queue, 0, maxQueue)),
+		Capacity:    f.num("capacity", r.Capacity, 0, MaxLayers),
+		Fixed:       r.Fixed,
+		Busy:        uint32(f.num("busy", r.Busy, 0, MaxBusy)),
+		Near:        f.near(r.Near),
 		Relayed:     r.Relayed, Nick: r.Nick}
 	f.fixed("model", o.Model[:], r.Model)
 	o.Span = f.span("span", r.Start, r.End, o.Layers)
@@ -193,6 +208,25 @@ func (r *offerRecord) offer() (*Offer, error) {
 func (f *fields) span(name string, start, end uint64, layers int) Span {
 	e := f.num(name+"'s end", end, 1, layers)
 	return Span{Start: f.num(name+"'s start", start, 0, max(e-1, 0)), End: e}
+}
+
+// near reads round trips.
+func (f *fields) near(b []byte) (all []Near) {
+	const each = len(PeerTail{}) + 4
+	if len(b)%each != 0 || len(b) > MaxNear*each {
+		f.fail("round trips of %d bytes", len(b))
+		return nil
+	}
+	for ; len(b) > 0; b = b[each:] {
+		micros := binary.LittleEndian.Uint32(b[len(PeerTail{}):])
+		n := Near{Peer: PeerTail(b), RTT: time.Duration(micros) * time.Microsecond}
+		if n.RTT > MaxNearRTT {
+			f.fail("a round trip of %v", n.RTT)
+			return nil
+		}
+		all = append(all, n)
+	}
+	return all
 }
 
 // addrs checks the addresses of an offer: without the peer's own id at the end.

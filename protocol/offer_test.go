@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -30,7 +31,9 @@ func testKey(t testing.TB, seed string) (crypto.PrivKey, peer.ID) {
 func goodOffer(id peer.ID) Offer {
 	return Offer{Version: OfferVersion, Model: Digest{1, 2}, ModelName: "mini", Peer: id, Sequence: 1_700_000_000_000, Boot: 77,
 		LifeMS: 24_000, Span: Span{0, 2}, Target: Span{1, 3}, Layers: 4, State: Online, Device: "cpu avx2", DecodeRate: 900,
-		PrefillRate: 9000, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Relayed: true, Nick: "百川",
+		PrefillRate: 9000, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Capacity: 3, Fixed: true, Busy: 250,
+		Near:    []Near{{PeerTail{1, 2, 3}, 12_345 * time.Microsecond}, {PeerTail{9}, 0}},
+		Relayed: true, Nick: "百川",
 		Advice: &Advice{Sampling: Sampling{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}, MaxTokens: 2048},
 		Addrs:  []string{"/ip4/127.0.0.1/tcp/4001", "/ip6/::1/udp/4001/quic-v1"}}
 }
@@ -59,7 +62,7 @@ func TestOffer_FullOfAddressesAndTextStillFits(t *testing.T) {
 	o := goodOffer(id)
 	o.ModelName, o.Device, o.Nick = strings.Repeat("m", 1000), strings.Repeat("d", 1000), strings.Repeat("川", 1000)
 	relay := "/ip6/2001:db8:1111:2222:3333:4444:5555:6666/udp/40001/quic-v1/p2p/" + testPeer + "/p2p-circuit"
-	o.Addrs = nil
+	o.Addrs, o.Near = nil, make([]Near, MaxNear)
 	for range MaxAddrs {
 		o.Addrs = append(o.Addrs, relay)
 	}
@@ -97,6 +100,9 @@ func TestSeal_RefusesWhatUnsealWould(t *testing.T) {
 		"an absurd rate":           func(o *Offer) { o.DecodeRate = 1<<30 + 1 },
 		"an absurd network":        func(o *Offer) { o.NetRate = 1<<40 + 1 },
 		"an absurd queue":          func(o *Offer) { o.Queue = 1<<20 + 1 },
+		"an absurd capacity":       func(o *Offer) { o.Capacity = MaxLayers + 1 },
+		"busier than all the time": func(o *Offer) { o.Busy = MaxBusy + 1 },
+		"too many round trips":     func(o *Offer) { o.Near = make([]Near, MaxNear+1) },
 		"nine addresses":           func(o *Offer) { o.Addrs = make([]string, 9) },
 		"no address":               func(o *Offer) { o.Addrs = []string{"example.org"} },
 		"another's address":        func(o *Offer) { o.Addrs = []string{"/ip4/1.2.3.4/tcp/1/p2p/" + other.String()} },
