@@ -8,6 +8,7 @@ package sim_test
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -19,6 +20,7 @@ var (
 	seeds     = flag.Int("seeds", 5, "how many virtual swarms are played")
 	nodes     = flag.Int("nodes", 12, "honest nodes of a virtual swarm")
 	withKad   = flag.Bool("kad", false, "let the real DHT find the keepers of offers")
+	notes     = flag.Bool("notes", false, "tell what happens")
 	calm      = flag.Bool("calm", false, "let nothing happen")
 )
 
@@ -41,8 +43,9 @@ func TestVirtual(t *testing.T) {
 				for _, wrong := range report.Wrong {
 					t.Error(wrong)
 				}
-				if t.Failed() {
+				if t.Failed() || *notes {
 					t.Log(plan)
+					t.Log(strings.Join(report.Notes, "\n"))
 				}
 			})
 		})

@@ -84,10 +84,10 @@ type Plan struct {
 
 // How long the parts of a plan take.
 const (
-	warmUp   = 15 * time.Second
-	troubles = 60 * time.Second
+	warmUp   = 10 * time.Second
+	troubles = 45 * time.Second
 	recovery = 45 * time.Second // until everything must be known to everyone: a life of an offer, a renewal, and some
-	calm     = 20 * time.Second // for answers after that
+	calm     = 15 * time.Second // for answers after that
 )
 
 // Draw draws a plan.

@@ -51,6 +51,7 @@ type Report struct {
 	Messages        map[libprotocol.ID]int
 	Bytes           map[libprotocol.ID]int
 	Wrong           []string // what was not as it must be
+	Notes           []string // what may be of use to whoever looks into that
 	Longest         time.Duration
 }
 
@@ -179,6 +180,11 @@ func (w *world) wrong(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.report.Wrong = append(w.report.Wrong, fmt.Sprintf("after %.1f s: ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// note takes down what happens. Called with the mutex held.
+func (w *world) note(format string, args ...any) {
+	w.report.Notes = append(w.report.Notes, fmt.Sprintf("after %.1f s: ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
 }
 
 // keyOf makes the identity of somebody by a number of its own.
