@@ -49,6 +49,9 @@ const (
 
 	maxMeasured = 4096 // peers with a round trip
 
+	// maxSequence is the highest sequence that a peer is believed to have seen of ours: milliseconds of 146 million years.
+	maxSequence = 1 << 62
+
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
 
