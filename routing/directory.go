@@ -40,6 +40,7 @@ type Directory struct {
 	dht     *dht.IpfsDHT // nil if not serving, as server
 	server  *server
 	keepers *keepers
+	pledges *quota // of questions for a pledge
 	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
@@ -50,6 +51,7 @@ type Directory struct {
 	joined  []peer.AddrInfo      // guarded by mu, as the following
 	earlier uint64               // sequence of an offer that this identity made before this process
 	load    func() protocol.Load // nil: nothing is told of it
+	pledge  func(from peer.ID, p protocol.Pledge) bool
 
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
@@ -59,7 +61,8 @@ type Directory struct {
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), boot: uint64(rand.Int64()) | 1, wake: make(chan struct{}, 1)}
+	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
+		wake: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if !cfg.Serving {
 		return d, nil
@@ -189,6 +192,10 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 
 // Known returns what is known of a model, or of any for the zero id, without asking anybody; sorted by peer.
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
+
+// Changed returns a channel that is closed when a peer comes, or says that it serves something else than before, or goes.
+// Take it before what is known is read. That an offer ends closes nothing: its age tells when.
+func (d *Directory) Changed() <-chan struct{} { return d.book.changed() }
 
 // Sealed returns the offer of a peer as that peer signed it, for a third one to believe; nil if none is known. It must
 // not be changed.

@@ -23,6 +23,7 @@ const (
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
 	closeTimeout   = time.Second      // of the last words at Close
+	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
 )
 
 // Numbers of the directory.
@@ -48,6 +49,11 @@ const (
 	maxPeerStreams = 8
 
 	maxMeasured = 4096 // peers with a round trip
+
+	// maxPledges is a peer's questions for a pledge in a minute: it asks for two runs of layers each 15 s. maxPledgers is the
+	// peers that ask.
+	maxPledges  = 16
+	maxPledgers = 1024
 
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
