@@ -32,7 +32,7 @@ type hosting struct {
 	budgets []budget
 	bounded bool // the owner has said how much memory may be taken
 	speeds  *speeds
-	moved   func(to protocol.Span) // told after each move
+	moved   func(to string) // told of other layers
 
 	retiring sync.WaitGroup // shards that are being closed
 
@@ -157,7 +157,7 @@ func (h *hosting) Serve(ctx context.Context, why string) error {
 	span := protocol.Span(to.Span())
 	h.bound(span)
 	fmt.Fprintf(h.cmd.OutOrStdout(), "moved to layers %v of %s: %s\n", span, h.cfg.Model.Name, why)
-	h.moved(span)
+	h.moved(span.String())
 	return nil
 }
 
@@ -199,6 +199,23 @@ func (h *hosting) keepSpeed() {
 	if err := h.speeds.keep(h.speeds.key(h.cfg.Model, s.Span(), h.device), n.Stats().Speed); err != nil {
 		h.log.Warn("the next start will measure the speed again", "error", err)
 	}
+}
+
+// look asks the swarm who serves what, before anything is chosen. Whoever is alone hears of nobody.
+func (h *hosting) look(ctx context.Context) {
+	if _, err := h.swarm.directory.Offers(ctx, h.model()); err != nil {
+		h.log.Debug("nobody tells who serves what", "error", err)
+	}
+}
+
+// loading is what loading the longest choice is expected to take, before any was loaded.
+func (h *hosting) loading() time.Duration {
+	var most int64
+	for _, b := range h.budgets {
+		weights, _ := shard.Need(h.cfg.Model.Manifest, b.span)
+		most = max(most, weights)
+	}
+	return time.Duration(float64(most) / loadRate * float64(time.Second))
 }
 
 // close closes what is served and loaded, when nothing runs any more.

@@ -54,13 +54,13 @@ type budget struct {
 // fit finds what a node holds of a span within memory (0: as much as it takes): as many tokens of cache as are wanted, or
 // without a wish from one context of the model to defaultContexts of them.
 func fit(m *store.Manifest, span store.Span, tokens int, memory byteSize) (budget, error) {
-	if held, fits := hold(m, span, tokens, memory); fits {
+	if held, fits := afford(m, span, tokens, memory); fits {
 		return held, nil
 	}
 	least, _ := cacheWish(m, tokens)
 	for fewer := span; fewer.End > fewer.Start+1; {
 		fewer.End--
-		if _, fits := hold(m, fewer, tokens, memory); fits {
+		if _, fits := afford(m, fewer, tokens, memory); fits {
 			return budget{}, usagef("%s: serve --layers %v, or give it more", tooLarge(m, span, least, memory), fewer)
 		}
 	}
@@ -78,10 +78,10 @@ func choices(m *store.Manifest, most, tokens int, memory byteSize) ([]budget, er
 	end := 0
 	for start := range m.Layers {
 		span := store.Span{Start: start, End: min(start+most, m.Layers)}
-		held, fits := hold(m, span, tokens, memory)
+		held, fits := afford(m, span, tokens, memory)
 		for !fits && span.End > max(end, start+1) {
 			span.End--
-			held, fits = hold(m, span, tokens, memory)
+			held, fits = afford(m, span, tokens, memory)
 		}
 		if fits && span.End > end {
 			all, end = append(all, held), span.End
@@ -94,8 +94,8 @@ func choices(m *store.Manifest, most, tokens int, memory byteSize) ([]budget, er
 	return all, nil
 }
 
-// hold is what a node holds of a span within memory, if the span fits.
-func hold(m *store.Manifest, span store.Span, tokens int, memory byteSize) (held budget, fits bool) {
+// afford is what a node holds of a span within memory, if the span fits.
+func afford(m *store.Manifest, span store.Span, tokens int, memory byteSize) (held budget, fits bool) {
 	least, most := cacheWish(m, tokens)
 	if memory == 0 {
 		return budget{span: span, tokens: most}, true

@@ -3,24 +3,23 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"os"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node"
+	"github.com/baichuan-node/baichuan-node/node/auto"
 	"github.com/baichuan-node/baichuan-node/node/launch"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -222,10 +221,13 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 	metricsURL := ""
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	var moving sync.WaitGroup
 	h.cfg.Ready = func() {
 		if failed = f.ready(h, span, why, metricsURL, opened); failed != nil {
 			stop()
+			return
 		}
+		moving.Go(func() { driver.Run(ctx) })
 	}
 	n, err := h.first(span)
 	if err != nil {
@@ -239,8 +241,6 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 		metricsURL = url
 		opened.closes(end)
 	}
-	var moving sync.WaitGroup
-	moving.Go(func() { driver.Run(ctx) })
 	err = n.Run(ctx)
 	stop()
 	moving.Wait()
@@ -273,39 +273,4 @@ func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budg
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()
 	return shard.Load(ctx, model, hold.span, device, shard.Config{CacheTokens: hold.tokens, Progress: bar.update})
-}
-
-// serveMetrics answers on addr until end is called.
-func serveMetrics(addr string, handler http.Handler) (url string, end func() error, err error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return "", nil, fmt.Errorf("serve metrics: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", handler)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	return "http://" + l.Addr().String() + "/metrics", func() error {
-		err := server.Close()
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
-	}, nil
-}
-
-// removeStale removes the ready file of a process that was killed: who waits for it would take it for this one's.
-func removeStale(path string) error {
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
-		return nil // whatever it is, writing the file will tell
-	}
-	return removeIfThere(path)
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the ready file: %w", err)
-	}
-	return nil
 }
