@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -165,18 +166,26 @@ func (d *Driver) say(a placement.Action) {
 		return
 	}
 	d.said = said
-	switch a.Kind {
-	case placement.Stay:
-		d.cfg.Log.Debug("this node stays as it is", "why", a.Why)
-	case placement.Announce:
-		d.cfg.Log.Info("this node is going to serve other layers", "layers", a.Span.String(), "why", a.Why)
-	case placement.Ask:
-		d.cfg.Log.Debug("this node asks others to stay", "peers", len(a.Ask), "why", a.Why)
-	case placement.Serve:
-		d.cfg.Log.Info("this node serves its new layers from now on", "layers", a.Span.String(), "why", a.Why)
-	case placement.Withdraw:
-		d.cfg.Log.Info("this node stays where it is after all", "layers", a.Span.String(), "why", a.Why)
+	level := slog.LevelInfo
+	if a.Kind == placement.Stay || a.Kind == placement.Ask || len(d.cfg.Choices) == 1 {
+		level = slog.LevelDebug
 	}
+	d.cfg.Log.Log(context.Background(), level, "which layers this node serves", "it", verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
+}
+
+// verb says what is done.
+func verb(k placement.Kind) string {
+	switch k {
+	case placement.Announce:
+		return "goes for"
+	case placement.Ask:
+		return "asks others to stay"
+	case placement.Serve:
+		return "has come to"
+	case placement.Withdraw:
+		return "goes back to"
+	}
+	return "stays"
 }
 
 // turnBack gives a move up.
