@@ -167,7 +167,7 @@ func (d *Driver) say(a placement.Action) {
 	}
 	d.said = said
 	level := slog.LevelInfo
-	if a.Kind == placement.Stay || a.Kind == placement.Ask || len(d.cfg.Choices) == 1 {
+	if a.Kind != placement.Announce && a.Kind != placement.Withdraw || len(d.cfg.Choices) == 1 {
 		level = slog.LevelDebug
 	}
 	d.cfg.Log.Log(context.Background(), level, "which layers this node serves", "it", verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
