@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -19,6 +20,9 @@ type Config struct {
 	Nick string
 	// NetRate is the upload that the node may use, in bytes/s, as it stands in the offer. Default 0: not said.
 	NetRate uint64
+	// Parts hands out the model's parts, and paces all that leaves in bulk; it stays the caller's to close. Default nil: Run
+	// starts one of its own, within NetRate.
+	Parts *parts.Server
 	// Speed is how fast the shard is known to be on this machine, as Stats told once. Default zero: New measures it.
 	Speed Speed
 

@@ -67,7 +67,7 @@ func (n *Node) part(ctx context.Context, why *bool) {
 // parting is what the owner of a session is told by a node that drains. Called with the mutex held.
 func (n *Node) parting(h *hop) protocol.Parting {
 	within := min(max(0, time.Until(n.leaveBy)), maxDrain)
-	takes := n.uplink.takes(n.cacheBytes(h.books.Span(), h.books.Length()))
+	takes := n.uplink.Takes(n.cacheBytes(h.books.Span(), h.books.Length()))
 	return protocol.Parting{WithinMS: uint32(within.Milliseconds()), HandOverMS: uint32(takes.Milliseconds())}
 }
 

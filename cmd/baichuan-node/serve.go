@@ -48,9 +48,9 @@ type serveFlags struct {
 func newServeCommand(a *app) *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve MODEL",
-		Short: "Host layers of a stored model for a swarm",
-		Long: "Hosts a range of a model's layers. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
+		Use:   "serve MODEL|ID",
+		Short: "Host layers of a model for a swarm",
+		Long: "Hosts a range of a model's layers. Of a model that is not stored here, all that lacks comes from the peers of --join. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
 			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join.",
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd, a, &f, args[0]) },
@@ -99,30 +99,31 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 		ctx, stop = launch.UntilClosed(ctx, cmd.InOrStdin())
 		defer stop()
 	}
-	model, err := storedModel(name)
-	if err != nil {
-		return err
-	}
+	return f.serve(ctx, cmd, a, name)
+}
+
+// settle says what of a model is served, and how.
+func (f *serveFlags) settle(a *app, model *store.Model) (cfg node.Config, hold budget, err error) {
 	span, err := f.span(model)
 	if err != nil {
-		return err
+		return cfg, hold, err
 	}
-	hold, err := fit(model.Manifest, span, f.layers == "auto", f.kvTokens, f.memory)
+	hold, err = fit(model.Manifest, span, f.layers == "auto", f.kvTokens, f.memory)
 	if err != nil {
-		return err
+		return cfg, hold, err
 	}
 	if f.memory > 0 {
 		debug.SetMemoryLimit(hold.rest) // the garbage collector's part of it; the others are mapped
 	}
-	cfg := node.DefaultConfig(model)
+	cfg = node.DefaultConfig(model)
 	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, a.log, f.losePush()
 	if f.idle != 0 {
 		cfg.Idle = f.idle
 	}
 	if err := cfg.Validate(); err != nil {
-		return usageError{err}
+		return cfg, hold, usageError{err}
 	}
-	return f.serve(ctx, cmd, cfg, hold)
+	return cfg, hold, nil
 }
 
 // checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
@@ -182,14 +183,28 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 }
 
 // serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
-func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, hold budget) (err error) {
-	model, span := cfg.Model, hold.span
+func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, a *app, name string) (err error) {
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
 	s, err := f.join(ctx, &opened)
 	if err != nil {
 		return err
 	}
+	supply, err := obtain(ctx, cmd, s, name, 0, a.log)
+	if err != nil {
+		return err
+	}
+	opened.closes(supply.Close)
+	cfg, hold, err := f.settle(a, supply.Model())
+	if err != nil {
+		return err
+	}
+	span := hold.span
+	if err := supply.Fetch(ctx, span); err != nil {
+		return err
+	}
+	model := supply.Model()
+	cfg.Parts = supply.Parts()
 	device, err := newDevice(f.threads)
 	if err != nil {
 		return err
@@ -221,6 +236,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	if err != nil {
 		return err
 	}
+	supply.Live(n.Live)
 	keepSpeed()
 	opened.closes(func() error { keepSpeed(); return nil }) // as real steps have corrected it
 	if f.metrics != "" {
