@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,9 @@ type Blob struct {
 	// Bulk is sent in turns, and in smaller pieces than were asked for where need be; other blobs are small and go at once.
 	Bulk bool
 }
+
+// Small is a blob that is in memory, and goes at once.
+func Small(b []byte) Blob { return Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))} }
 
 // Blobs is what a process hands out.
 type Blobs struct {

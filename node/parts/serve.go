@@ -1,7 +1,6 @@
 package parts
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -118,9 +117,9 @@ func (s *Server) isLive() bool {
 func (s *Server) find(hash protocol.Digest) (routing.Blob, bool) {
 	switch hash {
 	case s.id:
-		return small(s.raw), true
+		return routing.Small(s.raw), true
 	case s.words:
-		return small(s.tokenizer), true
+		return routing.Small(s.tokenizer), true
 	}
 	for _, p := range s.chunks[hash] {
 		if f, ok := s.open(p.part); ok {
@@ -128,11 +127,6 @@ func (s *Server) find(hash protocol.Digest) (routing.Blob, bool) {
 		}
 	}
 	return routing.Blob{}, false
-}
-
-// small is a blob that is in memory.
-func small(b []byte) routing.Blob {
-	return routing.Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
 }
 
 // open gives the file of a part that is here.

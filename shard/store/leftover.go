@@ -47,12 +47,12 @@ func (s *Store) lockWithin(name string, tries int) (release func(), err error) {
 }
 
 func (s *Store) tryLock(name string) (release func(), err error) {
-	release, err = lockFile(s.path(prefixLock+fold(name)), func() error { return os.MkdirAll(s.models, 0o755) })
+	unlock, err := lockFile(s.path(prefixLock+fold(name)), func() error { return os.MkdirAll(s.models, 0o755) })
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		release()
+		unlock()
 		// A store in which nothing is left is as it was before its first import.
 		if st, err := os.Lstat(s.models); err == nil && st.IsDir() { // and no link, which Remove would take away whatever it leads to
 			os.Remove(s.models) // fails unless it is empty
