@@ -22,6 +22,7 @@ const (
 	streamTimeout  = 10 * time.Second       // of a stream that a stranger opened
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
+	askNext        = time.Second      // of a small blob from one peer, before the next is asked as well
 	closeTimeout   = time.Second      // of the last words at Close
 	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
 )
@@ -55,7 +56,7 @@ const (
 	maxPledges  = 16
 	maxPledgers = 1024
 
-	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
+	maxGets = 1024 // pieces of blobs in one stream: 64 MiB of 64 KiB each, 1 GiB of the largest
 )
 
 // What a plan assumes of a peer that has not said or not been measured, and how far it searches.

@@ -47,9 +47,9 @@ type serveFlags struct {
 func newServeCommand(a *app) *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve MODEL",
-		Short: "Host layers of a stored model for a swarm",
-		Long: "Hosts a range of a model's layers. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
+		Use:   "serve MODEL|ID",
+		Short: "Host layers of a model for a swarm",
+		Long: "Hosts a range of a model's layers. Of a model that is not stored here, all that lacks comes from the peers of --join. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
 			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join.",
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd, a, &f, args[0]) },
@@ -176,7 +176,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	supply, err := obtain(ctx, cmd, s, name, log)
+	supply, err := obtain(ctx, cmd, s, name, 0, log)
 	if err != nil {
 		return err
 	}
@@ -189,6 +189,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 	if err != nil {
 		return err
 	}
+	cfg.Parts = supply.Parts()
 	device, err := newDevice(f.threads)
 	if err != nil {
 		return err
@@ -233,6 +234,7 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 	if err != nil {
 		return err
 	}
+	h.supply.Live(n.Live)
 	if f.metrics != "" {
 		url, end, err := serveMetrics(f.metrics, n.Metrics())
 		if err != nil {
