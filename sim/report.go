@@ -28,6 +28,7 @@ type Step struct {
 	Events    map[string]int    `json:"events,omitempty"` // how often something happened
 	Speeds    []Speed           `json:"speeds,omitempty"`
 	Uses      []Use             `json:"uses,omitempty"`
+	Pace      *Pace             `json:"pace,omitempty"`
 	Wrong     []string          `json:"wrong"` // what was not as it should be
 }
 
@@ -54,6 +55,13 @@ type Speed struct {
 	// does not end.
 	Petals           float64 `json:"petals,omitempty"`
 	PetalsRestarting float64 `json:"petals_restarting,omitempty"`
+}
+
+// Pace is how long a token took over distances, beside what they alone take.
+type Pace struct {
+	TokenMS     float64 `json:"token_ms"`     // the median of the answer's
+	P95MS       float64 `json:"p95_ms"`       //
+	PredictedMS float64 `json:"predicted_ms"` // one way from each to the next, and back to the client
 }
 
 // Use is what a process holds of the machine while nobody wants anything of it: before a soak, and after it.

@@ -130,6 +130,9 @@ func printStep(w io.Writer, s sim.Step) {
 	if len(s.Events) > 0 {
 		fmt.Fprintf(w, "        what happened: %s\n", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Events), "map["), "]"))
 	}
+	if p := s.Pace; p != nil {
+		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS)
+	}
 	printUses(w, s.Uses)
 	printWrong(w, s)
 }
