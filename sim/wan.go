@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
@@ -60,12 +59,12 @@ func (sc *scene) overDistance(ctx context.Context, tokens int) error {
 	if err := errors.Join(err, t.Close()); err != nil {
 		return err
 	}
-	took := slices.Sorted(slices.Values(t.took))
-	if len(took) == 0 {
+	if len(t.took) == 0 {
 		return nil // there was no answer, as has been taken down
 	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	sc.result.Pace = &Pace{TokenMS: ms(took[len(took)/2]), P95MS: ms(took[len(took)*95/100]), PredictedMS: ms(sc.around(chain))}
+	pace := paceOf(t.took)
+	pace.PredictedMS = float64(sc.around(chain).Microseconds()) / 1000
+	sc.result.Pace = &pace
 	return nil
 }
 
