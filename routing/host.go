@@ -41,6 +41,10 @@ type HostConfig struct {
 	// Listen is the addresses to listen on, for example /ip4/0.0.0.0/tcp/4001. None: the process only dials.
 	Listen []string
 
+	// Announce is the addresses that others are told instead of those that are listened on: where a forwarded port is.
+	// None: those that are listened on.
+	Announce []string
+
 	// SwarmKey closes the swarm to all who don't have it. It works over TCP alone: QUIC addresses in Listen are refused
 	// with it. Nil: an open swarm.
 	SwarmKey pnet.PSK
@@ -53,6 +57,10 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	announced, err := announcedAddrs(cfg)
+	if err != nil {
+		return nil, err
+	}
 	resources, err := newResources()
 	if err != nil {
 		return nil, err
@@ -62,7 +70,7 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 		resources.Close()
 		return nil, fmt.Errorf("start the network: connection manager: %w", err)
 	}
-	h, err := libp2p.New(append(hostOptions(cfg), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
+	h, err := libp2p.New(append(append(hostOptions(cfg), announced...), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
 	if err != nil {
 		conns.Close()
 		resources.Close()
@@ -88,6 +96,22 @@ func listenAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
 		all = append(all, a)
 	}
 	return all, nil
+}
+
+// announcedAddrs has others told the addresses to announce, if there are any.
+func announcedAddrs(cfg HostConfig) ([]libp2p.Option, error) {
+	var all []ma.Multiaddr
+	for _, s := range cfg.Announce {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("announce %q: %w", s, err)
+		}
+		all = append(all, a)
+	}
+	if len(all) == 0 {
+		return nil, nil
+	}
+	return []libp2p.Option{libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return slices.Clone(all) })}, nil
 }
 
 // listen opens one address after the other: given all at once, libp2p is content if one of them works.

@@ -32,6 +32,8 @@ type serveFlags struct {
 	threads    int
 	device     string
 	listen     []string
+	announce   []string
+	upload     byteRate
 	identity   string
 	nick       string
 	kvTokens   int
@@ -60,6 +62,8 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
 	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
 	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.announce, "announce", nil, "address by which others reach this machine, instead of those listened on: of a forwarded port, say (repeatable)")
+	flags.Var(&f.upload, "upload", "the upload that handing over caches and parts may use, such as 20Mbit: three quarters of it, the rest is for steps (default: no bound)")
 	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
 	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
 	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context, or what --memory leaves)")
@@ -117,7 +121,7 @@ func (f *serveFlags) check(listen bool) (want wantedLayers, err error) {
 // config is the node's, as the flags say.
 func (f *serveFlags) config(m *store.Model, log *slog.Logger, budgets []budget) (node.Config, error) {
 	cfg := node.DefaultConfig(m)
-	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, log, f.losePush()
+	cfg.Nick, cfg.Log, cfg.LosePush, cfg.NetRate = f.nick, log, f.losePush(), uint64(f.upload)
 	cfg.Capacity, cfg.Fixed = longestOf(budgets), len(budgets) == 1
 	if f.idle != 0 {
 		cfg.Idle = f.idle
@@ -138,6 +142,28 @@ func (f *serveFlags) checkListen(given bool) error {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
 			return usagef("--listen %q: want an address like /ip4/0.0.0.0/tcp/4001: %w", addr, flagError(err))
 		}
+	}
+	for _, text := range f.announce {
+		if err := checkAnnounced(text); err != nil {
+			return usagef("--announce %q: want an address like /ip4/203.0.113.7/tcp/4001: %w", text, flagError(err))
+		}
+	}
+	return nil
+}
+
+// checkAnnounced refuses what nobody could dial. The peer's own id is added by whoever tells the address on.
+func checkAnnounced(text string) error {
+	addr, err := multiaddr.NewMultiaddr(text)
+	if err != nil {
+		return err
+	}
+	if _, err := addr.ValueForProtocol(multiaddr.P_P2P); err == nil {
+		return errors.New("it is to end before /p2p/")
+	}
+	_, tcp := addr.ValueForProtocol(multiaddr.P_TCP)
+	_, udp := addr.ValueForProtocol(multiaddr.P_UDP)
+	if tcp != nil && udp != nil {
+		return errors.New("it lacks a port")
 	}
 	return nil
 }
@@ -260,7 +286,7 @@ func (f *serveFlags) join(ctx context.Context, opened *closers) (*swarm, error) 
 		return nil, err
 	}
 	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
+	s, err := openSwarm(ctx, &f.swarm, key, f.listen, f.announce...)
 	if err != nil {
 		return nil, err
 	}

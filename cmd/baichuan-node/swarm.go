@@ -76,13 +76,13 @@ type swarm struct {
 }
 
 // openSwarm starts a host and its directory. It joins nobody yet. key nil: a fresh identity, as clients have it;
-// with listen addresses it serves.
-func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string) (*swarm, error) {
+// with listen addresses it serves, and others are told those to announce, if there are any.
+func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string, announce ...string) (*swarm, error) {
 	psk, err := f.key()
 	if err != nil {
 		return nil, err
 	}
-	h, err := routing.NewHost(routing.HostConfig{Key: key, Listen: listen, SwarmKey: psk})
+	h, err := routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: psk})
 	if err != nil {
 		return nil, err
 	}
