@@ -96,6 +96,14 @@ const (
 	crowdRounds = 12
 	maxCrowd    = 1 << 20
 
+	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
+	// is better by a repairMargin-th of its time.
+	repairRounds = 4
+	repairMargin = 20
+
+	// leastAhead is how many tokens a session is taken to have before it at least (Worth).
+	leastAhead = 64
+
 	// mostSources is how many peers that have a layer done are looked at for the next one: those that can send it soonest. With
 	// 1,000 peers no better chain was ever found by looking at all.
 	mostSources = 16

@@ -157,7 +157,8 @@ func cost(hops []Hop, m Measures, layers int) int64 {
 		}
 		at, seen[h.Peer] = h.Span.End, true
 		rho := int64(min(o.Busy, 999))
-		fix, c := 700*1000/(1000-rho), (1_000_000+int64(o.DecodeRate)-1)/int64(o.DecodeRate)*1000/(1000-rho)
+		c := (1_000_000 + int64(o.DecodeRate) - 1) / int64(o.DecodeRate)
+		fix := 700 + (700+c*int64(o.Span.Len()))*rho/(1000-rho)
 		if o.Relayed {
 			fix += 20_000
 		}

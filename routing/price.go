@@ -14,10 +14,9 @@ type candidate struct {
 	span  protocol.Span // of what is planned, in the planner's counting
 	layer int64         // one layer of one token
 	own   int64         // of it, without what strangers cost
-	alone int64         // of that, without what other sessions cost
 	fix   int64         // being in the chain at all
-	calm  int64         // of it, without what other sessions cost
-	lacks int64         // beside it, because there is no room for the session
+	wait  int64         // beside it, for other sessions
+	lacks int64         // and because there is no room for the session
 	send  int64         // handing a row to the next hop, beside the way
 	rtt   int64         // between the client and it
 	in    int64         // the way to it where it is the first
@@ -28,23 +27,22 @@ type candidate struct {
 }
 
 // enter is what it costs to begin a hop.
-func (c *candidate) enter() int64 { return c.fix + c.lacks }
+func (c *candidate) enter() int64 { return c.fix + c.wait + c.lacks }
 
 func priced(o *protocol.Offer, m *Measures) candidate {
 	rate := int64(o.DecodeRate)
 	if rate == 0 {
 		rate = unknownRate
 	}
-	c := candidate{offer: o, alone: (1_000_000 + rate - 1) / rate, calm: hopFix, rtt: m.roundTrip(o)}
-	c.prefill = c.alone
+	c := candidate{offer: o, own: (1_000_000 + rate - 1) / rate, fix: hopFix, rtt: m.roundTrip(o)}
+	c.prefill = c.own
 	if o.PrefillRate > o.DecodeRate {
 		c.prefill = 1_000_000 / int64(o.PrefillRate)
 	}
 	if pace := int64(m.Pace[o.Peer]); pace > 0 {
-		c.alone = max(1, c.alone*pace/1000)
+		c.own = max(1, c.own*pace/1000)
 	}
-	busy := m.busy(o)
-	c.own, c.fix = amid(c.alone, busy), amid(c.calm, busy)
+	c.wait = waits(c.own*int64(o.Span.Len())+c.fix, m.busy(o))
 	c.layer = c.own
 	if len(m.Prefer) > 0 && !m.Prefer[o.Peer] {
 		c.layer += strangerCost
@@ -57,14 +55,16 @@ func priced(o *protocol.Offer, m *Measures) candidate {
 	}
 	if o.Relayed {
 		c.send += relayCost
-		c.fix, c.calm = c.fix+relayCost, c.calm+relayCost
+		c.fix += relayCost
 	}
 	return c
 }
 
-// amid is what takes alone microseconds at a peer with nothing else to do, among the sessions of others: the rest of its
-// time is theirs.
-func amid(alone int64, busy uint32) int64 { return alone * 1000 / int64(1000-min(busy, mostBusy)) }
+// waits is how long a step waits for others at a peer where it takes alone microseconds with nothing else to do.
+func waits(alone int64, busy uint32) int64 {
+	b := int64(min(busy, mostBusy))
+	return alone * b / (1000 - b)
+}
 
 // busy is the newest that a peer has said of it.
 func (m *Measures) busy(o *protocol.Offer) uint32 {
@@ -88,30 +88,43 @@ func (m *Measures) roundTrip(o *protocol.Offer) int64 {
 
 // Crowd is what a peer knows of the sessions that it has, to say how busy it is.
 type Crowd struct {
-	Sessions int           // that decode, or are about to
+	Sessions int           // that decode, or have been opened and are about to
 	Away     time.Duration // how long one is elsewhere between two of its steps here
 	Alone    time.Duration // what a step takes that is computed alone
 	Share    int64         // of the time in which the device computed lately, in thousandths
 
 	Decode, Prefill uint32 // tokens/s through one layer
+
+	// Slower is what steps took lately, beside what they take alone, in thousandths, when Stepping sessions were at it; 0:
+	// there were none. Whatever a step waits counts as if it had gone through all layers.
+	Slower   int64
+	Stepping int
 }
 
 // Busy is what a peer says of how busy it is (protocol.Offer): the part of a newcomer's time here that is other sessions', in
 // thousandths. So what takes 1 alone takes 1/(1-busy) among them.
 //
 // The device computes the steps of several sessions in one pass, so being busy does not mean that there is no room: what
-// counts is the wait for the pass under way, half of it for whoever comes at any time, and by how much each row beside makes
-// a pass longer. A token in company costs at least what one of a prompt costs, decode/prefill of one alone, for then the
-// weights are read anyway, and a quarter of that where reading them is what takes the time. With n sessions that are away
-// for a, a pass of p has min(1, y) of the time and max(1, y) rows, where y = n*p / (a + p + the wait) is how many come while
-// one is computed.
-//
-// On the machine of node/limits.go a token of a prompt costs a fifth of one alone, and 4, 8, 16 and 32 together take 1.14,
-// 1.8, 3.3 and 6.2 times as long as one; this says 1.14, 1.8, 3.5 and 7.0.
+// counts is the wait for the pass under way, and by how much each row beside makes a pass longer. That is measured, as far
+// as there are steps, and told from the number of sessions as far as those that are opened have had none: else a crowd that
+// comes within seconds is seen when it is too late.
 func (c Crowd) Busy() uint32 {
-	if c.Sessions <= 0 && c.Share <= 0 {
-		return 0
+	slower := c.among(c.Sessions, c.Share)
+	if c.Slower > 0 && c.Stepping > 0 {
+		slower = max(c.Slower, 1000) * c.among(c.Sessions, 0) / c.among(c.Stepping-1, 0)
 	}
+	return uint32(min(1000-1_000_000/max(slower, 1000), mostBusy))
+}
+
+// among is how many times as long as alone a step takes among some sessions, in thousandths.
+//
+// A token in company costs at least what one of a prompt costs, decode/prefill of one alone, for then the weights are read
+// anyway, and a quarter of that where reading them is what takes the time. On the machine of node/limits.go that is a fifth,
+// and 4, 8, 16 and 32 tokens together take 1.14, 1.8, 3.3 and 6.2 times as long as one; this has 1.15, 1.8, 3.5 and 7.0.
+//
+// With n sessions that are away for a, a pass of p has max(1, y) rows and min(1, y) of the time, where y = n*p / (a + p +
+// the wait) is how many come while one is computed. Who comes at any time waits for half a pass, if there is one.
+func (c Crowd) among(sessions int, share int64) int64 {
 	gain := int64(1000)
 	if c.Decode > 0 && c.Prefill > c.Decode {
 		gain = 1000 * int64(c.Decode) / int64(c.Prefill)
@@ -119,15 +132,14 @@ func (c Crowd) Busy() uint32 {
 	pass := func(rows int64) int64 { // both in thousandths
 		return max(1000+(rows-1000)*gain/4000, rows*gain*11/10_000)
 	}
-	n, away := int64(min(c.Sessions, maxCrowd)), int64(1000*min(c.Away, time.Minute)/max(c.Alone, time.Microsecond))
+	n, away := int64(min(max(sessions, 0), maxCrowd)), int64(1000*min(c.Away, time.Minute)/max(c.Alone, time.Microsecond))
 	rows, wait, took := int64(0), int64(0), int64(1000)
 	for range crowdRounds {
 		took = pass(max(rows, 1000))
 		rows = 1000 * n * took / max(away+took+wait, 1)
-		wait = took * min(max(rows, c.Share), 1000) / 2000
+		wait = took * min(max(rows, share), 1000) / 2000
 	}
-	slower := wait + pass(max(rows, 0)+1000)
-	return uint32(min(1000-1_000_000/max(slower, 1000), mostBusy))
+	return wait + pass(rows+1000)
 }
 
 // link is a round trip to another candidate, in microseconds.
