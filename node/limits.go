@@ -60,6 +60,10 @@ const (
 	// handShare is the part of the upload that hand-overs take: steps find the rest free.
 	handShare = 0.75
 
+	// maxBerths is how many shards a node holds at once: each beyond the current one takes a cache and 40 MB of scratch, and
+	// its sessions may last for hours.
+	maxBerths = 3
+
 	// maxDrain is for how long sessions are served by a node that drains without a deadline, as the wire has it.
 	maxDrain = 10 * time.Minute
 

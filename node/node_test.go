@@ -333,7 +333,7 @@ func run(t *testing.T, n *Node) {
 func TestForward_EndsTheSessionWhoseStepFailed(t *testing.T) {
 	n := made(t, 0, 2, nil)
 	// Books that promise more cache than there is stand for a fault that the books can't foresee.
-	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 1 << 20})
+	n.current().tokens = session.NewBudget(1 << 20)
 	run(t, n)
 	h := newHost(t)
 	ids := sequence(512)

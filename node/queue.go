@@ -201,6 +201,11 @@ func (q *queue) takeHeads() []*headJob {
 	return heads
 }
 
+// dropHeads forgets the requests of a session that has ended: nobody waits for them, and its shard may go.
+func (q *queue) dropHeads(h *hop) {
+	q.heads = slices.DeleteFunc(q.heads, func(ask *headJob) bool { return ask.hop == h })
+}
+
 // takeChores gives all chores.
 func (q *queue) takeChores() []*chore {
 	chores := q.chores

@@ -15,6 +15,7 @@ type request struct {
 	owner    peer.ID
 	sessions int      // 1 or 0
 	tokens   int      // of cache, whole pages
+	budget   *Budget  // of the tokens
 	of       *Session // that asks; nil if it is a new one
 }
 
@@ -27,7 +28,7 @@ type room struct {
 	free     int               // tokens
 	sessions int               // of all peers
 	count    map[peer.ID]int   // sessions of each peer
-	held     map[peer.ID]int   // tokens that each peer has been promised
+	held     map[peer.ID]int   // tokens of the budget that each peer has been promised
 	gone     map[*Session]bool // is in given
 }
 
@@ -47,17 +48,19 @@ func (t *Table) makeRoom(now time.Time, r request) error {
 
 // fits says whether there is room without anybody giving way.
 func (t *Table) fits(r request) bool {
-	return t.perPeer[r.owner]+r.sessions <= t.cfg.PerPeer && len(t.sessions)+r.sessions <= t.cfg.Total && t.Free() >= r.tokens
+	return t.perPeer[r.owner]+r.sessions <= t.cfg.PerPeer && len(t.sessions)+r.sessions <= t.cfg.Total && r.budget.Free() >= r.tokens
 }
 
 func (t *Table) newRoom(r request) *room {
 	m := &room{
-		table: t, request: r, unused: make(map[*Session]int), free: t.Free(), sessions: len(t.sessions),
+		table: t, request: r, unused: make(map[*Session]int), free: r.budget.Free(), sessions: len(t.sessions),
 		count: make(map[peer.ID]int), held: make(map[peer.ID]int), gone: make(map[*Session]bool),
 	}
 	for _, s := range t.sessions {
 		m.count[s.ID.Owner]++
-		m.held[s.ID.Owner] += s.promised
+		if s.budget == r.budget {
+			m.held[s.ID.Owner] += s.promised
+		}
 	}
 	return m
 }
@@ -73,13 +76,14 @@ func (m *room) make(now time.Time) error {
 	if !m.until(gone, m.placed, m.anyone) && !m.until(idle, m.placed, m.fairPlace) {
 		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", t.cfg.Total)
 	}
+	gone, idle = m.sharing(gone), m.sharing(idle)
 	if m.until(gone, m.stored, m.anyone) {
 		return nil
 	}
 	m.lapse(idle)
 	if !m.until(idle, m.stored, m.fairShare) {
 		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d can be had now",
-			r.tokens, m.free, t.cfg.Tokens)
+			r.tokens, m.free, r.budget.tokens)
 	}
 	return nil
 }
@@ -105,6 +109,11 @@ func (t *Table) waiting(now time.Time, r request) (gone, idle []*Session) {
 	return gone, idle
 }
 
+// sharing gives those of some sessions that have their cache from the budget that is asked.
+func (m *room) sharing(sessions []*Session) []*Session {
+	return slices.DeleteFunc(sessions, func(s *Session) bool { return s.budget != m.request.budget })
+}
+
 // sortByUse puts the sessions first that have been without a step for the longest time.
 func sortByUse(sessions []*Session) {
 	slices.SortFunc(sessions, func(a, b *Session) int {
@@ -125,8 +134,10 @@ func (m *room) until(sessions []*Session, enough func() bool, may func(*Session)
 		m.given = append(m.given, s)
 		m.sessions--
 		m.count[s.ID.Owner]--
-		m.held[s.ID.Owner] -= s.promised - m.unused[s]
-		m.free += s.promised - m.unused[s]
+		if s.budget == m.request.budget {
+			m.held[s.ID.Owner] -= s.promised - m.unused[s]
+			m.free += s.promised - m.unused[s]
+		}
 	}
 	return enough()
 }
@@ -156,7 +167,7 @@ func (m *room) fairPlace(s *Session) bool {
 }
 
 func (m *room) fairShare(s *Session) bool {
-	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.table.cfg.Tokens)
+	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.request.budget.tokens)
 }
 
 func (m *room) fair(has map[peer.ID]int, other peer.ID, wanted, all int) bool {
@@ -173,7 +184,7 @@ func (m *room) commit() {
 	t := m.table
 	for s, n := range m.unused {
 		s.promised -= n
-		t.promised -= n
+		s.budget.promised -= n
 	}
 	for _, s := range m.given {
 		t.Close(s)
@@ -181,12 +192,14 @@ func (m *room) commit() {
 	t.evicted += len(m.given)
 }
 
-// Available is the tokens of cache that can be had: those that nobody has been promised, and what gives way to others.
-func (t *Table) Available(now time.Time) int {
-	free := t.Free()
+// Available is the tokens of a budget that can be had: those that nobody has been promised, and what gives way to others.
+func (t *Table) Available(now time.Time, b *Budget) int {
+	free := b.Free()
 	gone, idle := t.waiting(now, request{})
 	for _, s := range slices.Concat(gone, idle) {
-		free += s.promised
+		if s.budget == b {
+			free += s.promised
+		}
 	}
 	return free
 }
