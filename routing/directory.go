@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -50,6 +51,7 @@ type Directory struct {
 	joined  []peer.AddrInfo      // guarded by mu, as the following
 	earlier uint64               // sequence of an offer that this identity made before this process
 	load    func() protocol.Load // nil: nothing is told of it
+	reach   *Reach               // nil: nothing is known of how this process is reached
 
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
@@ -64,8 +66,8 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	if !cfg.Serving {
 		return d, nil
 	}
-	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dht.ModeServer), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
-		dht.BootstrapPeersFunc(d.joinedPeers))
+	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dhtMode(h)), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
+		dht.BootstrapPeersFunc(d.joinedPeers), dht.AddressFilter(func(all []ma.Multiaddr) []ma.Multiaddr { return dialable(h, all) }))
 	if err != nil {
 		d.cancel()
 		return nil, fmt.Errorf("start the directory: %w", err)
@@ -75,6 +77,22 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
 	return d, nil
+}
+
+// dhtMode is whether a process answers questions of the DHT: always where it listens on loopback alone, and else as long as
+// nobody finds that it can't be reached.
+func dhtMode(h host.Host) dht.ModeOpt {
+	if slices.ContainsFunc(h.Network().ListenAddresses(), func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
+		return dht.ModeAutoServer
+	}
+	return dht.ModeServer
+}
+
+// reachedBy has offers say how this process is reached.
+func (d *Directory) reachedBy(r *Reach) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reach = r
 }
 
 // Close takes this process's offer back as far as others can still be told, ends everything that the directory started,

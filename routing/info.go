@@ -3,13 +3,10 @@ package routing
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -97,10 +94,4 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 }
 
 // relayed says whether all connections to a peer lead through another one.
-func (d *Directory) relayed(id peer.ID) bool {
-	conns := d.host.Network().ConnsToPeer(id)
-	return len(conns) > 0 && !slices.ContainsFunc(conns, func(c network.Conn) bool {
-		_, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_CIRCUIT)
-		return err != nil && !c.Stat().Limited
-	})
-}
+func (d *Directory) relayed(id peer.ID) bool { return Connected(d.host, id) && !Direct(d.host, id) }

@@ -17,6 +17,9 @@ const (
 	// maxNickColumns and maxDeviceColumns are what is shown of a nick (of 64 bytes at most) and a device (of 128).
 	maxNickColumns, maxDeviceColumns = 16, 20
 
+	// lanTimeout is how long a client without an address listens for peers in its local network; they answer at once.
+	lanTimeout = 2 * time.Second
+
 	// controlTimeout is what a serve process may take to answer pause and resume at all: it does nothing else for it.
 	controlTimeout = 3 * time.Second
 	// progressEvery is how often it tells then how many sessions are left.

@@ -40,6 +40,7 @@ type serveFlags struct {
 	metrics    string
 	readyFile  string
 	untilStdin bool
+	relay      bool
 	idle       time.Duration
 	losePushes float64
 	loseSeed   uint64
@@ -60,7 +61,8 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), or auto: all, or as many as --memory allows")
 	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
 	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
-	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.listen, "listen", defaultListen, "address to listen on (repeatable)")
+	flags.BoolVar(&f.relay, "relay", false, "pass on the bytes of peers that can't reach each other")
 	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
 	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
 	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context, or what --memory leaves)")
@@ -90,6 +92,7 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err := f.checkListen(cmd.Flags().Changed("listen")); err != nil {
 		return err
 	}
+	f.swarm.remember = !f.untilStdin // who started this process knows the others
 	if err := removeStale(f.readyFile); err != nil {
 		return err
 	}
@@ -129,7 +132,7 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 // alone, is not listened to over QUIC.
 func (f *serveFlags) checkListen(given bool) error {
 	if !given && f.swarm.swarmKey != "" {
-		f.listen = slices.DeleteFunc(f.listen, func(addr string) bool { return strings.Contains(addr, "/quic") })
+		f.listen = slices.DeleteFunc(slices.Clone(f.listen), func(addr string) bool { return strings.Contains(addr, "/quic") })
 	}
 	for _, addr := range f.listen {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
@@ -186,7 +189,7 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	model, span := cfg.Model, hold.span
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
-	s, err := f.join(ctx, &opened)
+	s, err := f.join(ctx, cmd.ErrOrStderr(), cfg.Log, &opened)
 	if err != nil {
 		return err
 	}
@@ -233,28 +236,6 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 	}
 	err = n.Run(ctx)
 	return errors.Join(err, failed)
-}
-
-// join makes the host and its directory, and connects them to the peers of --join.
-func (f *serveFlags) join(ctx context.Context, opened *closers) (*swarm, error) {
-	peers, err := f.swarm.peers()
-	if err != nil {
-		return nil, err
-	}
-	key, release, err := f.key()
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(s.close)
-	if len(peers) == 0 {
-		return s, nil
-	}
-	return s, s.directory.Join(ctx, peers)
 }
 
 func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budget, device kernels.Device) (*shard.Shard, error) {
