@@ -42,9 +42,10 @@ type ReachConfig struct {
 // ours, which works in any network.
 type Reach struct {
 	cfg       ReachConfig
-	wide      bool                   // it listens beyond loopback
-	udp       *quicreuse.ConnManager // the sockets of QUIC; nil: it has none
-	router    basichost.NATManager   // nil: no router is asked for anything
+	wide      bool                               // it listens beyond loopback
+	sockets   map[peer.ID]*quicreuse.ConnManager // of QUIC, while the host is made
+	udp       *quicreuse.ConnManager             // those of the host; nil: it has none
+	router    basichost.NATManager               // nil: no router is asked for anything
 	host      host.Host
 	directory *Directory
 	tcp, quic bool // whether it is listened on
@@ -71,7 +72,7 @@ type Reach struct {
 
 // NewReach makes what NewHost is given.
 func NewReach(cfg ReachConfig) *Reach {
-	r := &Reach{cfg: cfg, poke: make(chan struct{}, 1), changed: make(chan struct{}), seen: map[peer.ID]bool{},
+	r := &Reach{cfg: cfg, poke: make(chan struct{}, 1), changed: make(chan struct{}), sockets: map[peer.ID]*quicreuse.ConnManager{}, seen: map[peer.ID]bool{},
 		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.cfg.Log == nil {
@@ -110,7 +111,7 @@ func (r *Reach) options() []libp2p.Option {
 
 // Start begins. d is nil where no offers are known or made. ctx bounds the start alone.
 func (r *Reach) Start(h host.Host, d *Directory) error {
-	r.host, r.directory = h, d
+	r.host, r.directory, r.udp = h, d, r.sockets[h.ID()]
 	events, err := h.EventBus().Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalReachabilityChanged),
 		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.Name("baichuan.reach"))
 	if err != nil {

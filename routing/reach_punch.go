@@ -34,10 +34,10 @@ type (
 )
 
 // quicTransport makes the transport, and remembers the sockets: what leaves by them comes from the ports that are
-// listened on.
+// listened on. The helper that dials back for other peers is made by it as well, under a name of its own.
 func (r *Reach) quicTransport(key crypto.PrivKey, udp *quicreuse.ConnManager, psk pnet.PSK, gater connmgr.ConnectionGater, limits network.ResourceManager) (transport.Transport, error) {
-	if r != nil {
-		r.udp = udp
+	if id, err := peer.IDFromPrivateKey(key); r != nil && err == nil {
+		r.sockets[id] = udp
 	}
 	return quic.NewTransport(key, udp, psk, gater, limits)
 }
