@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -155,13 +156,29 @@ func (d *Directory) connect(ctx context.Context, p peer.AddrInfo) error {
 	}
 	if err := d.host.Connect(ctx, p); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = errors.New("it did not answer in time: is it running, and is its swarm key the same?")
+			err = silent(p.Addrs)
 		}
 		return fmt.Errorf("join %s: no answer: %w", name, oneLine(err))
 	}
 	d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
 	d.host.ConnManager().Protect(p.ID, "baichuan.joined")
 	return nil
+}
+
+// silent says why a peer has not answered in time: who speaks without a swarm key to a peer that has one is not understood,
+// and waits in vain.
+func silent(addrs []ma.Multiaddr) error {
+	for _, a := range addrs {
+		network, at, err := manet.DialArgs(a)
+		if err != nil || !strings.HasPrefix(network, "tcp") {
+			continue
+		}
+		if c, err := net.DialTimeout(network, at, knockTimeout); err == nil {
+			_ = c.Close()
+			return errors.New("the peer answered but the handshake failed: wrong or missing swarm key? (Or it hangs.)")
+		}
+	}
+	return errors.New("it did not answer in time: is it running, and is its swarm key the same?")
 }
 
 // addJoined remembers whom to ask first.

@@ -22,8 +22,9 @@ type Told struct {
 	Load *protocol.Load
 	// RTT is the time from the question to the answer.
 	RTT time.Duration
-	// Relayed says that the way to the peer leads through another one.
+	// Relayed says that the way to the peer leads through another one, Way how it is reached: see [Way].
 	Relayed bool
+	Way     string
 }
 
 // TellLoad has this process's answers to Info say how it is doing, by what load gives; nil: no more. load is called for
@@ -77,7 +78,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if !ok || len(offers.Sealed) > 1 {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: asked about itself, it answers with something else", id)}
 	}
-	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id)}
+	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), false)}
 	if len(offers.Sealed) == 0 {
 		return told
 	}
@@ -89,7 +90,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: %w", id, err)}
 	}
 	d.learn(offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
-	told.Offer = o
+	told.Offer, told.Way = o, Way(d.host.Network().ConnsToPeer(id), o.Relayed)
 	return told
 }
 
