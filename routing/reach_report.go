@@ -1,7 +1,6 @@
 package routing
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Reached is how others reach this process, as far as is known.
@@ -62,6 +62,10 @@ func (s Reached) Remedy(listen []ma.Multiaddr) string {
 	if len(s.Confirmed) > 0 || len(s.Mapped) > 0 || !s.BehindNAT && !s.Closed {
 		return ""
 	}
+	listen = slices.DeleteFunc(slices.Clone(listen), func(a ma.Multiaddr) bool { // which need no forwarding where there is IPv6
+		_, err := a.ValueForProtocol(ma.P_IP6)
+		return err == nil
+	})
 	advice := "forward " + ports(listen) + " to this machine in the router, or switch on UPnP or NAT-PMP there"
 	if len(s.Relays) == 0 {
 		return advice + ", or --join a swarm in which somebody serves with --relay"
@@ -116,32 +120,35 @@ func (r *Reach) tellChange() {
 	r.cfg.Log.Info("others reach this node " + said)
 }
 
-// Way says how a peer is reached over a host's connections: over which transport, or through which relay. punched says that
-// the peer itself is reached over relays alone, so that a direct connection to it went through a hole in its NAT.
-func Way(conns []network.Conn, punched bool) string {
-	relay := ""
+// Way says how a peer is reached over a host's connections: "direct tcp", "direct quic ip6", "punched quic", "relay PEER".
+// punched says that the peer itself is reached over relays alone, so that a direct connection to it went through a hole in
+// its NAT. "" is not at all.
+func Way(conns []network.Conn, punched bool) (way string) {
 	for _, c := range conns {
-		if c.IsClosed() {
-			continue
+		switch {
+		case c.IsClosed():
+		case ByRelay(c):
+			way = strings.TrimSpace("relay " + RelayOf(c).String())
+		default:
+			return directWay(c.RemoteMultiaddr(), punched)
 		}
-		if ByRelay(c) {
-			relay = "relay"
-			if id := RelayOf(c).String(); id != "" {
-				relay = fmt.Sprintf("relay %s", id)
-			}
-			continue
-		}
-		way := "tcp"
-		if _, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_QUIC_V1); err == nil {
-			way = "quic"
-		}
-		if _, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_IP6); err == nil {
-			way += " ip6"
-		}
-		if punched {
-			way += " punched"
-		}
-		return way
 	}
-	return relay
+	return way
+}
+
+// directWay says over what an address leads.
+func directWay(a ma.Multiaddr, punched bool) string {
+	way := "direct"
+	if punched && manet.IsPublicAddr(a) {
+		way = "punched"
+	}
+	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+		way += " quic"
+	} else {
+		way += " tcp"
+	}
+	if _, err := a.ValueForProtocol(ma.P_IP6); err == nil {
+		way += " ip6"
+	}
+	return way
 }

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"os"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -131,9 +129,7 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 // checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
 // alone, is not listened to over QUIC.
 func (f *serveFlags) checkListen(given bool) error {
-	if !given && f.swarm.swarmKey != "" {
-		f.listen = slices.DeleteFunc(slices.Clone(f.listen), func(addr string) bool { return strings.Contains(addr, "/quic") })
-	}
+	f.listen = privateListen(f.listen, f.swarm.swarmKey, given)
 	for _, addr := range f.listen {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
 			return usagef("--listen %q: want an address like /ip4/0.0.0.0/tcp/4001: %w", addr, flagError(err))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -12,6 +14,14 @@ import (
 
 // defaultListen is all addresses of this machine, at ports that are free.
 var defaultListen = []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1", "/ip6/::/tcp/0", "/ip6/::/udp/0/quic-v1"}
+
+// privateListen leaves QUIC out where there is a swarm key and nobody has asked for it: a private swarm works over TCP alone.
+func privateListen(listen []string, swarmKey string, given bool) []string {
+	if given || swarmKey == "" {
+		return listen
+	}
+	return slices.DeleteFunc(slices.Clone(listen), func(addr string) bool { return strings.Contains(addr, "/quic") })
+}
 
 // join makes the host and its directory, and connects them to the swarm: to the peers of --join, or to those that were met
 // before. Without either it begins a swarm, to which others may come.
