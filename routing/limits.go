@@ -15,6 +15,7 @@ const (
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
 
 	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
+	knockTimeout   = time.Second     // to see whether a peer that says nothing is there at all
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
@@ -147,8 +148,45 @@ const (
 	yamuxAlive  = 5 * time.Second
 )
 
+// Reachability. A relayed connection may carry a session of a day, and any number of bytes: libp2p's own limits are 2 minutes
+// and 128 KiB.
+const (
+	relayDuration = 24 * time.Hour
+	relayBytes    = 1 << 40
+	relayCircuits = 64       // of one peer
+	relayBuffer   = 64 << 10 // two for each circuit
+	relayPlaces   = 512
+	relayMemory   = 256 << 20 // 2,048 circuits
+	relayTag      = "baichuan.relay"
+
+	relaysKept     = 2               // places at relays that a peer behind a NAT has
+	tendEvery      = 5 * time.Second // how often the places are looked after
+	refusedFor     = 30 * time.Second
+	reserveTimeout = 5 * time.Second
+	settleTimeout  = 3 * time.Second
+	maxObservers   = 64
+
+	punchTimeout      = 5 * time.Second // of a dial to a hole; three are tried
+	observeTimeout    = 4 * time.Second
+	observeOneTimeout = 2 * time.Second
+	directPoll        = 250 * time.Millisecond
+	maxIdentify       = 8 << 10
+)
+
+// What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
+const (
+	maxMet      = 64
+	maxSwarms   = 16
+	maxMemory   = 2 << 20
+	followEvery = 10 * time.Second
+	keepEvery   = 10 * time.Minute // though nobody new has been met
+)
+
 // maxIdentities is how many serve processes of one home find an identity of their own.
 const maxIdentities = 64
+
+// swarmKeyBytes is what the standard form of a swarm key holds.
+const swarmKeyBytes = 32
 
 // maxKeyBytes bounds an identity file; an Ed25519 key has 68 bytes.
 const maxKeyBytes = 4 << 10
