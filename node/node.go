@@ -196,7 +196,7 @@ func (n *Node) tend(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			n.mu.Lock()
-			expired := n.table.Expire(now) + n.partOutside(now)
+			expired := n.table.Expire(now) + n.vacate(now)
 			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {
