@@ -172,6 +172,11 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Logger, name string, want wantedLayers) (err error) {
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
+	device, err := newDevice(f.threads)
+	if err != nil {
+		return err
+	}
+	opened.closes(device.Close)
 	s, err := f.join(ctx, &opened)
 	if err != nil {
 		return err
@@ -190,11 +195,6 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 		return err
 	}
 	cfg.Parts = supply.Parts()
-	device, err := newDevice(f.threads)
-	if err != nil {
-		return err
-	}
-	opened.closes(device.Close)
 	known, err := openSpeeds()
 	if err != nil {
 		return err
