@@ -92,6 +92,9 @@ const (
 	// (BenchmarkCopies: 6.5 GB/s), where a pass through 4 layers of the 7B takes 14 ms.
 	handBytes = 4 << 20
 
+	// maxChores is how many sessions' caches are read or written between two passes: 4 x 0.6 ms.
+	maxChores = 4
+
 	// A pass over one token, or over at least prefillRows, tells how fast the node is. A new one weighs 1/16 of what is known
 	// of single tokens, some seconds of an answer, and 1/4 of what is known of prompts, which are fewer and longer.
 	prefillRows   = 32

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -32,6 +30,8 @@ type serveFlags struct {
 	threads    int
 	device     string
 	listen     []string
+	announce   []string
+	upload     byteRate
 	identity   string
 	nick       string
 	kvTokens   int
@@ -39,6 +39,7 @@ type serveFlags struct {
 	metrics    string
 	readyFile  string
 	untilStdin bool
+	relay      bool
 	idle       time.Duration
 	losePushes float64
 	loseSeed   uint64
@@ -59,7 +60,10 @@ func newServeCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), auto: as many as fit, where they help the swarm most, or auto:N: N of them at most")
 	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
 	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
-	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.listen, "listen", defaultListen, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.announce, "announce", nil, "address by which others reach this machine, instead of those listened on: of a forwarded port, say (repeatable)")
+	flags.Var(&f.upload, "upload", "the upload that handing over caches and parts may use, such as 20Mbit: three quarters of it, the rest is for steps (default: no bound)")
+	flags.BoolVar(&f.relay, "relay", false, "pass on the bytes of peers that can't reach each other")
 	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
 	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
 	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context, or what --memory leaves)")
@@ -81,6 +85,7 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err != nil {
 		return err
 	}
+	f.swarm.remember = !f.untilStdin // who started this process knows the others
 	if err := removeStale(f.readyFile); err != nil {
 		return err
 	}
@@ -117,7 +122,7 @@ func (f *serveFlags) check(listen bool) (want wantedLayers, err error) {
 // config is the node's, as the flags say.
 func (f *serveFlags) config(m *store.Model, log *slog.Logger, budgets []budget) (node.Config, error) {
 	cfg := node.DefaultConfig(m)
-	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, log, f.losePush()
+	cfg.Nick, cfg.Log, cfg.LosePush, cfg.NetRate = f.nick, log, f.losePush(), uint64(f.upload)
 	cfg.Capacity, cfg.Fixed = longestOf(budgets), len(budgets) == 1
 	if f.idle != 0 {
 		cfg.Idle = f.idle
@@ -131,13 +136,33 @@ func (f *serveFlags) config(m *store.Model, log *slog.Logger, budgets []budget) 
 // checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
 // alone, is not listened to over QUIC.
 func (f *serveFlags) checkListen(given bool) error {
-	if !given && f.swarm.swarmKey != "" {
-		f.listen = slices.DeleteFunc(f.listen, func(addr string) bool { return strings.Contains(addr, "/quic") })
-	}
+	f.listen = privateListen(f.listen, f.swarm.swarmKey, given)
 	for _, addr := range f.listen {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
 			return usagef("--listen %q: want an address like /ip4/0.0.0.0/tcp/4001: %w", addr, flagError(err))
 		}
+	}
+	for _, text := range f.announce {
+		if err := checkAnnounced(text); err != nil {
+			return usagef("--announce %q: want an address like /ip4/203.0.113.7/tcp/4001: %w", text, flagError(err))
+		}
+	}
+	return nil
+}
+
+// checkAnnounced refuses what nobody could dial. The peer's own id is added by whoever tells the address on.
+func checkAnnounced(text string) error {
+	addr, err := multiaddr.NewMultiaddr(text)
+	if err != nil {
+		return err
+	}
+	if _, err := addr.ValueForProtocol(multiaddr.P_P2P); err == nil {
+		return errors.New("it is to end before /p2p/")
+	}
+	_, tcp := addr.ValueForProtocol(multiaddr.P_TCP)
+	_, udp := addr.ValueForProtocol(multiaddr.P_UDP)
+	if tcp != nil && udp != nil {
+		return errors.New("it lacks a port")
 	}
 	return nil
 }
@@ -177,11 +202,11 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 		return err
 	}
 	opened.closes(device.Close)
-	s, err := f.join(ctx, &opened)
+	s, err := f.join(ctx, cmd.ErrOrStderr(), log, &opened)
 	if err != nil {
 		return err
 	}
-	supply, err := obtain(ctx, cmd, s, name, 0, log)
+	supply, err := obtain(ctx, cmd, s, name, uint64(f.upload), log)
 	if err != nil {
 		return err
 	}
@@ -247,28 +272,6 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 	stop()
 	moving.Wait()
 	return errors.Join(err, failed)
-}
-
-// join makes the host and its directory, and connects them to the peers of --join.
-func (f *serveFlags) join(ctx context.Context, opened *closers) (*swarm, error) {
-	peers, err := f.swarm.peers()
-	if err != nil {
-		return nil, err
-	}
-	key, release, err := f.key()
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(s.close)
-	if len(peers) == 0 {
-		return s, nil
-	}
-	return s, s.directory.Join(ctx, peers)
 }
 
 func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budget, device kernels.Device) (*shard.Shard, error) {
