@@ -57,9 +57,6 @@ const (
 	// through 16 layers of the 7B are 33 s at 2,000 tokens/s and layer. That twice, and less than the 90 s after which
 	// systemd kills.
 	drainFor = time.Minute
-	// handShare is the part of the upload that hand-overs take: steps find the rest free.
-	handShare = 0.75
-
 	// maxBerths is how many shards a node holds at once: each beyond the current one takes a cache and 40 MB of scratch, and
 	// its sessions may last for hours.
 	maxBerths = 3
