@@ -29,6 +29,7 @@ type book struct {
 	live    int                      // entries with an offer
 	models  map[protocol.ModelID]int // of which model
 	reaped  time.Time
+	news    chan struct{} // closed and replaced when somebody serves something else than before
 }
 
 // entry is what is remembered of a peer.
@@ -43,7 +44,7 @@ type entry struct {
 }
 
 func newBook() *book {
-	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]struct{}{}, models: map[protocol.ModelID]int{}}
+	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]struct{}{}, models: map[protocol.ModelID]int{}, news: make(chan struct{})}
 }
 
 // add takes an offer that was made age ago, and reports whether it is news. An offer that is not above its peer's last
@@ -65,6 +66,10 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if err := b.room(o.Model, old); err != nil {
 		return false, err
 	}
+	if old == nil || old.offer == nil || moved(old.offer, o) {
+		close(b.news)
+		b.news = make(chan struct{})
+	}
 	if old != nil {
 		b.bury(old)
 	}
@@ -75,6 +80,19 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
+}
+
+// moved reports whether a peer's new offer says of what it serves something else than the one before.
+func moved(from, to *protocol.Offer) bool {
+	return from.Model != to.Model || from.Span != to.Span || from.Target != to.Target || from.State != to.State ||
+		from.Capacity != to.Capacity || from.Fixed != to.Fixed
+}
+
+// changed returns a channel that is closed when a peer comes, leaves, or serves something else than before.
+func (b *book) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.news
 }
 
 // room refuses an offer for which there is none. One that takes the place of its peer's last always has room.
