@@ -17,7 +17,8 @@ import (
 type hop struct {
 	node  *Node
 	books *session.Session // guarded by the node's mutex, but for its ID
-	work  chan struct{}    // tells the goroutine to look at its tasks; holds one
+	berth *berth
+	work  chan struct{} // tells the goroutine to look at its tasks; holds one
 
 	// Guarded by the node's mutex.
 	control  *stream // the owner's newest, nil while there is none
@@ -28,6 +29,7 @@ type hop struct {
 	inflight []*job  // steps that have no answer yet, at most stepsInFlight, oldest first
 	names    *protocol.Names
 	rhythm   rhythm
+	leaveBy  time.Time // until when it is served although the node has moved away from its layers; zero: it has not
 
 	way   *way  // the goroutine's alone; nil before the first open
 	taken taken // the compute goroutine's alone

@@ -78,7 +78,7 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 	d.mu.Lock()
 	earlier, reach := d.earlier, d.reach
 	d.mu.Unlock()
-	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), earlier+1)
+	d.sequence = max(d.sequence+1, uint64(max(d.wall().UnixMilli(), 1)), earlier+1)
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
 	o.Boot, o.Relayed, o.Relay = d.boot, reach.relayed(), reach.relays()
 	kept := o

@@ -42,6 +42,10 @@ type HostConfig struct {
 	// Listen is the addresses to listen on, for example /ip4/0.0.0.0/tcp/4001. None: the process only dials.
 	Listen []string
 
+	// Announce is the addresses that others are told instead of those that are listened on: where a forwarded port is.
+	// None: those that are listened on.
+	Announce []string
+
 	// SwarmKey closes the swarm to all who don't have it. It works over TCP alone: QUIC addresses in Listen are refused
 	// with it. Nil: an open swarm.
 	SwarmKey pnet.PSK
@@ -58,6 +62,10 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	announced, err := announcedAddrs(cfg)
+	if err != nil {
+		return nil, err
+	}
 	resources, err := newResources()
 	if err != nil {
 		return nil, err
@@ -68,7 +76,7 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 		resources.Close()
 		return nil, fmt.Errorf("start the network: connection manager: %w", err)
 	}
-	h, err := libp2p.New(append(hostOptions(cfg), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
+	h, err := libp2p.New(append(hostOptions(cfg, announced), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
 	if err != nil {
 		conns.Close()
 		resources.Close()
@@ -90,6 +98,18 @@ func listenAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
 		}
 		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil && cfg.SwarmKey != nil {
 			return nil, fmt.Errorf("listen on %s: a private swarm works over TCP alone", s)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// announcedAddrs parses the addresses to announce.
+func announcedAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
+	for _, s := range cfg.Announce {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("announce %q: %w", s, err)
 		}
 		all = append(all, a)
 	}
@@ -121,7 +141,7 @@ func noIP6(err error) bool {
 
 // hostOptions is all that we ask of libp2p, in one place. Everyone dials over relays; what else being behind a NAT takes is
 // in Reach.
-func hostOptions(cfg HostConfig) []libp2p.Option {
+func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 	mux := *yamux.DefaultTransport
 	mux.InitialStreamWindowSize = yamuxWindow
 	mux.EnableKeepAlive = true
@@ -134,6 +154,12 @@ func hostOptions(cfg HostConfig) []libp2p.Option {
 		libp2p.Muxer(yamux.ID, &mux),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 		libp2p.EnableRelay(),
+		libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr {
+			if len(announced) > 0 {
+				own = slices.Clone(announced)
+			}
+			return append(own, cfg.Reach.circuits()...)
+		}),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("baichuan-node"),
 	}

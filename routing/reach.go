@@ -97,11 +97,10 @@ func (r *Reach) prepare(listen []ma.Multiaddr) {
 
 // options asks libp2p for what it does well: mapping ports, and dialling back for peers that want to know whether they
 // can be reached. On loopback there is nobody to ask.
-func (r *Reach) options() []libp2p.Option {
+func (r *Reach) options() (opts []libp2p.Option) {
 	if r == nil {
 		return nil
 	}
-	opts := []libp2p.Option{libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr { return append(own, r.circuits()...) })}
 	if r.wide {
 		opts = append(opts, libp2p.EnableNATService(), libp2p.EnableAutoNATv2(), libp2p.NATManager(func(n network.Network) basichost.NATManager {
 			r.router = basichost.NewNATManager(n)

@@ -54,6 +54,9 @@ type place struct {
 
 // circuits returns the addresses at which relays take connections for this process.
 func (r *Reach) circuits() (all []ma.Multiaddr) {
+	if r == nil {
+		return nil
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, id := range slices.Sorted(maps.Keys(r.places)) {

@@ -55,6 +55,9 @@ const (
 	// network's buffers, Go's own memory.
 	restBytes = 100 << 20
 
+	// loadRate is how many bytes of weights are loaded in a second, until some were: a disk's rate.
+	loadRate = 200 << 20
+
 	// maxThreads bounds the threads that compute: more than the largest machines have processors. With 5,000 on 2 of them a
 	// model of 7 million weights was not measured within a minute.
 	maxThreads = 1024

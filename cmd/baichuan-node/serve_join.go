@@ -38,7 +38,7 @@ func (f *serveFlags) join(ctx context.Context, w io.Writer, log *slog.Logger, op
 	if f.swarm.swarmKey != "" {
 		log.Info("a private swarm works over TCP alone: QUIC is off, and holes are punched by TCP")
 	}
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen, routing.ReachConfig{Relay: f.relay, Log: log})
+	s, err := openSwarm(ctx, &f.swarm, key, f.listen, routing.ReachConfig{Relay: f.relay, Log: log}, f.announce...)
 	if err != nil {
 		return nil, err
 	}

@@ -89,8 +89,8 @@ type swarm struct {
 }
 
 // openSwarm starts a host and its directory. It joins nobody yet. key nil: a fresh identity, as clients have it;
-// with listen addresses it serves, and does what reach says to be reached.
-func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string, reach routing.ReachConfig) (_ *swarm, err error) {
+// with listen addresses it serves, and does what reach says to be reached; others are told those to announce, if there are any.
+func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string, reach routing.ReachConfig, announce ...string) (_ *swarm, err error) {
 	s := &swarm{serving: len(listen) > 0}
 	defer func() {
 		if err != nil {
@@ -112,7 +112,7 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, log)
 	}
 	s.reach = routing.NewReach(reach)
-	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, SwarmKey: s.key, Reach: s.reach}); err != nil {
+	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
 		return nil, err
 	}
 	s.closes(s.host.Close)
