@@ -15,7 +15,7 @@ import (
 type Reached struct {
 	// Confirmed are addresses at which another peer has got through from outside; Refuted those at which one has not.
 	Confirmed, Refuted []ma.Multiaddr
-	// Mapped are addresses that the router has mapped to this process.
+	// Mapped are addresses that the router has mapped to this process, or that its owner announces.
 	Mapped []ma.Multiaddr
 	// Observers is how many peers have said what they see, BehindNAT whether any of them sees another machine's address.
 	Observers int
@@ -42,7 +42,7 @@ func (s Reached) String() string {
 	case len(s.Confirmed) > 0:
 		return "directly, at " + joined(s.Confirmed)
 	case len(s.Mapped) > 0:
-		return "by ports that the router has mapped: " + joined(s.Mapped)
+		return "by ports that the router passes on: " + joined(s.Mapped)
 	case len(s.Relays) > 0 && (s.BehindNAT || s.Closed):
 		names := make([]string, len(s.Relays))
 		for i, id := range s.Relays {
@@ -66,7 +66,7 @@ func (s Reached) Remedy(listen []ma.Multiaddr) string {
 		_, err := a.ValueForProtocol(ma.P_IP6)
 		return err == nil
 	})
-	advice := "forward " + ports(listen) + " to this machine in the router, or switch on UPnP or NAT-PMP there"
+	advice := "forward " + ports(listen) + " to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there"
 	if len(s.Relays) == 0 {
 		return advice + ", or --join a swarm in which somebody serves with --relay"
 	}

@@ -178,8 +178,8 @@ func TestReached_SaysWhatToDo(t *testing.T) {
 		"nobody met":        {Reached{}, "unknown", ""},
 		"one network":       {Reached{Observers: 1}, "directly, by peers that see", ""},
 		"from outside":      {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
-		"the router helps":  {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router has mapped: /ip4/8.8.8.8/tcp/1", ""},
-		"over a relay":      {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}}, "over relays: ", "forward port TCP 1 and UDP 2 to this machine in the router, or switch on UPnP or NAT-PMP there: a relay works"},
+		"the router helps":  {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
+		"over a relay":      {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}}, "over relays: ", "forward port TCP 1 and UDP 2 to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there: a relay works"},
 		"not at all":        {Reached{Observers: 1, BehindNAT: true}, "not at all", "--join a swarm in which somebody serves with --relay"},
 		"behind a firewall": {Reached{Observers: 1, Closed: true}, "not at all", "forward port TCP 1"},
 	} {
