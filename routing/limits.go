@@ -23,6 +23,11 @@ const (
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
 	closeTimeout   = time.Second      // of the last words at Close
+
+	nearAgain   = time.Minute
+	nearLife    = 300 * time.Second // that a round trip is told to others
+	busyLife    = renewEvery        // that a peer's word of how busy it is counts: then its offer has been renewed
+	endsTimeout = time.Second
 )
 
 // Numbers of the directory.
@@ -48,6 +53,12 @@ const (
 	maxPeerStreams = 8
 
 	maxMeasured = 4096 // peers with a round trip
+
+	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
+	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
+	// those to endsEach who begin chains and endsEach who end them.
+	nearEach = 5
+	endsEach = 3
 
 	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
 )
@@ -89,6 +100,10 @@ const (
 	// Petals has it, 10 s.
 	noRoomCost = 10_000_000
 
+	// How far a peer's pace may be taken to be from what it promises: its steps took so many thousandths of what was predicted.
+	leastPace = 500
+	mostPace  = 4000
+
 	// mostBusy is where busyness counts no further: a thousand times as slow is as good as never.
 	mostBusy = 999
 
@@ -97,9 +112,10 @@ const (
 	maxCrowd    = 1 << 20
 
 	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
-	// is better by a repairMargin-th of its time.
+	// is better by a repairMargin-th of its time, and by repairLeast: below that it is noise.
 	repairRounds = 4
 	repairMargin = 20
+	repairLeast  = time.Millisecond
 
 	// leastAhead is how many tokens a session is taken to have before it at least (Worth).
 	leastAhead = 64
