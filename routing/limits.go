@@ -135,6 +135,9 @@ const (
 // leastPrefix is the hex digits that can stand for a model's whole id.
 const leastPrefix = 8
 
+// maxShownName is how much of a name that a stranger gave is shown.
+const maxShownName = 64
+
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.
 const (
