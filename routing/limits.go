@@ -197,6 +197,7 @@ const (
 	maxMet      = 64
 	maxSwarms   = 16
 	maxMemory   = 2 << 20
+	followFirst = 2 * time.Second // after the start; others are heard of by then
 	followEvery = 10 * time.Second
 	keepEvery   = 10 * time.Minute // though nobody new has been met
 )
