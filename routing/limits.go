@@ -57,6 +57,9 @@ const (
 
 	maxMeasured = 4096 // peers with a round trip
 
+	// maxSequence is the highest sequence that a peer is believed to have seen of ours: milliseconds of 146 million years.
+	maxSequence = 1 << 62
+
 	// maxPledges is a peer's questions for a pledge in a minute: it asks for two runs of layers each 15 s. maxPledgers is the
 	// peers that ask.
 	maxPledges  = 16
