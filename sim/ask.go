@@ -171,7 +171,13 @@ func (sc *scene) newAsker(ctx context.Context, to ...*process) (_ *asker, err er
 	return a, nil
 }
 
-func (a *asker) close() error { return errors.Join(a.directory.Close(), a.host.Close()) }
+func (a *asker) close() error {
+	err := errors.Join(a.directory.Close(), a.host.Close())
+	if a.home != nil {
+		err = errors.Join(err, a.home.Close())
+	}
+	return err
+}
 
 // leave closes the clients.
 func (sc *scene) leave() error {

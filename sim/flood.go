@@ -33,7 +33,7 @@ func flood(ctx context.Context, st *stage) error {
 		if err != nil {
 			return err
 		}
-		all := attacks
+		all := append(slices.Clone(attacks), allAttacks)
 		if !st.cfg.Long {
 			all = []attack{allAttacks}
 		}

@@ -199,11 +199,16 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Logger, name string, want wantedLayers) (err error) {
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
+	device, err := newDevice(f.threads)
+	if err != nil {
+		return err
+	}
+	opened.closes(device.Close)
 	s, err := f.join(ctx, cmd.ErrOrStderr(), log, &opened)
 	if err != nil {
 		return err
 	}
-	supply, err := obtain(ctx, cmd, s, name, 0, log)
+	supply, err := obtain(ctx, cmd, s, name, uint64(f.upload), log)
 	if err != nil {
 		return err
 	}
@@ -217,11 +222,6 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 		return err
 	}
 	cfg.Parts = supply.Parts()
-	device, err := newDevice(f.threads)
-	if err != nil {
-		return err
-	}
-	opened.closes(device.Close)
 	known, err := openSpeeds()
 	if err != nil {
 		return err

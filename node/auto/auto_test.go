@@ -1,3 +1,7 @@
+//go:build !race
+
+// Go's race detector itself crashes on timers in a synctest bubble (golang/go#78156).
+
 package auto
 
 import (
@@ -434,28 +438,32 @@ func TestDriver_GivesItsWordToHoldersAlone(t *testing.T) {
 	})
 }
 
+// TestDriver_AFirstLoadThatCanNotWorkEndsIt, but what may work later is tried again.
 func TestDriver_AFirstLoadThatCanNotWorkEndsIt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, 8)
-		defer w.end()
-		w.add("a", placement.Spans(8, 4), time.Second, func(h *host) {
-			h.fail = func(protocol.Span) error { return errors.New("layer 3 is damaged") }
-		})
-		missing := 2
-		w.add("b", placement.Spans(8, 4), time.Second, func(h *host) {
-			h.fail = func(protocol.Span) error {
-				if missing--; missing >= 0 {
-					return fmt.Errorf("nobody has layer 3: %w", ErrLater)
+	for _, c := range []struct {
+		fails int // times
+		err   error
+		want  string
+	}{
+		{1, errors.New("layer 3 is damaged"), "aims 0:4, gives up: layer 3 is damaged"},
+		{2, fmt.Errorf("nobody has layer 3: %w", ErrLater), "aims 0:4, aims 0:0, aims 0:4, aims 0:0, aims 0:4, serves 0:4"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 8)
+			defer w.end()
+			tries := 0
+			w.add("a", placement.Spans(8, 4), time.Second, func(h *host) {
+				h.fail = func(protocol.Span) error {
+					if tries++; tries > c.fails {
+						return nil
+					}
+					return c.err
 				}
-				return nil
+			})
+			time.Sleep(10 * time.Minute)
+			if got := w.told("a"); got != c.want {
+				t.Errorf("after %v: %s, want %s", c.err, got, c.want)
 			}
 		})
-		time.Sleep(10 * time.Minute)
-		if got := w.told("a"); !strings.HasSuffix(got, "gives up: layer 3 is damaged") {
-			t.Errorf("a %s", got)
-		}
-		if got := w.told("b"); !strings.HasSuffix(got, "aims 0:0, aims 0:4, serves 0:4") {
-			t.Errorf("b %s", got)
-		}
-	})
+	}
 }

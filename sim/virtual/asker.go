@@ -27,6 +27,9 @@ type asker struct {
 	done  sync.WaitGroup
 
 	covered time.Time // since when it can reach honest holders of all layers; zero: it can't; guarded by the world's mutex
+	doing   string    // guarded by the world's mutex, as the following
+	since   time.Time // it does that
+	answers int
 }
 
 func (w *world) newAsker(i int) (*asker, error) {
@@ -66,6 +69,7 @@ func (a *asker) run(ctx context.Context) {
 	}
 	for n := 0; ctx.Err() == nil; n++ {
 		a.converse(ctx, c, n)
+		a.does("pause")
 		select {
 		case <-time.After(time.Duration(500+n*37%2000) * time.Millisecond):
 		case <-ctx.Done():
@@ -73,8 +77,16 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
+// does takes down what the asker does, for whoever wonders what it waits for.
+func (a *asker) does(what string) {
+	a.world.mu.Lock()
+	defer a.world.mu.Unlock()
+	a.doing, a.since = what, time.Now()
+}
+
 // connect joins the swarm, as long as it takes.
 func (a *asker) connect(ctx context.Context) *client.Client {
+	a.does("connect")
 	for ctx.Err() == nil {
 		c, err := client.Connect(ctx, a.host, a.dir, client.Config{Join: a.world.doors(a.id), Model: "tiny"})
 		if err == nil {
@@ -97,6 +109,7 @@ func (a *asker) converse(ctx context.Context, c *client.Client, n int) {
 	all := questions()
 	for turn := range 2 {
 		q := all[(a.name+n+5*turn)%len(all)]
+		a.does(fmt.Sprintf("ask %+v", q))
 		asked := time.Now()
 		limited, cancel := context.WithTimeout(ctx, answerLimit)
 		out, err := generate(limited, talk, q)
@@ -124,6 +137,7 @@ func (a *asker) answered(q Question, out *client.Outcome, took time.Duration) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	a.answers++
 	w.report.Answers++
 	w.report.Failovers += len(out.Failovers)
 	w.report.Longest = max(w.report.Longest, took)

@@ -81,7 +81,8 @@ func (w *world) lookClosely() {
 			}
 		}
 		if len(missing) > 0 {
-			w.wrong("client %d does not know of nodes %v", c.name, missing)
+			w.wrong("client %d does not know of nodes %v, and has had %d answers; it has done this for %.1f s: %s", c.name, missing,
+				c.answers, time.Since(c.since).Seconds(), c.doing)
 		}
 	}
 	if w.report.Answers == 0 {

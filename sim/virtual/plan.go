@@ -40,7 +40,7 @@ type Cast struct {
 	Kind  Kind
 	Span  protocol.Span
 	Pace  time.Duration // of a token in a layer
-	Skew  time.Duration // of its wall clock
+	Skew  time.Duration // of its wall clock; when it is started again it is wrong the other way
 	Later bool          // it is not there from the start
 }
 

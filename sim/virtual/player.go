@@ -35,6 +35,7 @@ type player struct {
 
 	before *process // what ran before; the playing goroutine's, as the following
 	wanted bool     // the player is to be started when that has ended
+	starts int
 }
 
 // process is what runs under an identity from a start to an end.
@@ -78,7 +79,11 @@ func (p *player) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, err := p.world.directory(ctx, h, true, p.cast.Skew)
+	skew := p.cast.Skew
+	if p.starts++; p.starts%2 == 0 {
+		skew = -skew // somebody has set the clock
+	}
+	d, err := p.world.directory(ctx, h, true, skew)
 	if err != nil {
 		return errors.Join(err, h.Close())
 	}

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -15,7 +16,7 @@ func (h *Home) answerUDP() {
 	for {
 		n, who, err := h.udp.ReadFromUDPAddrPort(b)
 		if err != nil {
-			if h.net.ctx.Err() != nil {
+			if errors.Is(err, net.ErrClosed) {
 				return
 			}
 			continue // somebody to whom the last one went is not there any more

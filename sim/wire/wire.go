@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,13 +63,13 @@ func New(seed uint64, outside Link) *Net {
 // Close hangs up all connections, closes all doors and waits until nothing runs any more.
 func (n *Net) Close() error {
 	n.end()
-	var errs []error
 	n.mu.Lock()
-	for _, h := range n.homes {
-		errs = append(errs, h.tcp.Close(), h.udp.Close())
-	}
-	n.homes = nil
+	homes := slices.Clone(n.homes)
 	n.mu.Unlock()
+	var errs []error
+	for _, h := range homes {
+		errs = append(errs, h.Close())
+	}
 	n.running.Wait()
 	return errors.Join(errs...)
 }
@@ -169,6 +170,14 @@ func (n *Net) Home(l Link) (*Home, error) {
 	n.running.Go(h.answerTCP)
 	n.running.Go(h.answerUDP)
 	return h, nil
+}
+
+// Close closes the door of a home that nobody lives in any more.
+func (h *Home) Close() error {
+	h.net.mu.Lock()
+	defer h.net.mu.Unlock()
+	h.net.homes = slices.DeleteFunc(h.net.homes, func(other *Home) bool { return other == h })
+	return errors.Join(h.tcp.Close(), h.udp.Close())
 }
 
 // freeAddress finds an address of this machine that nobody else uses, and a port that is free for TCP and UDP.
