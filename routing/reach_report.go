@@ -8,7 +8,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // Reached is how others reach this process, as far as is known.
@@ -122,25 +123,25 @@ func (r *Reach) tellChange() {
 }
 
 // Way says how a peer is reached over a host's connections: "direct tcp", "direct quic ip6", "punched quic", "relay PEER".
-// punched says that the peer itself is reached over relays alone, so that a direct connection to it went through a hole in
-// its NAT. "" is not at all.
-func Way(conns []network.Conn, punched bool) (way string) {
+// o is the peer's offer, if it is known: where it says that the peer is reached over relays alone, a direct connection to an
+// address that it does not name went through a hole in a NAT. "" is not at all.
+func Way(conns []network.Conn, o *protocol.Offer) (way string) {
 	for _, c := range conns {
 		switch {
 		case c.IsClosed():
 		case ByRelay(c):
 			way = strings.TrimSpace("relay " + RelayOf(c).String())
 		default:
-			return directWay(c.RemoteMultiaddr(), punched)
+			return directWay(c.RemoteMultiaddr(), o)
 		}
 	}
 	return way
 }
 
 // directWay says over what an address leads.
-func directWay(a ma.Multiaddr, punched bool) string {
+func directWay(a ma.Multiaddr, o *protocol.Offer) string {
 	way := "direct"
-	if punched && manet.IsPublicAddr(a) {
+	if o != nil && o.Relayed && !slices.Contains(o.Addrs, a.String()) {
 		way = "punched"
 	}
 	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {

@@ -74,7 +74,7 @@ func TestReach_APlaceAtARelayIsInTheOfferAndCarriesMuch(t *testing.T) {
 	if Direct(client, served.ID()) || !Connected(client, served.ID()) || !c.Stat().Limited || RelayOf(c) != relay.ID() {
 		t.Fatalf("connected over %v", c.RemoteMultiaddr())
 	}
-	if got, want := Way(client.Network().ConnsToPeer(served.ID()), true), "relay "+relay.ID().String(); got != want {
+	if got, want := Way(client.Network().ConnsToPeer(served.ID()), &o), "relay "+relay.ID().String(); got != want {
 		t.Errorf("it is reached by %q, want %q", got, want)
 	}
 	echoes(t, client, served.ID(), 1<<20)
@@ -188,6 +188,24 @@ func TestReached_SaysWhatToDo(t *testing.T) {
 		}
 		if got := c.now.Remedy(listen); !strings.Contains(got, c.advice) || (got == "") != (c.advice == "") {
 			t.Errorf("%s: the advice is %q, want %q", name, got, c.advice)
+		}
+	}
+}
+
+func TestDirectWay_TellsHolesFromOpenDoors(t *testing.T) {
+	behind := &protocol.Offer{Relayed: true, Addrs: []string{"/ip4/192.168.1.2/tcp/1"}}
+	for at, c := range map[string]struct {
+		offer *protocol.Offer
+		want  string
+	}{
+		"/ip4/8.8.8.8/tcp/1":             {nil, "direct tcp"},
+		"/ip4/8.8.8.8/udp/1/quic-v1":     {&protocol.Offer{}, "direct quic"},
+		"/ip6/2001:db8::1/udp/1/quic-v1": {nil, "direct quic ip6"},
+		"/ip4/9.9.9.9/udp/1/quic-v1":     {behind, "punched quic"},
+		"/ip4/192.168.1.2/tcp/1":         {behind, "direct tcp"}, // in the same home
+	} {
+		if got := directWay(ma.StringCast(at), c.offer); got != c.want {
+			t.Errorf("%s is %q, want %q", at, got, c.want)
 		}
 	}
 }
