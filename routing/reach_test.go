@@ -277,3 +277,37 @@ func TestIdentityAndSwarmKey_AreNewAndForTheirOwnerAlone(t *testing.T) {
 		t.Error("the swarm key is another one")
 	}
 }
+
+// mapper is a router that maps every port.
+type mapper struct{}
+
+func (mapper) GetMapping(a ma.Multiaddr) ma.Multiaddr {
+	port, err := a.ValueForProtocol(ma.P_TCP)
+	if err != nil {
+		return nil
+	}
+	return ma.StringCast("/ip4/8.8.8.8/tcp/" + port)
+}
+func (mapper) HasDiscoveredNAT() bool { return true }
+func (mapper) Close() error           { return nil }
+
+func TestReach_APortThatIsMappedNeedsNoRelay(t *testing.T) {
+	_, directory, reach := reachable(t, ReachConfig{}, "/ip4/127.0.0.1/tcp/0")
+	relay, _, _ := reachable(t, ReachConfig{Relay: true}, "/ip4/127.0.0.1/tcp/0")
+	if err := directory.Join(t.Context(), []peer.AddrInfo{{ID: relay.ID(), Addrs: relay.Addrs()}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a place at the relay", func() bool { return len(reach.Now().Relays) == 1 })
+	reach.mu.Lock()
+	reach.seen[relay.ID()] = true // the relay sees another address
+	reach.mu.Unlock()
+	if !reach.relayed() {
+		t.Error("behind a NAT, with a place at a relay: others are not told so")
+	}
+	reach.mu.Lock()
+	reach.router = mapper{}
+	reach.mu.Unlock()
+	if now := reach.Now(); reach.relayed() || len(now.Mapped) != 1 || now.Remedy(nil) != "" {
+		t.Errorf("with a port that is mapped: relayed %v, %+v", reach.relayed(), now)
+	}
+}
