@@ -301,7 +301,7 @@ func (r *Reach) startPunching() error {
 	if !ok {
 		return nil // a simulated host
 	}
-	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout))
+	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout), holepunch.WithAddrFilter((*holes)(r)))
 	if err != nil {
 		return fmt.Errorf("punch holes into NATs: %w", err)
 	}

@@ -278,6 +278,23 @@ func TestIdentityAndSwarmKey_AreNewAndForTheirOwnerAlone(t *testing.T) {
 	}
 }
 
+func TestHoles_AStrangerCanNotHaveDoorsOfOurNetworkKnockedAt(t *testing.T) {
+	var theirs []ma.Multiaddr
+	for _, a := range []string{"/ip4/8.8.8.8/udp/1/quic-v1", "/ip4/10.0.0.9/tcp/22", "/ip4/127.0.0.1/tcp/22", "/dns4/printer/tcp/9100", "/ip4/8.8.4.4/tcp/1"} {
+		theirs = append(theirs, ma.StringCast(a))
+	}
+	for outside, want := range map[string]int{"/ip4/9.9.9.9/tcp/1": 2, "/ip4/10.0.0.3/tcp/1": 3} {
+		r := NewReach(ReachConfig{})
+		r.outside["x"] = ma.StringCast(outside)
+		if got := (*holes)(r).FilterRemote("", theirs); len(got) != want {
+			t.Errorf("seen at %s it dials %v", outside, got)
+		}
+	}
+	if got := (*holes)(NewReach(ReachConfig{})).FilterRemote("", slices.Repeat(theirs[:1], 100)); len(got) != maxHoles {
+		t.Errorf("it dials %d addresses", len(got))
+	}
+}
+
 // mapper is a router that maps every port.
 type mapper struct{}
 
