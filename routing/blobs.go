@@ -160,12 +160,13 @@ func (b *BlobStream) get(ctx context.Context, msg protocol.Get) (protocol.Data, 
 		return protocol.Data{}, err
 	}
 	b.gets++
-	if err := b.st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
+	st := b.st // what runs after ctx may run when b has another one
+	if err := st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
 		return protocol.Data{}, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = b.st.SetDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Now()) })
 	defer stop()
-	answer, err := exchange(b.st, msg)
+	answer, err := exchange(st, msg)
 	if err != nil {
 		return protocol.Data{}, err
 	}
