@@ -84,7 +84,7 @@ func TestPush_BadRowsEndTheirStream(t *testing.T) {
 func small(t *testing.T, gone time.Duration) *Node {
 	t.Helper()
 	n := made(t, 1, 2, nil)
-	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 2048, GoneAfter: gone})
+	n.table = session.New(session.Config{Layers: 3, Context: 640, GoneAfter: gone})
 	run(t, n)
 	return n
 }

@@ -20,19 +20,20 @@ func (n *Node) cacheBytes(span protocol.Span, tokens int) int {
 	return tokens * (span.Len()*n.kvBytes + n.rowBytes())
 }
 
-// worthwhile refuses a hand-over that would not be done before the node ends, or that takes longer than having the successor
+// worthwhile refuses a hand-over that would not be done while the node serves the session, or that takes longer than having the successor
 // compute the tokens from what the hop before sends: then a replay is better for the owner. Called with the mutex held.
-func (n *Node) worthwhile(span protocol.Span, tokens int, to *protocol.Offer) error {
+func (n *Node) worthwhile(h *hop, span protocol.Span, tokens int, to *protocol.Offer) error {
 	takes := n.uplink.Takes(n.uplink.ahead + n.cacheBytes(span, tokens))
 	if takes == 0 || to.PrefillRate == 0 {
 		return nil
 	}
 	replay := time.Duration(float64(tokens*span.Len())/float64(to.PrefillRate)*float64(time.Second)) + n.uplink.Takes(tokens*n.rowBytes())
+	by, leaves := n.servedUntil(h)
 	switch {
 	case takes > replay:
 		return fmt.Errorf("it would take %v, and a replay %v", takes.Round(time.Millisecond), replay.Round(time.Millisecond))
-	case n.draining() && takes > time.Until(n.leaveBy):
-		return fmt.Errorf("it would take %v, longer than this node stays", takes.Round(time.Millisecond))
+	case leaves && takes > time.Until(by):
+		return fmt.Errorf("it would take %v, longer than this node serves the session", takes.Round(time.Millisecond))
 	}
 	return nil
 }

@@ -23,7 +23,9 @@ type Blob struct {
 }
 
 // Small is a blob that is in memory, and goes at once.
-func Small(b []byte) Blob { return Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))} }
+func Small(b []byte) Blob {
+	return Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
+}
 
 // Blobs is what a process hands out.
 type Blobs struct {
