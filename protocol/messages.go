@@ -314,7 +314,8 @@ type Offer struct {
 	Queue                   uint32
 	Busy                    uint32 // share of the time in which it computes, in thousandths
 	Near                    []Near // round trips to peers that it talks to, at most MaxNear
-	Relayed                 bool
+	Relayed                 bool   // others reach it over a relay alone
+	Relay                   bool   // it is one
 	Nick                    string // untrusted text
 	Addrs                   []string
 	Advice                  *Advice // nil: none

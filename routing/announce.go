@@ -76,11 +76,11 @@ func (d *Directory) Withdraw(ctx context.Context) error {
 func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, err error) {
 	now := time.Now()
 	d.mu.Lock()
-	earlier := d.earlier
+	earlier, reach := d.earlier, d.reach
 	d.mu.Unlock()
-	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), earlier+1)
+	d.sequence = max(d.sequence+1, uint64(max(d.wall().UnixMilli(), 1)), earlier+1)
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
-	o.Boot = d.boot
+	o.Boot, o.Relayed, o.Relay = d.boot, reach.relayed(), reach.relays()
 	kept := o
 	if len(o.Addrs) == 0 {
 		o.Addrs = offerAddrs(d.host.Addrs())
@@ -220,15 +220,18 @@ func jitter(t time.Duration) time.Duration {
 	return t - t/10 + rand.N(t/5)
 }
 
-// offerAddrs chooses the addresses for an offer: public ones first, then private, then loopback, TCP first in each.
+// offerAddrs chooses the addresses for an offer: public ones first, then relays, then private, then loopback, TCP first in
+// each.
 func offerAddrs(addrs []ma.Multiaddr) []string {
 	rank := func(a ma.Multiaddr) int {
 		n := 0
 		switch {
-		case manet.IsIPLoopback(a):
-			n = 4
-		case !manet.IsPublicAddr(a):
+		case isCircuit(a):
 			n = 2
+		case manet.IsIPLoopback(a):
+			n = 6
+		case !manet.IsPublicAddr(a):
+			n = 4
 		}
 		if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
 			n++

@@ -29,6 +29,8 @@ func (d *Directory) answer(st network.Stream) error {
 		reply = d.take(st.Conn().RemotePeer(), m)
 	case protocol.List:
 		reply = d.tell(st.Conn().RemotePeer(), m)
+	case protocol.Pledge:
+		reply = d.promise(st.Conn().RemotePeer(), m)
 	case protocol.Info:
 		reply = d.tellOwn()
 	default:

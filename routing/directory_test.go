@@ -352,17 +352,17 @@ func TestBlobs_ArriveWholeOrNotAtAll(t *testing.T) {
 	}
 	empty, exact := []byte{}, big[:protocol.MaxDataBytes]
 	serveAll := func(m member, lie bool) {
-		stop := ServeBlobs(m, func(hash protocol.Digest) ([]byte, bool) {
+		stop := ServeBlobs(m, Blobs{Find: func(hash protocol.Digest) (Blob, bool) {
 			for _, b := range [][]byte{big, empty, exact} {
 				if sha256.Sum256(b) == hash {
 					if lie {
 						b = bytes.Repeat([]byte{1}, max(len(b), 1))
 					}
-					return b, true
+					return Small(b), true
 				}
 			}
-			return nil, false
-		})
+			return Blob{}, false
+		}})
 		t.Cleanup(stop)
 	}
 	honest, liar, silent, client := newMember(t, true), newMember(t, true), newMember(t, true), newMember(t, false)
@@ -397,7 +397,7 @@ func TestClose_LeavesNoGoroutineBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 2 {
 		boot, node, client := newMember(t, true), newMember(t, true), newMember(t, false)
-		stop := ServeBlobs(boot, func(protocol.Digest) ([]byte, bool) { return []byte("x"), true })
+		stop := ServeBlobs(boot, Blobs{Find: func(protocol.Digest) (Blob, bool) { return Small([]byte("x")), true }})
 		boot.mustAnnounce(t, layers(0, 2))
 		node.mustJoin(t, boot)
 		node.mustAnnounce(t, layers(2, 6))
