@@ -68,6 +68,7 @@ type Node struct {
 	hops     map[*session.Session]*hop
 	queue    queue
 	pace     pace
+	busyness busyness
 	uplink   uplink
 	busy     bool            // steps are being computed
 	passEnd  time.Time       // of the last pass

@@ -266,9 +266,9 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	return all[:min(len(all), someAsked)]
 }
 
-// Measures returns the round trips to the peers that answered questions, for Plan. Who is banned, and whom a session
+// Measures returns the round trips to the peers that answered questions, and what their steps tell, for Plan. Who is banned, and whom a session
 // prefers, is the caller's to add to its empty maps: a peer that answers questions may still fail at its work.
-func (d *Directory) Measures() Measures { return d.record.measures() }
+func (d *Directory) Measures() Measures { return d.record.measures(time.Now(), nil) }
 
 // askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once
 // one has answered, the others have half a second more. The error, if none answered, has one reason for each.
