@@ -181,13 +181,6 @@ func TestMove_SessionsOfTheOverlapGoOnInAStorm(t *testing.T) {
 	want := newOracle(t).logits(ids...)
 	before := ours()
 	const owners, each = 3, 3
-	var chains [owners][each]*chain
-	for i := range owners {
-		h := newHost(t)
-		for k := range each {
-			chains[i][k] = newChain(t, h, fmt.Sprint(k), nodes...)
-		}
-	}
 	var talks, storm, listening sync.WaitGroup
 	over := make(chan struct{})
 	moved := 0
@@ -208,19 +201,20 @@ func TestMove_SessionsOfTheOverlapGoOnInAStorm(t *testing.T) {
 			moved++
 		}
 	})
-	for i := range owners {
-		talks.Go(func() {
-			for k, c := range chains[i] {
+	for k := range each {
+		for i := range owners {
+			c := newChain(t, newHost(t), "s", nodes...)
+			talks.Go(func() {
 				if err := c.listen(&listening).talk(rand.New(rand.NewPCG(uint64(k), uint64(i))), ids, want); err != nil {
 					t.Errorf("session %d of %d: %v", k, i, err)
 				}
 				for _, hop := range c.hops {
 					_ = hop.s.CloseWrite()
 				}
-			}
-		})
+			})
+		}
+		talks.Wait()
 	}
-	talks.Wait()
 	close(over)
 	storm.Wait()
 	listening.Wait()
