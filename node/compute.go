@@ -209,8 +209,8 @@ func (n *Node) passes(steps []piece, all caches) {
 	n.mu.Unlock()
 }
 
-// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the others wait for their
-// next turn.
+// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the
+// others wait for their next turn.
 func (n *Node) forward(batch []piece, all caches) {
 	begun := time.Now()
 	steps := make([]*shard.Step, len(batch))

@@ -7,6 +7,8 @@
 // it takes the steps that wait in turns and computes them together. All of them are started by [Node.Run], which waits
 // for them.
 //
+// A node that moves to other layers ([Node.Move]) holds several shards, until the last session has left the old ones.
+//
 // A node knows ids and rows. Text, sampling's draw and the other hops of a chain are the client's.
 package node
 
