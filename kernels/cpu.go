@@ -6,6 +6,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sync"
 	"sync/atomic"
 )
 
@@ -18,7 +19,8 @@ type CPU struct {
 	acts   activations
 	work   []scratch // of each worker
 	faults []uint32  // of each row, set atomically
-	rotary map[rotaryKey]*rotary
+	making sync.Mutex
+	rotary map[rotaryKey]*rotary // guarded by making; what it holds is extended by operations alone, once it is there
 }
 
 // scratch is what one worker needs to itself: two tiles of results, and attention's.
@@ -168,7 +170,8 @@ func (c *CPU) Gain(b []byte) (Weights, error) {
 	return g, nil
 }
 
-// Cache maps the memory of a cache.
+// Cache maps the memory of a cache. It may be called, as may what makes weights and buffers no larger than those that there
+// are, while others compute on the device: a node loads a shard beside the one that it serves.
 func (c *CPU) Cache(s CacheShape) (Cache, error) {
 	cache, err := newPagedCache(s)
 	if err != nil {
@@ -179,11 +182,13 @@ func (c *CPU) Cache(s CacheShape) (Cache, error) {
 		return cache, nil
 	}
 	key := rotaryKey{s.Theta, s.HeadSize}
+	c.making.Lock()
+	defer c.making.Unlock()
 	if c.rotary[key] == nil {
 		c.rotary[key] = newRotary(s.Theta, s.HeadSize)
-	}
+		c.rotary[key].extend(min(s.Positions, tableAhead))
+	} // else it may be in use now, and is extended by whoever computes
 	cache.rotary = c.rotary[key]
-	cache.rotary.extend(min(s.Positions, tableAhead))
 	return cache, nil
 }
 

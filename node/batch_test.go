@@ -215,7 +215,7 @@ func TestCancel_ByClosing(t *testing.T) {
 	if got := count(t, n, "tokens_total"); got != chunkAlone || n.Stats().Queue != 0 {
 		t.Errorf("%d tokens were computed, %d steps wait", got, n.Stats().Queue)
 	}
-	if used := n.shard.CacheFree(); used != 2048 {
+	if used := n.current().shard.CacheFree(); used != 2048 {
 		t.Errorf("%d tokens of cache are free", used)
 	}
 }

@@ -71,7 +71,7 @@ func (c *chain) open(position int, change func(hop int, m *protocol.Open)) []int
 	c.t.Helper()
 	c.epoch++
 	for i, hop := range c.hops {
-		span := c.nodes[i].shard.Span()
+		span := c.nodes[i].current().shard.Span()
 		m := hop.open(c.epoch, span.Start, span.End, position)
 		if i > 0 {
 			m.Prev = c.nodes[i-1].host.ID()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -65,8 +67,9 @@ func (n *Node) round(all caches) bool {
 	now := time.Now()
 	n.mu.Lock()
 	chores := n.queue.takeChores()
-	heads := n.queue.takeHeads()
-	batch := n.queue.take(n.chunk(now))
+	more := n.more(now)
+	heads := n.queue.takeHeads(more)
+	batch := n.queue.take(n.chunk(now), more)
 	steps := make([]piece, 0, len(batch)) // to be computed
 	var others []*job                     // that have an answer already
 	for _, p := range batch {
@@ -90,10 +93,9 @@ func (n *Node) round(all caches) bool {
 		close(c.done)
 	}
 	n.answerHeads(heads)
-	if len(steps) > 0 {
-		n.forward(steps, all)
-	}
-	n.metrics.cacheBytes.Set(float64(n.shard.CacheBytes()))
+	n.passes(steps, all)
+	n.retire()
+	n.metrics.cacheBytes.Set(float64(n.cacheUsed()))
 	return len(batch)+len(heads)+len(chores)+len(dropped) > 0
 }
 
@@ -107,6 +109,20 @@ func (n *Node) chunk(now time.Time) func(*hop) int {
 			return beside
 		}
 		return chunkAlone
+	}
+}
+
+// more says how many tokens an owner's other sessions may have in a pass beside its first: as many as ride along for little
+// with those of others, if there are others; so 64 sessions of one peer do not slow down the one of another. Called with the
+// mutex held.
+func (n *Node) more(now time.Time) func(peer.ID) int {
+	decoding := n.table.Decoders(now.Add(-decodingFor))
+	beside := n.pace.beside()
+	return func(owner peer.ID) int {
+		if len(decoding) > 1 || len(decoding) == 1 && !decoding[owner] || n.queue.others(owner) {
+			return beside
+		}
+		return batchRows
 	}
 }
 
@@ -169,7 +185,9 @@ func (n *Node) release(s *session.Session, all caches) {
 	defer n.mu.Unlock()
 	h := n.hops[s]
 	n.refuseQueued(h, func(*job) bool { return true }, "the session has ended here")
+	n.queue.dropHeads(h)
 	delete(n.hops, s)
+	h.berth.hops--
 	h.leg.cancel()
 	h.deliver(ending{})
 	if n.table.Find(s.ID) == nil { // it may have been opened anew meanwhile
@@ -178,7 +196,20 @@ func (n *Node) release(s *session.Session, all caches) {
 	n.broadcast()
 }
 
-// forward computes one pass and records it in the books. Steps that are done are delivered, the others wait for their
+// passes computes the steps that have been taken together: in one pass, or one for each shard that they run through.
+func (n *Node) passes(steps []piece, all caches) {
+	if len(steps) == 0 {
+		return
+	}
+	for _, batch := range byBerth(steps, func(p piece) *berth { return p.hop.berth }) {
+		n.forward(batch, all)
+	}
+	n.mu.Lock()
+	n.busy = false
+	n.mu.Unlock()
+}
+
+// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the others wait for their
 // next turn.
 func (n *Node) forward(batch []piece, all caches) {
 	begun := time.Now()
@@ -194,7 +225,8 @@ func (n *Node) forward(batch []piece, all caches) {
 		rows += p.n
 		work += p.n * (p.span.End - p.span.Start)
 	}
-	n.shard.Forward(steps...)
+	on := batch[0].hop.berth.shard
+	on.Forward(steps...)
 	took := time.Since(begun)
 	n.metrics.pass(rows, took)
 	for i := range batch {
@@ -214,12 +246,12 @@ func (n *Node) forward(batch []piece, all caches) {
 			n.metrics.step(time.Since(p.arrived))
 		}
 	}
-	n.candidateLogits(batch)
+	n.candidateLogits(on, batch)
 	n.mu.Lock()
-	n.busy = false
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
 	n.passTook = n.passEnd.Sub(begun)
+	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
 		n.passed(n.passEnd, p.job)
 	}
@@ -229,7 +261,7 @@ func (n *Node) forward(batch []piece, all caches) {
 
 // candidateLogits applies the head to what the pass has made of the last rows of steps that want candidates: at once, so
 // that no answer waits for another pass. Where there is no memory for it, the hop asks later.
-func (n *Node) candidateLogits(batch []piece) {
+func (n *Node) candidateLogits(on *shard.Shard, batch []piece) {
 	var asks []*shard.Ask
 	var jobs []*job
 	for _, p := range batch {
@@ -248,7 +280,7 @@ func (n *Node) candidateLogits(batch []piece) {
 	if len(asks) == 0 {
 		return
 	}
-	n.shard.Heads(asks...)
+	on.Heads(asks...)
 	for i, j := range jobs {
 		if err := asks[i].Err; err != nil {
 			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
@@ -270,6 +302,7 @@ func (n *Node) passed(now time.Time, j *job) {
 		h.books.Finish(now, j.in)
 		if j.short() && j.in.Number != 0 {
 			h.rhythm.leaves(now)
+			n.stepped(now, j)
 		}
 		h.deliver(j)
 	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || h.control == nil || j.stream != nil && j.stream != h.control:
@@ -282,7 +315,7 @@ func (n *Node) passed(now time.Time, j *job) {
 // cacheOf gives the cache that a step is appended to, cut to what the books say: a session may have been rolled back
 // or have changed its span since its last step.
 func (n *Node) cacheOf(j *job, all caches) *shard.Cache {
-	c := n.cache(j.hop.books, j.span.Start, j.span.End, all)
+	c := n.cache(j.hop, j.span, all)
 	at := j.in.Position + j.done
 	c.Truncate(at)
 	if c.Len() != at {
@@ -292,16 +325,16 @@ func (n *Node) cacheOf(j *job, all caches) *shard.Cache {
 }
 
 // cache gives the cache of a session, a new one if it has none for these layers.
-func (n *Node) cache(s *session.Session, start, end int, all caches) *shard.Cache {
-	span := store.Span{Start: start, End: end}
-	c := all[s]
+func (n *Node) cache(h *hop, layers protocol.Span, all caches) *shard.Cache {
+	span := store.Span(layers)
+	c := all[h.books]
 	if c != nil && c.Span() != span {
 		c.Close()
 		c = nil
 	}
 	if c == nil {
-		c = n.newCache(s, span)
-		all[s] = c
+		c = n.newCache(h, span)
+		all[h.books] = c
 	}
 	return c
 }
@@ -314,14 +347,18 @@ func rowsOf(r kernels.Rows, from, n int) kernels.Rows {
 // answerHeads applies the head to the rows that hops ask for, to all of them together. Rows that give no finite logits
 // end the session.
 func (n *Node) answerHeads(heads []*headJob) {
-	if len(heads) == 0 {
-		return
+	for _, same := range byBerth(heads, func(h *headJob) *berth { return h.hop.berth }) {
+		n.answerHeadsOf(same[0].hop.berth.shard, same)
 	}
+}
+
+// answerHeadsOf is answerHeads for hops of one shard.
+func (n *Node) answerHeadsOf(on *shard.Shard, heads []*headJob) {
 	asks := make([]*shard.Ask, len(heads))
 	for i, h := range heads {
 		asks[i] = &shard.Ask{Rows: h.rows, From: h.from, N: h.n, Dst: h.dst}
 	}
-	n.shard.Heads(asks...)
+	on.Heads(asks...)
 	for i, h := range heads {
 		err := asks[i].Err
 		if err == nil {

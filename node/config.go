@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -19,6 +20,13 @@ type Config struct {
 	Nick string
 	// NetRate is the upload that the node may use, in bytes/s, as it stands in the offer. Default 0: not said.
 	NetRate uint64
+	// Fixed says that the owner has chosen the layers: the node moves for nobody, as its offer says. Default false.
+	Fixed bool
+	// Capacity is how many layers the machine could hold, as it stands in the offer. Default 0: as many as it serves.
+	Capacity int
+	// Parts hands out the model's parts, and paces all that leaves in bulk; it stays the caller's to close. Default nil: Run
+	// starts one of its own, within NetRate.
+	Parts *parts.Server
 	// Speed is how fast the shard is known to be on this machine, as Stats told once. Default zero: New measures it.
 	Speed Speed
 
@@ -60,6 +68,7 @@ func (c Config) Validate() error {
 	check(c.Model != nil, "no model")
 	check(len(c.Nick) <= protocol.MaxNickBytes, "the nick has %d bytes, at most %d are allowed", len(c.Nick), protocol.MaxNickBytes)
 	check(c.NetRate <= protocol.MaxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(protocol.MaxNetRate))
+	check(c.Capacity >= 0 && c.Capacity <= protocol.MaxLayers, "a capacity of %d layers: want 0 to %d", c.Capacity, protocol.MaxLayers)
 	check(c.Speed.Decode >= 0 && c.Speed.Prefill >= 0, "a speed of %v tokens/s: want 0 or more", min(c.Speed.Decode, c.Speed.Prefill))
 	check(c.Sessions > 0, "%d sessions: want at least 1", c.Sessions)
 	check(c.SessionsPerPeer > 0, "%d sessions for each peer: want at least 1", c.SessionsPerPeer)

@@ -66,17 +66,29 @@ func (n *Node) part(ctx context.Context, why *bool) {
 
 // parting is what the owner of a session is told by a node that drains. Called with the mutex held.
 func (n *Node) parting(h *hop) protocol.Parting {
-	within := min(max(0, time.Until(n.leaveBy)), maxDrain)
-	takes := n.uplink.takes(n.cacheBytes(h.books.Span(), h.books.Length()))
+	by, _ := n.servedUntil(h)
+	within := min(max(0, time.Until(by)), maxDrain)
+	takes := n.uplink.Takes(n.cacheBytes(h.books.Span(), h.books.Length()))
 	return protocol.Parting{WithinMS: uint32(within.Milliseconds()), HandOverMS: uint32(takes.Milliseconds())}
 }
 
-// tellParting tells an owner who has come back that the node drains.
+// servedUntil says until when a session is served, if the node drains or has moved away from the session's layers. Called with
+// the mutex held.
+func (n *Node) servedUntil(h *hop) (by time.Time, leaves bool) {
+	by, moved := h.leaveBy, !h.leaveBy.IsZero()
+	if n.draining() && (!moved || n.leaveBy.Before(by)) {
+		by = n.leaveBy
+	}
+	return by, moved || n.draining()
+}
+
+// tellParting tells an owner who has come back that the node drains, or has moved away from the session's layers.
 func (n *Node) tellParting(h *hop) {
 	n.mu.Lock()
-	draining, msg := n.draining(), n.parting(h)
+	_, leaves := n.servedUntil(h)
+	msg := n.parting(h)
 	n.mu.Unlock()
-	if draining {
+	if leaves {
 		h.tell(msg)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
-	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/pagename"
@@ -12,14 +11,14 @@ import (
 )
 
 // newCache makes the cache of a session: its pages can be found by others unless it is private, or handed over.
-func (n *Node) newCache(s *session.Session, span store.Span) *shard.Cache {
+func (n *Node) newCache(h *hop, span store.Span) *shard.Cache {
 	n.mu.Lock()
-	salt, private := s.Sharing()
+	salt, private := h.books.Sharing()
 	n.mu.Unlock()
 	if private {
-		return n.shard.NewCache(span)
+		return h.berth.shard.NewCache(span)
 	}
-	return n.shard.NewSharedCache(span, pagename.Salt(salt))
+	return h.berth.shard.NewSharedCache(span, pagename.Salt(salt))
 }
 
 // trim gives back the pages behind the tokens that a session was cut to. An empty cache goes: the next one may be shared
@@ -56,7 +55,7 @@ func (h *hop) adopt(all caches, o *opening, names []protocol.Digest) []protocol.
 		c.Close()
 		delete(all, h.books)
 	}
-	c := n.cache(h.books, span.Start, span.End, all)
+	c := n.cache(h, span, all)
 	wanted := min(len(names), (int(o.open.Position)+kernels.PageSize-1)/kernels.PageSize)
 	in := make([]pagename.Name, wanted)
 	for i := range in {

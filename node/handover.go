@@ -34,7 +34,7 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 	n.mu.Lock()
 	l, length, span := h.leg, h.books.Length(), h.books.Span()
 	bytes := n.cacheBytes(span, length)
-	err := n.worthwhile(span, length, to)
+	err := n.worthwhile(h, span, length, to)
 	if len(h.inflight) > 0 || h.books.Closed() || length == 0 {
 		err = errors.New("there is nothing to hand over, or a step is under way")
 	}
@@ -83,7 +83,7 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 // sendPage sends a part of the cache when its turn on the upload has come.
 func (h *hop) sendPage(ctx context.Context, out network.Stream, p protocol.Page) error {
 	p.Owner, p.Session, p.Hash = h.owner(), h.books.ID.Key, sha256.Sum256(p.Bytes)
-	if err := h.node.awaitUplink(ctx, len(p.Bytes)); err != nil {
+	if err := h.node.uplink.Wait(ctx, len(p.Bytes)); err != nil {
 		return err
 	}
 	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
@@ -230,7 +230,7 @@ func (h *hop) handedCache(span protocol.Span, length int, all caches) *shard.Cac
 	if c != nil {
 		c.Close()
 	}
-	c = h.node.shard.NewCache(store.Span(span))
+	c = h.berth.shard.NewCache(store.Span(span))
 	all[h.books] = c
 	return c
 }

@@ -51,14 +51,23 @@ const (
 	// tendEvery is how often idle sessions are looked for and the offer's load is brought up to date.
 	tendEvery = time.Second
 
+	// What the node says of how busy it is: the share of the time in which the device computed is that of busySeconds, what
+	// steps waited that of stepSeconds. A session that was opened counts for openedFor before it has had a step. unknownWays is
+	// how long one is on its way between two steps here, if none has been seen.
+	busySeconds = 10
+	stepSeconds = 4
+	openedFor   = 10 * time.Second
+	unknownWays = 50 * time.Millisecond
+
 	// drainPoll is how often a draining node looks whether it is done.
 	drainPoll = 20 * time.Millisecond
 	// drainFor is the default of Config.DrainFor. A hand-over is worth it while it is quicker than a replay: 4,096 tokens
 	// through 16 layers of the 7B are 33 s at 2,000 tokens/s and layer. That twice, and less than the 90 s after which
 	// systemd kills.
 	drainFor = time.Minute
-	// handShare is the part of the upload that hand-overs take: steps find the rest free.
-	handShare = 0.75
+	// maxBerths is how many shards a node holds at once: each beyond the current one takes a cache and 40 MB of scratch, and
+	// its sessions may last for hours.
+	maxBerths = 3
 
 	// maxDrain is for how long sessions are served by a node that drains without a deadline, as the wire has it.
 	maxDrain = 10 * time.Minute
@@ -90,6 +99,9 @@ const (
 	// handBytes is how much of a cache is read at once to be handed over: between two passes, 0.6 ms of copying
 	// (BenchmarkCopies: 6.5 GB/s), where a pass through 4 layers of the 7B takes 14 ms.
 	handBytes = 4 << 20
+
+	// maxChores is how many sessions' caches are read or written between two passes: 4 x 0.6 ms.
+	maxChores = 4
 
 	// A pass over one token, or over at least prefillRows, tells how fast the node is. A new one weighs 1/16 of what is known
 	// of single tokens, some seconds of an answer, and 1/4 of what is known of prompts, which are fewer and longer.

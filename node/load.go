@@ -14,7 +14,7 @@ func (n *Node) Load() protocol.Load {
 	l := protocol.Load{
 		UptimeMS: uint64(time.Since(n.metrics.since).Milliseconds()),
 		Sessions: uint64(n.table.Len()), Queue: uint64(n.queue.steps),
-		CacheUsed: uint64(n.table.Promised()), CacheFree: uint64(n.table.Available(time.Now())),
+		CacheUsed: uint64(n.promised()), CacheFree: uint64(n.table.Available(time.Now(), n.current().tokens)),
 		Tokens: counted["tokens_total"], Replayed: counted["replayed_tokens_total"], PrefixHits: counted["prefix_hit_tokens_total"],
 		Steps: counted["steps_total"], LedgerAnswers: counted["ledger_answers_total"], PagesHanded: counted["pages_handed_total"],
 		Repairs: counted["push_repairs_total"], DirectPushes: counted["pushes_total/direct"], ClientPushes: counted["pushes_total/client"],

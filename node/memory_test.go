@@ -70,7 +70,7 @@ func accountsOf(n *Node) (a accounts) {
 			a.pages += (c.Len() + kernels.PageSize - 1) / kernels.PageSize
 			a.ended = a.ended || s.Closed()
 		}
-		a.used, a.promised, a.bytes = 2048-n.shard.CacheFree(), n.table.Promised(), n.shard.CacheBytes()
+		a.used, a.promised, a.bytes = 2048-n.current().shard.CacheFree(), n.promised(), n.current().shard.CacheBytes()
 	})
 	return a
 }
@@ -144,7 +144,7 @@ func agree(t *testing.T, n *Node, page int64) int64 {
 func TestMemory_OfSessionsIsAccountedToTheByte(t *testing.T) {
 	t.Parallel()
 	n := made(t, 0, 1, nil)
-	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 2048, GoneAfter: time.Millisecond})
+	n.table = session.New(session.Config{Layers: 3, Context: 640, GoneAfter: time.Millisecond})
 	run(t, n)
 	rng := rand.New(rand.NewPCG(7, 7))
 	owners := []host.Host{newHost(t), newHost(t)}

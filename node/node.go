@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -34,17 +35,15 @@ const (
 	pushService = "baichuan-push"
 )
 
-// Node serves a shard. Make one with New; its methods are safe for concurrent use.
+// Node serves a shard, or several while it moves. Make one with New; its methods are safe for concurrent use.
 type Node struct {
 	host      host.Host
 	directory *routing.Directory
-	shard     *shard.Shard // the compute goroutine's alone once Run has begun, but for what never changes
 	cfg       Config
 	log       *slog.Logger
 	limits    protocol.Limits
 	maxFrame  int // bytes
 	kvBytes   int // of a token's keys and values in a layer, as they are handed over
-	tokenizer []byte
 	metrics   *metrics
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
@@ -52,6 +51,7 @@ type Node struct {
 	work     chan struct{}  // tells the compute goroutine to look at the queue; holds one
 	telling  chan struct{}  // holds one while the swarm is told what the node is up to
 	handlers sync.WaitGroup // streams and hops
+	retirees sync.WaitGroup // shards that are given back
 
 	mu       sync.Mutex // guards all below
 	started  bool
@@ -59,10 +59,14 @@ type Node struct {
 	leaving  bool      // no new sessions any more
 	closed   bool      // no new streams
 	leaveBy  time.Time // until when sessions are served, if it is paused or leaving
+	berths   []*berth  // the last one takes new sessions, those before it retire
+	target   protocol.Span
+	progress uint64 // of the shards that have been given back
 	table    *session.Table
 	hops     map[*session.Session]*hop
 	queue    queue
 	pace     pace
+	busyness busyness
 	uplink   uplink
 	busy     bool            // steps are being computed
 	passEnd  time.Time       // of the last pass
@@ -74,14 +78,11 @@ type Node struct {
 }
 
 // New makes a node of a loaded shard, after computing a token with it and, unless the Config knows, measuring how fast it
-// is, for a second or two. The host, the directory and the shard stay the caller's, to be closed after Run has returned.
+// is, for a second or two. The host, the directory and the shard stay the caller's, to be closed after Run has returned; the
+// shard after a Move when it has been given back.
 func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure the node: %w", err)
-	}
-	tokenizer, err := cfg.Model.Tokenizer()
-	if err != nil {
-		return nil, err
 	}
 	speed, err := cfg.speedOf(s)
 	if err != nil {
@@ -89,20 +90,25 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	}
 	m := s.Manifest()
 	n := &Node{
-		host: h, directory: d, shard: s, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, pace: pace{announced: speed, now: speed},
+		host: h, directory: d, cfg: cfg, log: cfg.Log, pace: pace{announced: speed, now: speed},
 		limits: protocol.Limits{
 			Model: protocol.ModelID(cfg.Model.ID), Layers: m.Layers, Hidden: m.Hidden, Vocab: m.Vocab, Context: m.Context,
 		},
 		table: session.New(session.Config{
-			Layers: m.Layers, Context: m.Context, Tokens: s.CacheFree(),
+			Layers: m.Layers, Context: m.Context,
 			PerPeer: cfg.SessionsPerPeer, Total: cfg.Sessions, Idle: cfg.Idle,
 		}),
+		berths: []*berth{newBerth(s)}, target: protocol.Span(s.Span()),
 		work: make(chan struct{}, 1), telling: make(chan struct{}, 1), changed: make(chan struct{}), hops: make(map[*session.Session]*hop),
 		streams: make(map[peer.ID]int), early: make(map[peer.ID]int), dials: make(map[peer.ID]dials),
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
-	n.uplink.rate = handShare * float64(cfg.NetRate)
+	n.uplink.Uplink = parts.NewUplink(cfg.NetRate)
+	if cfg.Parts != nil {
+		n.uplink.Uplink = cfg.Parts.Uplink()
+		n.uplink.SetCap(cfg.NetRate)
+	}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) },
 		func() float64 { return float64(n.openStreams()) }, func() float64 { return float64(n.evicted()) })
@@ -120,10 +126,13 @@ func (n *Node) Run(ctx context.Context) error {
 	if again {
 		return errors.New("run the node: it has been run before")
 	}
+	stopParts, err := n.handOut()
+	if err != nil {
+		return err
+	}
 	var own sync.WaitGroup
 	own.Go(func() { n.compute(n.ctx) })
 	own.Go(func() { n.tend(n.ctx) })
-	stopBlobs := n.serveBlobs()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 
@@ -143,13 +152,14 @@ func (n *Node) Run(ctx context.Context) error {
 	cancel()
 	n.host.RemoveStreamHandler(protocol.SessionID)
 	n.host.RemoveStreamHandler(protocol.PushID)
-	stopBlobs()
+	stopParts()
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
 	n.end()
 	n.handlers.Wait()
 	own.Wait()
+	n.retireAll()
 	return nil
 }
 
@@ -157,8 +167,9 @@ func (n *Node) Run(ctx context.Context) error {
 type Stats struct {
 	State     protocol.State
 	Sessions  int
-	Queue     int // steps that wait
-	CacheFree int // tokens that a new session may be promised
+	Queue     int           // steps that wait
+	CacheFree int           // tokens that a new session may be promised
+	Layers    protocol.Span // that new sessions are opened on
 	Speed     Speed
 }
 
@@ -167,7 +178,8 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps, CacheFree: n.table.Available(time.Now()), Speed: n.pace.announced,
+		State: protocol.Online, Sessions: n.table.Len(), Queue: n.queue.steps,
+		CacheFree: n.table.Available(time.Now(), n.current().tokens), Layers: n.current().span(), Speed: n.pace.announced,
 	}
 	if n.draining() {
 		s.State = protocol.Draining
@@ -185,7 +197,7 @@ func (n *Node) tend(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			n.mu.Lock()
-			expired := n.table.Expire(now)
+			expired := n.table.Expire(now) + n.vacate(now)
 			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {

@@ -2,10 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
+	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/protocol"
-	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -13,7 +13,7 @@ import (
 // may take it then, and whoever knows the node's address can use it all the same.
 func (n *Node) announce(ctx context.Context) {
 	if err := n.tellSwarm(ctx); err != nil {
-		n.log.Warn("nobody has taken the offer yet", "layers", n.shard.Span().String(), "error", err)
+		n.log.Warn("nobody has taken the offer yet", "layers", n.Stats().Layers, "error", err)
 	}
 }
 
@@ -35,12 +35,13 @@ func (n *Node) tellSwarm(ctx context.Context) error {
 	return n.directory.Announce(ctx, n.offer())
 }
 
-// refresh brings what the offer says of the node's load and speed up to date, for its next renewal.
+// refresh brings what the offer says of the node's layers, load and speed up to date, for its next renewal.
 func (n *Node) refresh() {
-	stats := n.Stats()
+	now := n.offer()
 	n.directory.Update(func(o *protocol.Offer) {
-		o.State, o.CacheFree, o.Queue = stats.State, uint32(stats.CacheFree), uint32(stats.Queue)
-		o.DecodeRate, o.PrefillRate = rate(stats.Speed.Decode), rate(stats.Speed.Prefill)
+		o.Span, o.Target, o.State, o.CacheFree, o.Queue = now.Span, now.Target, now.State, now.CacheFree, now.Queue
+		o.Busy = now.Busy
+		o.DecodeRate, o.PrefillRate = now.DecodeRate, now.PrefillRate
 	})
 }
 
@@ -48,12 +49,15 @@ func (n *Node) refresh() {
 // addresses.
 func (n *Node) offer() protocol.Offer {
 	stats := n.Stats()
-	span := protocol.Span(n.shard.Span())
+	n.mu.Lock()
+	span, target, device := n.current().span(), n.target, n.current().shard.Device().Name()
+	busy := n.busyNow(time.Now(), nil)
+	n.mu.Unlock()
 	return protocol.Offer{
 		Model: n.limits.Model, ModelName: n.cfg.Model.Name,
-		Span: span, Target: span, Layers: n.limits.Layers, State: stats.State, Device: n.shard.Device().Name(),
+		Span: span, Target: target, Capacity: n.cfg.Capacity, Fixed: n.cfg.Fixed, Layers: n.limits.Layers, State: stats.State, Device: device,
 		DecodeRate: rate(stats.Speed.Decode), PrefillRate: rate(stats.Speed.Prefill), NetRate: n.cfg.NetRate,
-		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Nick: n.cfg.Nick, Advice: advice(n.cfg.Model),
+		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Busy: busy, Nick: n.cfg.Nick, Advice: advice(n.cfg.Model),
 	}
 }
 
@@ -68,16 +72,25 @@ func advice(m *store.Model) *protocol.Advice {
 	}
 }
 
-// serveBlobs answers requests for the model's manifest and tokenizer, which are all that a client needs of it.
-func (n *Node) serveBlobs() (stop func()) {
-	tokenizer := protocol.Digest(sha256.Sum256(n.tokenizer))
-	return routing.ServeBlobs(n.host, func(hash protocol.Digest) ([]byte, bool) {
-		switch hash {
-		case n.limits.Model:
-			return n.cfg.Model.Raw, true
-		case tokenizer:
-			return n.tokenizer, true
+// handOut has peers get the model's manifest, its tokenizer and its parts from here, beside sessions that live.
+func (n *Node) handOut() (stop func(), err error) {
+	server, end := n.cfg.Parts, func() {}
+	if server == nil {
+		if server, err = parts.Serve(n.host, n.cfg.Model, n.uplink.Uplink); err != nil {
+			return nil, err
 		}
-		return nil, false
-	})
+		end = func() { _ = server.Close() } // of files that were read
+	}
+	server.Live(n.Live)
+	return func() {
+		server.Live(func() bool { return false })
+		end()
+	}, nil
+}
+
+// Live says whether there are sessions whose owners may want something at any time.
+func (n *Node) Live() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Present(time.Now()) > 0
 }

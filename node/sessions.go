@@ -16,22 +16,31 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (w
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	before := n.table.Find(id)
-	if n.closed || n.draining() && before == nil {
+	on, err := n.berthFor(before, m)
+	if err != nil {
+		return false, err
+	}
+	begins := before == nil || n.hops[before].berth != on
+	if n.closed || n.draining() && begins {
 		return false, refusal(protocol.CodeDraining, "this node takes no new sessions: it is paused or leaving")
 	}
-	if before != nil && n.hops[before].openings >= maxAsked || before == nil && n.table.Dropped() >= maxDropped {
+	if before != nil && n.hops[before].openings >= maxAsked || begins && n.table.Dropped() >= maxDropped {
 		return true, nil
 	}
-	higher := before == nil || m.Epoch > before.Epoch()
-	s, err := n.table.Open(now, st.who, m)
+	higher := begins || m.Epoch > before.Epoch()
+	if begins && before != nil {
+		n.begunAnew(st, n.hops[before])
+	}
+	s, err := n.table.Open(now, st.who, m, on.tokens)
 	n.wake() // others may have had to give way
 	if err != nil {
 		return false, err
 	}
 	h := n.hops[s]
 	if h == nil {
-		h = &hop{node: n, books: s, work: make(chan struct{}, 1)}
+		h = &hop{node: n, books: s, berth: on, since: now, work: make(chan struct{}, 1)}
 		n.hops[s] = h
+		on.hops++
 		n.handlers.Go(h.run)
 		n.host.ConnManager().Protect(st.who, protectTag(m.Session))
 	}
@@ -47,6 +56,15 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (w
 	h.deliver(o)
 	n.broadcast()
 	return false, nil
+}
+
+// begunAnew ends a session that begins again on another shard. Its owner is on a newer stream, if that is another one.
+// Called with the mutex held.
+func (n *Node) begunAnew(st *stream, old *hop) {
+	n.endSession(old, "the session has been opened anew")
+	if old.control != nil && old.control != st {
+		old.control.cancel()
+	}
 }
 
 // attach makes a stream the control stream of a session, in place of an older one: the owner has come back. Called with the
@@ -106,11 +124,17 @@ func (n *Node) detach(st *stream) {
 // closeSession ends a session at its owner's wish.
 func (n *Node) closeSession(h *hop) {
 	n.mu.Lock()
-	n.table.Close(h.books)
-	n.refuseQueued(h, func(*job) bool { return true }, "the session has been closed")
+	n.endSession(h, "the session has been closed")
 	n.broadcast()
 	n.mu.Unlock()
 	n.wake()
+}
+
+// endSession forgets a session, and answers its steps that wait. The compute goroutine is to be woken: it frees the cache.
+// Called with the mutex held.
+func (n *Node) endSession(h *hop, why string) {
+	n.table.Close(h.books)
+	n.refuseQueued(h, func(*job) bool { return true }, why)
 }
 
 // refuseQueued answers waiting steps of a session, which must not wait for their turn to hear it. Called with the mutex
@@ -171,10 +195,14 @@ func (n *Node) controlOf(h *hop) *stream {
 	return h.control
 }
 
-// enqueueHead queues a request for logits.
+// enqueueHead queues a request for logits. That of a session which has been freed is refused: its shard may be gone.
 func (n *Node) enqueueHead(h *headJob) {
 	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.hops[h.hop.books] != h.hop {
+		h.done <- refusal(protocol.CodeLostSession, "the session has ended here")
+		return
+	}
 	n.queue.heads = append(n.queue.heads, h)
-	n.mu.Unlock()
 	n.wake()
 }

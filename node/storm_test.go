@@ -46,7 +46,7 @@ func (c *chain) listen(wg *sync.WaitGroup) *listener {
 func (l *listener) reopen(position int) error {
 	l.epoch++
 	for i, hop := range l.hops {
-		span := l.nodes[i].shard.Span()
+		span := l.nodes[i].current().shard.Span()
 		m := hop.open(l.epoch, span.Start, span.End, position)
 		m.Private = true
 		if i > 0 {

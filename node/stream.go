@@ -104,16 +104,16 @@ func (st *stream) touch() {
 
 // beat tells the owner what the hop is doing: the answer to a ping.
 func (st *stream) beat() error {
-	beat := protocol.Heartbeat{Progress: st.node.shard.Progress()}
+	st.node.mu.Lock()
+	beat := protocol.Heartbeat{Progress: st.node.computed()}
 	if h := st.hop; h != nil {
-		st.node.mu.Lock()
 		beat.Epoch = h.books.Epoch()
 		if len(h.inflight) > 0 {
 			j := h.inflight[0]
 			beat.Epoch, beat.Number, beat.Running = j.in.Epoch, j.in.Number, j.started
 		}
-		st.node.mu.Unlock()
 	}
+	st.node.mu.Unlock()
 	return st.send(beat)
 }
 
@@ -167,11 +167,6 @@ func (st *stream) refuse(epoch uint32, number uint64, code protocol.Code, format
 // open begins or changes the stream's session. The hop answers when nothing older runs.
 func (st *stream) open(m protocol.Open) error {
 	n := st.node
-	own := n.shard.Span()
-	if m.Span.Start < own.Start || m.Span.End > own.End {
-		n.metrics.refused(protocol.CodeNoSuchSpan)
-		return st.refuse(m.Epoch, 0, protocol.CodeNoSuchSpan, "this node serves layers %v, not %v", own, m.Span)
-	}
 	if st.hop != nil && st.hop.books.ID.Key != m.Session {
 		return st.refuse(m.Epoch, 0, protocol.CodeBadRequest, "this stream carries another session: open one stream for each")
 	}

@@ -84,7 +84,7 @@ func TestPush_BadRowsEndTheirStream(t *testing.T) {
 func small(t *testing.T, gone time.Duration) *Node {
 	t.Helper()
 	n := made(t, 1, 2, nil)
-	n.table = session.New(session.Config{Layers: 3, Context: 640, Tokens: 2048, GoneAfter: gone})
+	n.table = session.New(session.Config{Layers: 3, Context: 640, GoneAfter: gone})
 	run(t, n)
 	return n
 }
@@ -190,9 +190,7 @@ func TestHandOver_IsRefusedWhereAReplayIsQuicker(t *testing.T) {
 	if f := c.refused(protocol.HandOver{Epoch: 2, To: sealed(t, to)}, protocol.CodeLostSession); f.Epoch != 2 || f.Number != 0 {
 		t.Errorf("the failure is %+v", f)
 	}
-	slow.mu.Lock()
-	slow.uplink.rate = 1e9
-	slow.mu.Unlock()
+	slow.uplink.SetCap(1e9)
 	c.refused(protocol.HandOver{Epoch: 1, To: sealed(t, to)}, protocol.CodeLostSession) // it comes too late: the session is in that epoch
 	c.send(protocol.HandOver{Epoch: 2, To: sealed(t, to)})
 	if r := answer[protocol.Replayed](d); r.Position != 200 {

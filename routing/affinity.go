@@ -22,7 +22,7 @@ type Affinity struct {
 	Name  protocol.Digest  // of the prompt's first page; zero: it has none, or shares it with nobody
 	Held  map[peer.ID]Held // what peers are known to hold
 	Steps int              // tokens that will be computed one by one; 0: unknownSteps
-	Room  int              // tokens that the session will reach: who has no room for them gets no preference
+	Room  int              // tokens that the session will reach: who has no room for them is taken where nobody has
 }
 
 // Held says that a peer keeps the first Tokens tokens of a prompt for layers Span: it finds them for exactly these layers,
@@ -95,11 +95,6 @@ func (p *planner) voided(pieces []piece, held map[int]Held) (void []int) {
 	return void
 }
 
-// wire is a piece's layers as the model counts them.
-func (p *planner) wire(h piece) protocol.Span {
-	return protocol.Span{Start: p.first + h.start, End: p.first + h.end}
-}
-
 // refine puts others into the place of peers that are nearly as good: who holds most, or draws the highest number.
 func (p *planner) refine(pieces []piece, held map[int]Held, a Affinity) {
 	if a.Name == (protocol.Digest{}) {
@@ -117,7 +112,7 @@ func (p *planner) refine(pieces []piece, held map[int]Held, a Affinity) {
 			}
 			return 0
 		}
-		price := func(i int) int64 { return p.peers[i].hop + p.peers[i].own*int64(h.end-h.start) }
+		price := func(i int) int64 { return p.instead(pieces, k, i) }
 		most := price(h.peer)
 		most += max(most/4, nearlyEqual)
 		best := h.peer
@@ -137,6 +132,21 @@ func (p *planner) refine(pieces []piece, held map[int]Held, a Affinity) {
 		warm = warm && holds(best) > 0
 		pieces[k].peer = best
 	}
+}
+
+// instead is what hop k of a chain takes if peer i has its place, with the ways to it and from it.
+func (p *planner) instead(pieces []piece, k, i int) int64 {
+	c := &p.peers[i]
+	sum := c.enter() + c.own*int64(pieces[k].end-pieces[k].start)
+	if k == 0 {
+		sum += c.in
+	} else {
+		sum += between(&p.peers[pieces[k-1].peer], c) / 2
+	}
+	if k == len(pieces)-1 {
+		return sum + c.out
+	}
+	return sum + c.send + between(c, &p.peers[pieces[k+1].peer])/2
 }
 
 // draw is a peer's number for a name, the same for everyone. Who is too busy draws nothing.

@@ -105,17 +105,17 @@ func TestRecord_SmoothsRoundTripsAndIsBounded(t *testing.T) {
 	r := newRecord()
 	r.measured("a", 8*time.Millisecond)
 	r.measured("a", 16*time.Millisecond)
-	if rtt := r.measures().RTT["a"]; rtt != 9*time.Millisecond {
+	if rtt := r.measures(time.Now(), nil).RTT["a"]; rtt != 9*time.Millisecond {
 		t.Errorf("a slow answer makes the round trip %v, want 9ms", rtt)
 	}
 	r.measured("a", 2*time.Millisecond)
-	if rtt := r.measures().RTT["a"]; rtt != 2*time.Millisecond {
+	if rtt := r.measures(time.Now(), nil).RTT["a"]; rtt != 2*time.Millisecond {
 		t.Errorf("a fast answer makes the round trip %v, want 2ms", rtt)
 	}
 	for i := range 2*maxMeasured + 1 {
 		r.measured(peer.ID(fmt.Sprint(i)), time.Millisecond)
 	}
-	if n := len(r.measures().RTT); n > maxMeasured {
+	if n := len(r.measures(time.Now(), nil).RTT); n > maxMeasured {
 		t.Errorf("%d round trips are kept", n)
 	}
 }
@@ -129,5 +129,48 @@ func TestBook_KeepsNothingOfTheListThatAnOfferCameIn(t *testing.T) {
 	}
 	if kept := b.sealedOf(peer.ID("a"), now); len(kept) != 300 || &kept[0] == &list[0] {
 		t.Errorf("%d bytes are kept, within the list", len(kept))
+	}
+}
+
+// TestBook_TellsWhenSomebodyServesSomethingElse, and not of renewals: who waits for news would never rest.
+func TestBook_TellsWhenSomebodyServesSomethingElse(t *testing.T) {
+	b, now := newBook(), time.Unix(1000, 0)
+	sequence := uint64(0)
+	add := func(change func(*protocol.Offer)) bool {
+		t.Helper()
+		sequence++
+		o := noted("a", sequence, 24*time.Second)
+		o.Layers, o.Target = 8, protocol.Span{Start: 0, End: 1}
+		change(o)
+		before := b.changed()
+		if news, err := b.add(o, nil, 0, now); err != nil || !news {
+			t.Fatalf("an offer was not taken: %v", err)
+		}
+		select {
+		case <-before:
+			return true
+		default:
+			return false
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*protocol.Offer)
+		want   bool
+	}{
+		{"it comes", func(*protocol.Offer) {}, true},
+		{"the same again", func(*protocol.Offer) {}, false},
+		{"faster and busier", func(o *protocol.Offer) { o.DecodeRate, o.Queue = 7, 9 }, false},
+		{"another target", func(o *protocol.Offer) { o.Target.End = 2 }, true},
+		{"back again", func(*protocol.Offer) {}, true},
+		{"leaving", func(o *protocol.Offer) { o.State = protocol.Leaving }, true},
+	} {
+		if got := add(c.change); got != c.want {
+			t.Errorf("%s: told is %v", c.name, got)
+		}
+	}
+	now = now.Add(time.Minute)
+	if !add(func(o *protocol.Offer) { o.State = protocol.Leaving }) {
+		t.Error("nobody is told of one whose last offer is over")
 	}
 }

@@ -15,6 +15,7 @@ const (
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
 
 	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
+	knockTimeout   = time.Second     // to see whether a peer that says nothing is there at all
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
@@ -22,7 +23,14 @@ const (
 	streamTimeout  = 10 * time.Second       // of a stream that a stranger opened
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
+	askNext        = time.Second      // of a small blob from one peer, before the next is asked as well
 	closeTimeout   = time.Second      // of the last words at Close
+	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
+
+	nearAgain   = time.Minute
+	nearLife    = 300 * time.Second // that a round trip is told to others
+	busyLife    = renewEvery        // that a peer's word of how busy it is counts: then its offer has been renewed
+	endsTimeout = time.Second
 )
 
 // Numbers of the directory.
@@ -35,8 +43,8 @@ const (
 	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
-	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
-	// = 12 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
+	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 x 2 KiB sealed + 1 KiB
+	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
 	maxOffers      = 4096
 	maxModelOffers = 1024
 	maxRemembered  = 16384
@@ -49,7 +57,21 @@ const (
 
 	maxMeasured = 4096 // peers with a round trip
 
-	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
+	// maxSequence is the highest sequence that a peer is believed to have seen of ours: milliseconds of 146 million years.
+	maxSequence = 1 << 62
+
+	// maxPledges is a peer's questions for a pledge in a minute: it asks for two runs of layers each 15 s. maxPledgers is the
+	// peers that ask.
+	maxPledges  = 16
+	maxPledgers = 1024
+
+	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
+	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
+	// those to endsEach who begin chains and endsEach who end them.
+	nearEach = 5
+	endsEach = 3
+
+	maxGets = 1024 // pieces of blobs in one stream: 64 MiB of 64 KiB each, 1 GiB of the largest
 )
 
 // What a plan assumes of a peer that has not said or not been measured, and how far it searches.
@@ -72,13 +94,60 @@ const (
 	// 1,024 x 2^40 is still far from the end of 64 bits.
 	strangerCost = 1 << 40
 
-	// maxProblems bounds the search by count, never by time: all must find the same. A peer that pays twice needs a slow
-	// peer with a fast one amid its span; each needs three problems.
-	maxProblems = 200
+	// hopFix is what a hop costs beside its layers and the way to it: reading, checking and queueing a row, handing the
+	// result to the next stream. `bench swarm` over loopback has 0.5-0.9 ms for it.
+	hopFix = 700
+
+	// rowBytes is a row of hidden states of the 13B with its frame, and mostSend what sending one may cost at most: at
+	// 1 Mbit/s it takes 82 ms.
+	rowBytes = 2*5120 + 64
+	mostSend = 1_000_000
+
+	// relayCost is what a relay adds to each row that passes it, beside its way: another process that reads and writes, and a
+	// bandwidth that it shares among all whom it serves (4 Mbit/s: 20 ms).
+	relayCost = 20_000
+
+	// noRoomCost is what a peer costs that has no room for what the session will reach: it will be evicted, or refused. As
+	// Petals has it, 10 s.
+	noRoomCost = 10_000_000
+
+	// How far a peer's pace may be taken to be from what it promises: its steps took so many thousandths of what was predicted.
+	leastPace = 500
+	mostPace  = 4000
+
+	// mostBusy is where busyness counts no further: a thousand times as slow is as good as never.
+	mostBusy = 999
+
+	// Bounds of what a peer says of the sessions that it has: rounds until the rows in a pass have settled, and sessions.
+	crowdRounds = 12
+	maxCrowd    = 1 << 20
+
+	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
+	// is better by a repairMargin-th of its time, and by repairLeast: below that it is noise.
+	repairRounds = 4
+	repairMargin = 20
+	repairLeast  = time.Millisecond
+
+	// leastAhead is how many tokens a session is taken to have before it at least (Worth).
+	leastAhead = 64
+
+	// mostSources is how many peers that have a layer done are looked at for the next one: those that can send it soonest. With
+	// 1,000 peers no better chain was ever found by looking at all.
+	mostSources = 16
+
+	// The search is bounded by count, never by time: all must find the same. A peer that pays twice needs a slow peer with a
+	// fast one amid its span; each needs three problems. maxVisits is how many layers at peers are looked at altogether, some
+	// milliseconds' worth, but leastProblems are solved in any case.
+	maxProblems   = 200
+	maxVisits     = 1 << 17
+	leastProblems = 4
 )
 
 // leastPrefix is the hex digits that can stand for a model's whole id.
 const leastPrefix = 8
+
+// maxShownName is how much of a name that a stranger gave is shown.
+const maxShownName = 64
 
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.
@@ -101,8 +170,46 @@ const (
 	yamuxAlive  = 5 * time.Second
 )
 
+// Reachability. A relayed connection may carry a session of a day, and any number of bytes: libp2p's own limits are 2 minutes
+// and 128 KiB.
+const (
+	relayDuration = 24 * time.Hour
+	relayBytes    = 1 << 40
+	relayCircuits = 64       // of one peer
+	relayBuffer   = 64 << 10 // two for each circuit
+	relayPlaces   = 512
+	relayMemory   = 256 << 20 // 2,048 circuits
+	relayTag      = "baichuan.relay"
+
+	relaysKept     = 2               // places at relays that a peer behind a NAT has
+	tendEvery      = 5 * time.Second // how often the places are looked after
+	refusedFor     = 30 * time.Second
+	reserveTimeout = 5 * time.Second
+	settleTimeout  = 3 * time.Second
+	maxObservers   = 64
+
+	punchTimeout      = 5 * time.Second // of a dial to a hole; three are tried
+	observeTimeout    = 4 * time.Second
+	observeOneTimeout = 2 * time.Second
+	directPoll        = 250 * time.Millisecond
+	maxIdentify       = 8 << 10
+)
+
+// What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
+const (
+	maxMet      = 64
+	maxSwarms   = 16
+	maxMemory   = 2 << 20
+	followFirst = 2 * time.Second // after the start; others are heard of by then
+	followEvery = 10 * time.Second
+	keepEvery   = 10 * time.Minute // though nobody new has been met
+)
+
 // maxIdentities is how many serve processes of one home find an identity of their own.
 const maxIdentities = 64
+
+// swarmKeyBytes is what the standard form of a swarm key holds.
+const swarmKeyBytes = 32
 
 // maxKeyBytes bounds an identity file; an Ed25519 key has 68 bytes.
 const maxKeyBytes = 4 << 10

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,7 @@ func TestPlanSpan_PlansAPieceOfAChain(t *testing.T) {
 		{protocol.Span{Start: 2, End: 4}, "", "b 2:4"},
 		{protocol.Span{Start: 3, End: 6}, "a", "b 3:4, c 4:6"},
 		{protocol.Span{Start: 4, End: 8}, "a", "c 4:6, d 6:8"},
-		{protocol.Span{Start: 1, End: 5}, "a", "no peer serves layers 1:2"},
+		{protocol.Span{Start: 1, End: 5}, "a", "no peer serves layers 1:2 that may be asked (1 banned)"},
 		{protocol.Span{Start: 5, End: 8}, "d", "a 5:8"},
 	} {
 		hops, err := PlanSpan(offers, Measures{Banned: map[peer.ID]bool{c.banned: true}}, 8, c.span)
@@ -137,31 +138,94 @@ func TestPlan_NamesTheLayersWithoutAPeer(t *testing.T) {
 	}
 }
 
-// cost is a chain's time by its definition, and -1 if it is no chain.
+// cost is a chain's time by the definition in the package comment, and -1 if it is no chain.
 func cost(hops []Hop, m Measures, layers int) int64 {
 	at, sum := 0, int64(0)
 	seen := map[peer.ID]bool{}
-	for _, h := range hops {
-		if h.Span.Start != at || h.Span.End <= at || seen[h.Peer] || h.Span.Start < h.Offer.Span.Start || h.Span.End > h.Offer.Span.End {
+	rtt := func(o protocol.Offer) int64 {
+		if r, known := m.RTT[o.Peer]; known {
+			return r.Microseconds()
+		}
+		if o.Relayed {
+			return 100_000
+		}
+		return 50_000
+	}
+	for k, h := range hops {
+		o := h.Offer
+		if h.Span.Start != at || h.Span.End <= at || seen[h.Peer] || h.Span.Start < o.Span.Start || h.Span.End > o.Span.End {
 			return -1
 		}
 		at, seen[h.Peer] = h.Span.End, true
-		c := priced(h.Offer, m)
-		sum += c.hop + c.layer*int64(h.Span.Len())
+		rho := int64(min(o.Busy, 999))
+		c := (1_000_000 + int64(o.DecodeRate) - 1) / int64(o.DecodeRate)
+		fix := 700 + (700+c*int64(o.Span.Len()))*rho/(1000-rho)
+		if o.Relayed {
+			fix += 20_000
+		}
+		if len(m.Prefer) > 0 && !m.Prefer[h.Peer] {
+			c += 1 << 40
+		}
+		if m.Affinity.Room > int(o.CacheFree) {
+			fix += 10_000_000
+		}
+		sum += fix + c*int64(h.Span.Len())
+		if k == 0 {
+			sum += rtt(o) / 2
+			continue
+		}
+		before := hops[k-1].Offer
+		sum += pairRTT(before, o, rtt(before), rtt(o)) / 2
+		if before.NetRate > 0 {
+			sum += 10_304 * 1_000_000 / int64(before.NetRate)
+		}
+		if before.Relayed {
+			sum += 20_000
+		}
 	}
 	if at != layers {
 		return -1
 	}
-	return sum
+	return sum + rtt(hops[len(hops)-1].Offer)/2
+}
+
+// pairRTT is the round trip between two peers: the longest that either says, or the longer of their ways to the client.
+func pairRTT(a, b protocol.Offer, toA, toB int64) int64 {
+	most := int64(-1)
+	for _, n := range a.Near {
+		if n.Peer == protocol.TailOf(b.Peer) {
+			most = max(most, n.RTT.Microseconds())
+		}
+	}
+	for _, n := range b.Near {
+		if n.Peer == protocol.TailOf(a.Peer) {
+			most = max(most, n.RTT.Microseconds())
+		}
+	}
+	if toA == 0 && toB == 0 {
+		return 0
+	}
+	if most >= 0 {
+		return most
+	}
+	if a.Relayed || b.Relayed {
+		return toA + toB
+	}
+	return max(toA, toB)
 }
 
 // cheapest tries all chains.
 func cheapest(offers []protocol.Offer, m Measures, layers int) int64 {
+	return cheapestWith(offers, m, layers, "")
+}
+
+// cheapestWith tries all chains that have some peer.
+func cheapestWith(offers []protocol.Offer, m Measures, layers int, with peer.ID) int64 {
 	best := int64(-1)
 	var try func(at int, hops []Hop)
 	try = func(at int, hops []Hop) {
 		if at == layers {
-			if c := cost(hops, m, layers); c >= 0 && (best < 0 || c < best) {
+			if c := cost(hops, m, layers); (with == "" || slices.ContainsFunc(hops, func(h Hop) bool { return h.Peer == with })) && c >= 0 && (best < 0 || c < best) {
 				best = c
 			}
 			return
@@ -178,21 +242,45 @@ func cheapest(offers []protocol.Offer, m Measures, layers int) int64 {
 	return best
 }
 
+// someSwarm draws a small swarm in which everything that has a price differs.
+func someSwarm(rng *rand.Rand, layers int) ([]protocol.Offer, Measures) {
+	m := Measures{RTT: map[peer.ID]time.Duration{}, Prefer: map[peer.ID]bool{}, Affinity: Affinity{Room: 100 * rng.IntN(2)}}
+	names := []string{"a", "b", "c", "d", "e"}[:1+rng.IntN(5)]
+	var offers []protocol.Offer
+	for _, name := range names {
+		start := rng.IntN(layers)
+		o := offered(name, start, start+1+rng.IntN(layers-start), layers, uint32(1+rng.IntN(2000)))
+		o.CacheFree, o.Relayed = uint32(50+rng.IntN(500)), rng.IntN(8) == 0
+		if rng.IntN(3) == 0 {
+			o.Busy = uint32(rng.IntN(1001))
+		}
+		if rng.IntN(3) == 0 {
+			o.NetRate = uint64(10_000 + rng.IntN(10_000_000))
+		}
+		for _, other := range names {
+			if other != name && rng.IntN(3) == 0 {
+				o.Near = append(o.Near, protocol.Near{Peer: protocol.TailOf(peer.ID(other)), RTT: time.Duration(rng.IntN(3000)) * time.Microsecond})
+			}
+		}
+		if rng.IntN(5) > 0 {
+			m.RTT[o.Peer] = time.Duration(rng.IntN(2000)) * time.Microsecond
+		}
+		if rng.IntN(6) == 0 {
+			m.RTT[o.Peer] = 0
+		}
+		if rng.IntN(6) == 0 {
+			m.Prefer[o.Peer] = true
+		}
+		offers = append(offers, o)
+	}
+	return offers, m
+}
+
 func TestPlan_EqualsTheExhaustiveSearch(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	for range 400 {
+	for range 800 {
 		layers := 1 + rng.IntN(5)
-		m := Measures{RTT: map[peer.ID]time.Duration{}, Prefer: map[peer.ID]bool{}}
-		var offers []protocol.Offer
-		for i := range 1 + rng.IntN(4) {
-			start := rng.IntN(layers)
-			o := offered(string(rune('a'+i)), start, start+1+rng.IntN(layers-start), layers, uint32(1+rng.IntN(2000)))
-			m.RTT[o.Peer] = time.Duration(rng.IntN(2000)) * time.Microsecond
-			if rng.IntN(6) == 0 {
-				m.Prefer[o.Peer] = true
-			}
-			offers = append(offers, o)
-		}
+		offers, m := someSwarm(rng, layers)
 		want := cheapest(offers, m, layers)
 		got, err := Plan(offers, m, layers)
 		if (err == nil) != (want >= 0) {
@@ -205,6 +293,98 @@ func TestPlan_EqualsTheExhaustiveSearch(t *testing.T) {
 		if again, _ := Plan(offers, m, layers); !reflect.DeepEqual(got, again) {
 			t.Fatalf("the order of the offers changes %s to %s", spelled(got), spelled(again))
 		}
+	}
+}
+
+// crowded is a swarm of n peers with 40 layers, spread over the world: unequal speeds and spans, some busy, all with a few
+// measured neighbours.
+func crowded(n int) ([]protocol.Offer, Measures) {
+	rng := rand.New(rand.NewPCG(5, uint64(n)))
+	m := Measures{RTT: map[peer.ID]time.Duration{}, Affinity: Affinity{Room: 600}}
+	offers := make([]protocol.Offer, n)
+	for i := range offers {
+		start := rng.IntN(40)
+		o := offered(fmt.Sprintf("peer%08d", rng.IntN(1e8)), start, min(40, start+4+rng.IntN(16)), 40, uint32(50+rng.IntN(2000)))
+		o.CacheFree, o.Busy, o.Relayed = uint32(rng.IntN(9000)), uint32(rng.IntN(900)), rng.IntN(10) == 0
+		m.RTT[o.Peer] = time.Duration(1+rng.IntN(300)) * time.Millisecond
+		offers[i] = o
+	}
+	for i := range offers {
+		for range 10 {
+			offers[i].Near = append(offers[i].Near, protocol.Near{Peer: protocol.TailOf(offers[rng.IntN(n)].Peer), RTT: time.Duration(1+rng.IntN(300)) * time.Millisecond})
+		}
+	}
+	return offers, m
+}
+
+// Looking at the 16 soonest sources of a layer alone loses nothing.
+func TestPlan_FindsTheSameAsWithAllSources(t *testing.T) {
+	for n := 100; n <= 300; n += 50 {
+		offers, m := crowded(n)
+		got, err := Plan(offers, m, 40)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, least := cost(got, m, 40), leastTime(offers, m, 40); c != least {
+			t.Errorf("%d peers: a chain of %d us, want %d", n, c, least)
+		}
+	}
+}
+
+// leastTime is the shortest path with all sources, a peer's return allowed.
+func leastTime(offers []protocol.Offer, m Measures, layers int) int64 {
+	p := newPlanner(offers, m, layers, protocol.Span{End: layers})
+	n := len(p.peers)
+	time := make([]int64, n)
+	lags := make([]int64, n*n)
+	for i := range lags {
+		a, b := &p.peers[i/n], &p.peers[i%n]
+		lags[i] = a.send + between(a, b)/2
+	}
+	for layer := range layers {
+		next := make([]int64, n)
+		for q := range next {
+			next[q] = never
+			c := &p.peers[q]
+			if layer < c.span.Start || layer >= c.span.End {
+				continue
+			}
+			if layer == 0 {
+				next[q] = c.in + c.enter()
+			} else {
+				next[q] = time[q]
+				for s := range n {
+					if time[s] != never && s != q {
+						next[q] = min(next[q], time[s]+lags[s*n+q]+c.enter())
+					}
+				}
+			}
+			if next[q] != never {
+				next[q] += c.layer
+			}
+		}
+		time = next
+	}
+	best := int64(never)
+	for q := range time {
+		if time[q] != never {
+			best = min(best, time[q]+p.peers[q].out)
+		}
+	}
+	return best
+}
+
+func BenchmarkPlan(b *testing.B) {
+	for _, n := range []int{30, 100, 1000} {
+		offers, m := crowded(n)
+		b.Run(fmt.Sprintf("peers=%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for range b.N {
+				if _, err := Plan(offers, m, 40); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }
 

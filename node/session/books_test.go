@@ -12,17 +12,19 @@ import (
 )
 
 // balance compares what the table has counted with its sessions.
-func (t *Table) balance() error {
-	promised, owners := 0, make(map[peer.ID]int)
+func (t *Table) balance(budgets ...*Budget) error {
+	promised, owners := make(map[*Budget]int), make(map[peer.ID]int)
 	for id, s := range t.sessions {
-		promised += s.promised
+		promised[s.budget] += s.promised
 		owners[id.Owner]++
 		if s.closed || s.promised < s.held() || s.promised%pageTokens != 0 {
 			return fmt.Errorf("a session holds %d tokens and was promised %d, closed: %v", s.held(), s.promised, s.closed)
 		}
 	}
-	if promised != t.promised || promised > t.cfg.Tokens {
-		return fmt.Errorf("%d tokens are promised, counted are %d, there are %d", promised, t.promised, t.cfg.Tokens)
+	for _, b := range budgets {
+		if promised[b] != b.promised || b.promised > b.tokens {
+			return fmt.Errorf("%d tokens are promised, counted are %d, there are %d", promised[b], b.promised, b.tokens)
+		}
 	}
 	if fmt.Sprint(owners) != fmt.Sprint(t.perPeer) || len(t.sessions) > t.cfg.Total {
 		return fmt.Errorf("owners have %v sessions, counted are %v", owners, t.perPeer)
@@ -36,7 +38,7 @@ func (t *Table) balance() error {
 }
 
 // one does something to one of the sessions, or opens another.
-func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
+func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input, budgets ...*Budget) {
 	owner := peer.ID(fmt.Sprint(rng.IntN(4)))
 	id := ID{owner, protocol.Key{byte(rng.IntN(5))}}
 	s := t.Find(id)
@@ -46,7 +48,7 @@ func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
 		if s != nil {
 			m.Epoch += s.Epoch()
 		}
-		_, _ = t.Open(now, owner, m)
+		_, _ = t.Open(now, owner, m, budgets[rng.IntN(len(budgets))])
 		return
 	}
 	switch in, runs1 := runs[s], s.Running(); {
@@ -77,23 +79,24 @@ func one(t *Table, rng *rand.Rand, now time.Time, runs map[*Session]Input) {
 func TestTable_ItsBooksBalanceWhateverHappens(t *testing.T) {
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		table := New(Config{Layers: 2, Context: 512, Tokens: 1024, PerPeer: 3, Total: 8})
+		table := New(Config{Layers: 2, Context: 512, PerPeer: 3, Total: 8})
+		budgets := []*Budget{NewBudget(1024), NewBudget(512)}
 		now, runs := time.Unix(0, 0), make(map[*Session]Input)
 		for i := range 1000 {
 			now = now.Add(time.Duration(rng.IntN(4000)) * time.Millisecond)
 			if rng.IntN(20) == 0 {
 				table.Expire(now)
 			}
-			one(table, rng, now, runs)
-			if err := table.balance(); err != nil {
+			one(table, rng, now, runs, budgets...)
+			if err := table.balance(budgets...); err != nil {
 				t.Fatalf("seed %d, after %d calls: %v", seed, i, err)
 			}
 		}
 		for _, s := range table.sessions {
 			table.Close(s)
 		}
-		if err := table.balance(); err != nil || table.Free() != 1024 || len(table.perPeer) != 0 {
-			t.Fatalf("seed %d: %d tokens are free when all have ended, %v", seed, table.Free(), err)
+		if err := table.balance(budgets...); err != nil || budgets[0].Free()+budgets[1].Free() != 1536 || len(table.perPeer) != 0 {
+			t.Fatalf("seed %d: %d tokens are free when all have ended, %v", seed, budgets[0].Free()+budgets[1].Free(), err)
 		}
 	}
 }
@@ -101,8 +104,8 @@ func TestTable_ItsBooksBalanceWhateverHappens(t *testing.T) {
 // An owner is present while a step of its runs or a stream is open, and for a while after.
 func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
 	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 256, Tokens: 512})
-	s, err := table.Open(now, "a", protocol.Open{Span: protocol.Span{End: 1}})
+	table := New(Config{Layers: 2, Context: 256})
+	s, err := table.Open(now, "a", protocol.Open{Span: protocol.Span{End: 1}}, NewBudget(512))
 	if err != nil {
 		t.Fatal(err)
 	}

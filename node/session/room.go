@@ -15,6 +15,7 @@ type request struct {
 	owner    peer.ID
 	sessions int      // 1 or 0
 	tokens   int      // of cache, whole pages
+	budget   *Budget  // of the tokens
 	of       *Session // that asks; nil if it is a new one
 }
 
@@ -27,13 +28,14 @@ type room struct {
 	free     int               // tokens
 	sessions int               // of all peers
 	count    map[peer.ID]int   // sessions of each peer
-	held     map[peer.ID]int   // tokens that each peer has been promised
+	held     map[peer.ID]int   // tokens of the budget that each peer has been promised
 	gone     map[*Session]bool // is in given
 }
 
 // makeRoom promises nothing, but sees to it that the request fits. Whoever has to give way for it does, the longest unused
-// first: sessions whose owners are gone; then promises that idle sessions have not used; then idle sessions. If all that
-// does not help, all stay.
+// first: sessions whose owners are gone; then promises that idle sessions have not used; then idle sessions; then, for
+// cache, the same of sessions in use of a peer that has several and more than an equal part, where the one who asks would have
+// no more than that. If all that does not help, all stay.
 func (t *Table) makeRoom(now time.Time, r request) error {
 	if !t.fits(r) {
 		m := t.newRoom(r)
@@ -47,17 +49,19 @@ func (t *Table) makeRoom(now time.Time, r request) error {
 
 // fits says whether there is room without anybody giving way.
 func (t *Table) fits(r request) bool {
-	return t.perPeer[r.owner]+r.sessions <= t.cfg.PerPeer && len(t.sessions)+r.sessions <= t.cfg.Total && t.Free() >= r.tokens
+	return t.perPeer[r.owner]+r.sessions <= t.cfg.PerPeer && len(t.sessions)+r.sessions <= t.cfg.Total && r.budget.Free() >= r.tokens
 }
 
 func (t *Table) newRoom(r request) *room {
 	m := &room{
-		table: t, request: r, unused: make(map[*Session]int), free: t.Free(), sessions: len(t.sessions),
+		table: t, request: r, unused: make(map[*Session]int), free: r.budget.Free(), sessions: len(t.sessions),
 		count: make(map[peer.ID]int), held: make(map[peer.ID]int), gone: make(map[*Session]bool),
 	}
 	for _, s := range t.sessions {
 		m.count[s.ID.Owner]++
-		m.held[s.ID.Owner] += s.promised
+		if s.budget == r.budget {
+			m.held[s.ID.Owner] += s.promised
+		}
 	}
 	return m
 }
@@ -65,7 +69,7 @@ func (t *Table) newRoom(r request) *room {
 // make plans who gives way.
 func (m *room) make(now time.Time) error {
 	t, r := m.table, m.request
-	gone, idle := t.waiting(now, r)
+	gone, idle, used := t.waiting(now, r)
 	both := slices.Concat(gone, idle)
 	if !m.until(both, func() bool { return m.count[r.owner]+r.sessions <= t.cfg.PerPeer }, m.own) {
 		return fail(protocol.CodeBusy, "you have %d sessions open here, which is the limit: close one", t.perPeer[r.owner])
@@ -73,20 +77,25 @@ func (m *room) make(now time.Time) error {
 	if !m.until(gone, m.placed, m.anyone) && !m.until(idle, m.placed, m.fairPlace) {
 		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", t.cfg.Total)
 	}
+	gone, idle, used = m.sharing(gone), m.sharing(idle), m.sharing(used)
 	if m.until(gone, m.stored, m.anyone) {
 		return nil
 	}
-	m.lapse(idle)
-	if !m.until(idle, m.stored, m.fairShare) {
+	m.lapse(idle, m.anyone)
+	if m.until(idle, m.stored, m.fairShare) {
+		return nil
+	}
+	m.lapse(used, m.crowds)
+	if !m.until(used, m.stored, m.crowds) {
 		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d can be had now",
-			r.tokens, m.free, t.cfg.Tokens)
+			r.tokens, m.free, r.budget.tokens)
 	}
 	return nil
 }
 
-// waiting gives the sessions that may have to give way, the longest unused first: those whose owners are gone, and those
-// that are idle.
-func (t *Table) waiting(now time.Time, r request) (gone, idle []*Session) {
+// waiting gives the sessions that may have to give way, the longest unused first: those whose owners are gone, those that are
+// idle, and the others of which no step is computed just now.
+func (t *Table) waiting(now time.Time, r request) (gone, idle, used []*Session) {
 	for _, s := range t.sessions {
 		after := yieldAfter
 		if s.ID.Owner == r.owner {
@@ -98,11 +107,19 @@ func (t *Table) waiting(now time.Time, r request) (gone, idle []*Session) {
 			gone = append(gone, s)
 		case now.Sub(s.used) >= after:
 			idle = append(idle, s)
+		default:
+			used = append(used, s)
 		}
 	}
 	sortByUse(gone)
 	sortByUse(idle)
-	return gone, idle
+	sortByUse(used)
+	return gone, idle, used
+}
+
+// sharing gives those of some sessions that have their cache from the budget that is asked.
+func (m *room) sharing(sessions []*Session) []*Session {
+	return slices.DeleteFunc(sessions, func(s *Session) bool { return s.budget != m.request.budget })
 }
 
 // sortByUse puts the sessions first that have been without a step for the longest time.
@@ -125,16 +142,18 @@ func (m *room) until(sessions []*Session, enough func() bool, may func(*Session)
 		m.given = append(m.given, s)
 		m.sessions--
 		m.count[s.ID.Owner]--
-		m.held[s.ID.Owner] -= s.promised - m.unused[s]
-		m.free += s.promised - m.unused[s]
+		if s.budget == m.request.budget {
+			m.held[s.ID.Owner] -= s.promised - m.unused[s]
+			m.free += s.promised - m.unused[s]
+		}
 	}
 	return enough()
 }
 
-// lapse takes back what idle sessions have been promised and have not used, as far as it is needed.
-func (m *room) lapse(idle []*Session) {
-	for _, s := range idle {
-		if n := s.promised - pages(s.held()); n > 0 && !m.gone[s] && !m.stored() {
+// lapse takes back what sessions have been promised and have not used, as far as it is needed.
+func (m *room) lapse(sessions []*Session, may func(*Session) bool) {
+	for _, s := range sessions {
+		if n := s.promised - pages(s.held()); n > 0 && !m.gone[s] && !m.stored() && may(s) {
 			m.unused[s] = n
 			m.free += n
 			m.held[s.ID.Owner] -= n
@@ -156,16 +175,29 @@ func (m *room) fairPlace(s *Session) bool {
 }
 
 func (m *room) fairShare(s *Session) bool {
-	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.table.cfg.Tokens)
+	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.request.budget.tokens)
 }
 
-func (m *room) fair(has map[peer.ID]int, other peer.ID, wanted, all int) bool {
+// crowds says whether a session in use has to give way: one of several that another peer has, whose cache is together more
+// than an equal part, where the one who asks would have no more than that. A single conversation is never broken off for
+// another.
+func (m *room) crowds(s *Session) bool {
+	part, other, owner := m.request.budget.tokens/m.peers(), s.ID.Owner, m.request.owner
+	return other != owner && m.count[other] > 1 && m.held[other] > part && m.held[owner]+m.request.tokens <= part
+}
+
+// peers is how many peers share, with the one who asks.
+func (m *room) peers() int {
 	peers := len(m.table.perPeer)
 	if m.table.perPeer[m.request.owner] == 0 {
 		peers++
 	}
+	return peers
+}
+
+func (m *room) fair(has map[peer.ID]int, other peer.ID, wanted, all int) bool {
 	then := has[m.request.owner] + wanted
-	return has[other] >= then || then <= all/peers
+	return has[other] >= then || then <= all/m.peers()
 }
 
 // commit has those give way who must.
@@ -173,7 +205,7 @@ func (m *room) commit() {
 	t := m.table
 	for s, n := range m.unused {
 		s.promised -= n
-		t.promised -= n
+		s.budget.promised -= n
 	}
 	for _, s := range m.given {
 		t.Close(s)
@@ -181,12 +213,14 @@ func (m *room) commit() {
 	t.evicted += len(m.given)
 }
 
-// Available is the tokens of cache that can be had: those that nobody has been promised, and what gives way to others.
-func (t *Table) Available(now time.Time) int {
-	free := t.Free()
-	gone, idle := t.waiting(now, request{})
+// Available is the tokens of a budget that can be had: those that nobody has been promised, and what gives way to others.
+func (t *Table) Available(now time.Time, b *Budget) int {
+	free := b.Free()
+	gone, idle, _ := t.waiting(now, request{})
 	for _, s := range slices.Concat(gone, idle) {
-		free += s.promised
+		if s.budget == b {
+			free += s.promised
+		}
 	}
 	return free
 }

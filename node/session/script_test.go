@@ -67,6 +67,7 @@ type world struct {
 	t     *testing.T
 	now   time.Time
 	table *Table
+	cache *Budget
 	runs  map[string]Input
 }
 
@@ -81,10 +82,11 @@ func (w *world) run(line string) string {
 	if words[0] == "table" {
 		w.runs = make(map[string]Input)
 		w.table = New(Config{
-			Layers: w.num(args, "layers"), Context: w.num(args, "context"), Tokens: w.num(args, "tokens"),
+			Layers: w.num(args, "layers"), Context: w.num(args, "context"),
 			PerPeer: w.num(args, "per-peer"), Total: w.num(args, "total"),
 		})
-		return fmt.Sprintf("free %d", w.table.Free())
+		w.cache = NewBudget(w.num(args, "tokens"))
+		return fmt.Sprintf("free %d", w.cache.Free())
 	}
 	if words[0] == "after" {
 		d, err := time.ParseDuration(words[1])
@@ -162,7 +164,7 @@ func (w *world) open(id ID, args map[string]string) string {
 	if _, err := fmt.Sscanf(args["span"], "%d:%d", &m.Span.Start, &m.Span.End); err != nil {
 		w.t.Fatalf("span %q: %v", args["span"], err)
 	}
-	s, err := w.table.Open(w.now, id.Owner, m)
+	s, err := w.table.Open(w.now, id.Owner, m, w.cache)
 	if err != nil {
 		return err.Error() + w.droppedNames()
 	}
@@ -204,7 +206,7 @@ func (w *world) state(s *Session) string {
 }
 
 func (w *world) books() string {
-	return fmt.Sprintf("%d sessions, free %d, %d can be had%s", w.table.Len(), w.table.Free(), w.table.Available(w.now), w.droppedNames())
+	return fmt.Sprintf("%d sessions, free %d, %d can be had%s", w.table.Len(), w.cache.Free(), w.table.Available(w.now, w.cache), w.droppedNames())
 }
 
 func (w *world) droppedNames() string {

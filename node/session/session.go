@@ -10,8 +10,9 @@ import (
 
 // Session is one sequence of tokens at this hop.
 type Session struct {
-	ID    ID
-	table *Table
+	ID     ID
+	table  *Table
+	budget *Budget
 
 	epoch    uint32
 	span     protocol.Span

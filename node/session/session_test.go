@@ -10,8 +10,9 @@ import (
 
 func TestHistory_IsNeverOverwritten(t *testing.T) {
 	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
-	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 1, End: 2}})
+	table := New(Config{Layers: 2, Context: 64})
+	cache := NewBudget(64)
+	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 1, End: 2}}, cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +25,7 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 		return s.History(position + len(ids))
 	}
 	held := step(1, 1, 0, 1, 2, 3, 4)
-	if _, err := table.Open(now, "alice", protocol.Open{Epoch: 2, Span: protocol.Span{Start: 1, End: 2}, Position: 2}); err != nil {
+	if _, err := table.Open(now, "alice", protocol.Open{Epoch: 2, Span: protocol.Span{Start: 1, End: 2}, Position: 2}, cache); err != nil {
 		t.Fatal(err)
 	}
 	rolled := step(2, 2, 2, 8, 9)
@@ -35,8 +36,9 @@ func TestHistory_IsNeverOverwritten(t *testing.T) {
 
 func TestHistory_IsNotOverwrittenByAStepThatTellsOtherwise(t *testing.T) {
 	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
-	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 1, End: 2}, IDs: []uint32{1, 2, 3, 4}})
+	table := New(Config{Layers: 2, Context: 64})
+	cache := NewBudget(64)
+	s, err := table.Open(now, "alice", protocol.Open{Epoch: 1, Span: protocol.Span{Start: 1, End: 2}, IDs: []uint32{1, 2, 3, 4}}, cache)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +59,8 @@ func TestHistory_IsNotOverwrittenByAStepThatTellsOtherwise(t *testing.T) {
 
 func TestOpen_ChangesSamplingWhenNothingRunsAndSharingWhenNothingIsHeld(t *testing.T) {
 	now := time.Unix(0, 0)
-	table := New(Config{Layers: 2, Context: 64, Tokens: 64})
+	table := New(Config{Layers: 2, Context: 64})
+	cache := NewBudget(64)
 	var s *Session
 	open := func(epoch uint32, position int, top int32, salt byte, private bool) {
 		t.Helper()
@@ -65,7 +68,7 @@ func TestOpen_ChangesSamplingWhenNothingRunsAndSharingWhenNothingIsHeld(t *testi
 		s, err = table.Open(now, "alice", protocol.Open{
 			Epoch: epoch, Span: protocol.Span{Start: 1, End: 2}, Position: uint32(position),
 			Sampling: protocol.Sampling{TopK: top}, Salt: [16]byte{salt}, Private: private,
-		})
+		}, cache)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -111,9 +114,10 @@ func TestBegin_WhateverOrderFramesComeInNothingIsComputedTwice(t *testing.T) {
 	permute(frames, func(order []Input) {
 		orders++
 		now := time.Unix(0, 0)
-		table := New(Config{Layers: 2, Context: 64, Tokens: 64})
+		table := New(Config{Layers: 2, Context: 64})
+		cache := NewBudget(64)
 		open := protocol.Open{Epoch: 2, Span: protocol.Span{Start: 0, End: 1}, Position: 64}
-		s, err := table.Open(now, "alice", open)
+		s, err := table.Open(now, "alice", open, cache)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -137,7 +141,7 @@ func TestBegin_WhateverOrderFramesComeInNothingIsComputedTwice(t *testing.T) {
 		play(order, 2)
 		play(order, 2)
 		open.Epoch = 3
-		if _, err := table.Open(now, "alice", open); err != nil {
+		if _, err := table.Open(now, "alice", open, cache); err != nil {
 			t.Fatal(err)
 		}
 		play(order, 3)

@@ -125,11 +125,11 @@ func (s *Session) grow(now time.Time, tokens int) error {
 	if more <= 0 {
 		return nil
 	}
-	if err := s.table.makeRoom(now, request{owner: s.ID.Owner, tokens: more, of: s}); err != nil {
+	if err := s.table.makeRoom(now, request{owner: s.ID.Owner, tokens: more, budget: s.budget, of: s}); err != nil {
 		return err
 	}
 	s.promised += more
-	s.table.promised += more
+	s.budget.promised += more
 	return nil
 }
 

@@ -15,11 +15,10 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// Config is what a table admits. Layers, Context and Tokens have no default.
+// Config is what a table admits. Layers and Context have no default.
 type Config struct {
 	Layers  int // of the whole model: a session that ends there keeps the ids, for the penalty
 	Context int // tokens of one session at most
-	Tokens  int // tokens of cache for all sessions together; whole pages
 
 	PerPeer   int           // sessions of one owner; 0 means 64
 	Total     int           // sessions together; 0 means 256
@@ -49,12 +48,27 @@ type ID struct {
 	Key   protocol.Key
 }
 
-// Table is all sessions of a node. Make one with New.
+// Budget is the tokens of cache that the sessions of one shard have together. A session has its cache from the one that it
+// was opened with.
+type Budget struct {
+	tokens   int // whole pages
+	promised int // at most tokens
+}
+
+// NewBudget makes a budget of so many tokens, of which nobody has been promised any.
+func NewBudget(tokens int) *Budget { return &Budget{tokens: tokens} }
+
+// Promised is the tokens that sessions have been promised.
+func (b *Budget) Promised() int { return b.promised }
+
+// Free is the tokens that nobody has been promised.
+func (b *Budget) Free() int { return b.tokens - b.promised }
+
+// Table is all sessions of a node, whatever shards they run through. Make one with New.
 type Table struct {
 	cfg      Config
 	sessions map[ID]*Session
 	perPeer  map[peer.ID]int
-	promised int        // tokens of cache; at most cfg.Tokens
 	dropped  []*Session // forgotten, their caches not yet freed
 	evicted  int
 }
@@ -67,12 +81,6 @@ func New(cfg Config) *Table {
 // Len is the number of sessions.
 func (t *Table) Len() int { return len(t.sessions) }
 
-// Promised is the tokens of cache that sessions have been promised.
-func (t *Table) Promised() int { return t.promised }
-
-// Free is the tokens of cache that nobody has been promised.
-func (t *Table) Free() int { return t.cfg.Tokens - t.promised }
-
 // Evicted is how many sessions have had to give way to others.
 func (t *Table) Evicted() int { return t.evicted }
 
@@ -81,8 +89,9 @@ func (t *Table) Find(id ID) *Session { return t.sessions[id] }
 
 // Open begins a session or, with a higher epoch, changes it: frames of older epochs are refused from now on, and once
 // no step of it runs any more ([Session.Settled]) it is cut to the wanted position and has its new sampling and
-// ids. An epoch that is not higher changes nothing; the caller answers with the session's own.
-func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, error) {
+// ids. An epoch that is not higher changes nothing; the caller answers with the session's own. A session that is begun has
+// its cache from b; one that is there keeps its own budget.
+func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open, b *Budget) (*Session, error) {
 	id := ID{owner, m.Session}
 	if s := t.sessions[id]; s != nil {
 		s.used = now
@@ -92,15 +101,15 @@ func (t *Table) Open(now time.Time, owner peer.ID, m protocol.Open) (*Session, e
 		return s, nil
 	}
 	tokens := pages(int(m.Expect))
-	if err := t.makeRoom(now, request{owner: owner, sessions: 1, tokens: tokens}); err != nil {
+	if err := t.makeRoom(now, request{owner: owner, sessions: 1, tokens: tokens, budget: b}); err != nil {
 		return nil, err
 	}
-	s := &Session{ID: id, table: t, used: now, goneSince: now, promised: tokens}
+	s := &Session{ID: id, table: t, budget: b, used: now, goneSince: now, promised: tokens}
 	s.epoch, s.prev, s.from = m.Epoch, m.Prev, m.From
 	s.apply(m)
 	t.sessions[id] = s
 	t.perPeer[owner]++
-	t.promised += tokens
+	b.promised += tokens
 	return s, nil
 }
 
@@ -112,7 +121,7 @@ func (t *Table) Close(s *Session) {
 	s.closed = true
 	s.pending = nil
 	delete(t.sessions, s.ID)
-	t.promised -= s.promised
+	s.budget.promised -= s.promised
 	if t.perPeer[s.ID.Owner]--; t.perPeer[s.ID.Owner] == 0 {
 		delete(t.perPeer, s.ID.Owner)
 	}
@@ -150,6 +159,17 @@ func (t *Table) Decoding(since time.Time) (n int, one *Session) {
 		}
 	}
 	return n, one
+}
+
+// Decoders gives the owners of the sessions that have had a short step since then.
+func (t *Table) Decoders(since time.Time) map[peer.ID]bool {
+	owners := make(map[peer.ID]bool)
+	for _, s := range t.sessions {
+		if s.decoded.After(since) {
+			owners[s.ID.Owner] = true
+		}
+	}
+	return owners
 }
 
 // TakeDropped gives the sessions that were forgotten since the last call, whose caches are now the caller's to free

@@ -1,0 +1,63 @@
+package routing
+
+import (
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+)
+
+// Cost is what a token takes, or a hop of it.
+type Cost struct {
+	Compute time.Duration // of layers, with nobody else there
+	Wait    time.Duration // for other sessions
+	Network time.Duration // on the way, and for reading and writing
+	Lacking time.Duration // a penalty: there is no room for the session
+}
+
+// Total is all of it.
+func (c Cost) Total() time.Duration { return c.Compute + c.Wait + c.Network + c.Lacking }
+
+func (c Cost) plus(o Cost) Cost {
+	return Cost{c.Compute + o.Compute, c.Wait + o.Wait, c.Network + o.Network, c.Lacking + o.Lacking}
+}
+
+// Predict says what a token takes through a chain, by the same prices that Plan goes by.
+func Predict(hops []Hop, m Measures) (sum Cost) {
+	for _, c := range predicted(hops, m) {
+		sum = sum.plus(c)
+	}
+	return sum
+}
+
+// predicted is Predict of each hop: with the way to it, and the last one with the way back.
+func predicted(hops []Hop, m Measures) []Cost {
+	m.Prefer = nil
+	p := &planner{layers: 1}
+	for i := range hops {
+		p.peers = append(p.peers, priced(&hops[i].Offer, &m))
+	}
+	offers := make([]protocol.Offer, len(hops))
+	pieces := make([]piece, len(hops))
+	for i, h := range hops {
+		offers[i], pieces[i] = h.Offer, piece{i, h.Span.Start, h.Span.End}
+	}
+	p.connect(offers, m)
+	costs := make([]Cost, len(hops))
+	for k := range pieces {
+		costs[k] = p.costOf(pieces, k)
+	}
+	return costs
+}
+
+// costOf is what hop k of a chain takes.
+func (p *planner) costOf(pieces []piece, k int) Cost {
+	c := &p.peers[pieces[k].peer]
+	layers := int64(pieces[k].end - pieces[k].start)
+	net := p.way(pieces, k) + c.fix
+	if k == len(pieces)-1 {
+		net += c.out
+	}
+	return Cost{
+		Compute: micros(c.own * layers), Wait: micros(c.wait), Network: micros(net), Lacking: micros(c.lacks),
+	}
+}
