@@ -58,13 +58,13 @@ func announcer(t *testing.T, join []peer.AddrInfo, offer protocol.Offer, blobs .
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
-	t.Cleanup(routing.ServeBlobs(h, func(hash protocol.Digest) ([]byte, bool) {
+	t.Cleanup(routing.ServeBlobs(h, routing.Blobs{Find: func(hash protocol.Digest) (routing.Blob, bool) {
 		i := slices.IndexFunc(blobs, func(b []byte) bool { return sha256.Sum256(b) == hash })
 		if i < 0 {
-			return nil, false
+			return routing.Blob{}, false
 		}
-		return blobs[i], true
-	}))
+		return routing.Small(blobs[i]), true
+	}}))
 	if len(join) > 0 {
 		if err := d.Join(t.Context(), join); err != nil {
 			t.Fatal(err)

@@ -84,6 +84,9 @@ func (h *hop) write() {
 		defer close(h.quiet)
 		h.read(s)
 	})
+	if routing.ByRelay(s.Conn()) {
+		h.link.wg.Go(func() { h.straighten(s) })
+	}
 	for {
 		var m any
 		select {
@@ -107,6 +110,14 @@ func (h *hop) write() {
 			return
 		}
 		h.tell(event{hop: h.id, sent: m})
+	}
+}
+
+// straighten ends a stream over a relay once there is a direct connection to the peer: a stream stays where it was opened. The
+// session opens it anew at once, with the peer's cache as it is.
+func (h *hop) straighten(s network.Stream) {
+	if routing.UntilDirect(h.left, h.link.host, h.info.ID) == nil {
+		s.Reset()
 	}
 }
 

@@ -55,7 +55,7 @@ func TestCancel_WhileAPassOfItRuns(t *testing.T) {
 			n, c, pass := prompting(t)
 			// The step is taken from the queue as the client leaves: it goes back into no queue.
 			n.mu.Lock()
-			batch := n.queue.take(func(*hop) int { return chunkAlone })
+			batch := n.queue.take(func(*hop) int { return chunkAlone }, anyMore)
 			n.mu.Unlock()
 			leave(c)
 			eventually(t, "nothing waits any more", func() bool { return queued(n) == 0 })

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -65,8 +67,9 @@ func (n *Node) round(all caches) bool {
 	now := time.Now()
 	n.mu.Lock()
 	chores := n.queue.takeChores()
-	heads := n.queue.takeHeads()
-	batch := n.queue.take(n.chunk(now))
+	more := n.more(now)
+	heads := n.queue.takeHeads(more)
+	batch := n.queue.take(n.chunk(now), more)
 	steps := make([]piece, 0, len(batch)) // to be computed
 	var others []*job                     // that have an answer already
 	for _, p := range batch {
@@ -106,6 +109,20 @@ func (n *Node) chunk(now time.Time) func(*hop) int {
 			return beside
 		}
 		return chunkAlone
+	}
+}
+
+// more says how many tokens an owner's other sessions may have in a pass beside its first: as many as ride along for little
+// with those of others, if there are others; so 64 sessions of one peer do not slow down the one of another. Called with the
+// mutex held.
+func (n *Node) more(now time.Time) func(peer.ID) int {
+	decoding := n.table.Decoders(now.Add(-decodingFor))
+	beside := n.pace.beside()
+	return func(owner peer.ID) int {
+		if len(decoding) > 1 || len(decoding) == 1 && !decoding[owner] || n.queue.others(owner) {
+			return beside
+		}
+		return batchRows
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -23,6 +24,9 @@ type Config struct {
 	Fixed bool
 	// Capacity is how many layers the machine could hold, as it stands in the offer. Default 0: as many as it serves.
 	Capacity int
+	// Parts hands out the model's parts, and paces all that leaves in bulk; it stays the caller's to close. Default nil: Run
+	// starts one of its own, within NetRate.
+	Parts *parts.Server
 	// Speed is how fast the shard is known to be on this machine, as Stats told once. Default zero: New measures it.
 	Speed Speed
 

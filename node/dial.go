@@ -46,9 +46,9 @@ func (n *Node) mayDial(now time.Time, owner peer.ID) bool {
 func (n *Node) reach(ctx context.Context, owner peer.ID, to *protocol.Offer) error {
 	poll := time.NewTicker(dialPoll)
 	defer poll.Stop()
-	for n.host.Network().Connectedness(to.Peer) != network.Connected {
+	for !routing.Connected(n.host, to.Peer) {
 		if n.mayDial(time.Now(), owner) {
-			return n.host.Connect(ctx, routing.Callable(n.host, to))
+			return n.host.Connect(network.WithAllowLimitedConn(ctx, "push"), routing.Callable(n.host, to))
 		}
 		select {
 		case <-poll.C:

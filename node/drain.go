@@ -68,7 +68,7 @@ func (n *Node) part(ctx context.Context, why *bool) {
 func (n *Node) parting(h *hop) protocol.Parting {
 	by, _ := n.servedUntil(h)
 	within := min(max(0, time.Until(by)), maxDrain)
-	takes := n.uplink.takes(n.cacheBytes(h.books.Span(), h.books.Length()))
+	takes := n.uplink.Takes(n.cacheBytes(h.books.Span(), h.books.Length()))
 	return protocol.Parting{WithinMS: uint32(within.Milliseconds()), HandOverMS: uint32(takes.Milliseconds())}
 }
 

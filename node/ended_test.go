@@ -17,7 +17,7 @@ func TestAnswer_OfAnOlderEpochGoesNowhere(t *testing.T) {
 	eventually(t, "the step waits", func() bool { return queued(n) == 1 })
 	// The step runs while the owner opens the session anew: the open waits for it, and is answered first.
 	n.mu.Lock()
-	p := n.queue.take(func(*hop) int { return chunkAlone })[0]
+	p := n.queue.take(func(*hop) int { return chunkAlone }, anyMore)[0]
 	begun := n.begin(time.Now(), p.job)
 	n.mu.Unlock()
 	if !begun {

@@ -101,7 +101,7 @@ func TestGather_EndsWhenAllAreHere(t *testing.T) {
 		if took := time.Since(begun); took != 2*time.Millisecond {
 			t.Errorf("the pass was put off for %v, all were here after 2ms", took)
 		}
-		if batch := n.queue.take(func(*hop) int { return 1 }); len(batch) != 2 {
+		if batch := n.queue.take(func(*hop) int { return 1 }, anyMore); len(batch) != 2 {
 			t.Errorf("a pass of %d steps", len(batch))
 		}
 	})

@@ -83,7 +83,7 @@ func (h *hop) sendPages(epoch uint32, to *protocol.Offer) error {
 // sendPage sends a part of the cache when its turn on the upload has come.
 func (h *hop) sendPage(ctx context.Context, out network.Stream, p protocol.Page) error {
 	p.Owner, p.Session, p.Hash = h.owner(), h.books.ID.Key, sha256.Sum256(p.Bytes)
-	if err := h.node.awaitUplink(ctx, len(p.Bytes)); err != nil {
+	if err := h.node.uplink.Wait(ctx, len(p.Bytes)); err != nil {
 		return err
 	}
 	if err := out.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {

@@ -65,9 +65,6 @@ const (
 	// through 16 layers of the 7B are 33 s at 2,000 tokens/s and layer. That twice, and less than the 90 s after which
 	// systemd kills.
 	drainFor = time.Minute
-	// handShare is the part of the upload that hand-overs take: steps find the rest free.
-	handShare = 0.75
-
 	// maxBerths is how many shards a node holds at once: each beyond the current one takes a cache and 40 MB of scratch, and
 	// its sessions may last for hours.
 	maxBerths = 3
@@ -102,6 +99,9 @@ const (
 	// handBytes is how much of a cache is read at once to be handed over: between two passes, 0.6 ms of copying
 	// (BenchmarkCopies: 6.5 GB/s), where a pass through 4 layers of the 7B takes 14 ms.
 	handBytes = 4 << 20
+
+	// maxChores is how many sessions' caches are read or written between two passes: 4 x 0.6 ms.
+	maxChores = 4
 
 	// A pass over one token, or over at least prefillRows, tells how fast the node is. A new one weighs 1/16 of what is known
 	// of single tokens, some seconds of an answer, and 1/4 of what is known of prompts, which are fewer and longer.

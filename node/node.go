@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -43,7 +44,6 @@ type Node struct {
 	limits    protocol.Limits
 	maxFrame  int // bytes
 	kvBytes   int // of a token's keys and values in a layer, as they are handed over
-	tokenizer []byte
 	metrics   *metrics
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
@@ -84,17 +84,13 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("configure the node: %w", err)
 	}
-	tokenizer, err := cfg.Model.Tokenizer()
-	if err != nil {
-		return nil, err
-	}
 	speed, err := cfg.speedOf(s)
 	if err != nil {
 		return nil, fmt.Errorf("compute a token as a self-test: %w", err)
 	}
 	m := s.Manifest()
 	n := &Node{
-		host: h, directory: d, cfg: cfg, log: cfg.Log, tokenizer: tokenizer, pace: pace{announced: speed, now: speed},
+		host: h, directory: d, cfg: cfg, log: cfg.Log, pace: pace{announced: speed, now: speed},
 		limits: protocol.Limits{
 			Model: protocol.ModelID(cfg.Model.ID), Layers: m.Layers, Hidden: m.Hidden, Vocab: m.Vocab, Context: m.Context,
 		},
@@ -108,7 +104,11 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
-	n.uplink.rate = handShare * float64(cfg.NetRate)
+	n.uplink.Uplink = parts.NewUplink(cfg.NetRate)
+	if cfg.Parts != nil {
+		n.uplink.Uplink = cfg.Parts.Uplink()
+		n.uplink.SetCap(cfg.NetRate)
+	}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) },
 		func() float64 { return float64(n.openStreams()) }, func() float64 { return float64(n.evicted()) })
@@ -126,10 +126,13 @@ func (n *Node) Run(ctx context.Context) error {
 	if again {
 		return errors.New("run the node: it has been run before")
 	}
+	stopParts, err := n.handOut()
+	if err != nil {
+		return err
+	}
 	var own sync.WaitGroup
 	own.Go(func() { n.compute(n.ctx) })
 	own.Go(func() { n.tend(n.ctx) })
-	stopBlobs := n.serveBlobs()
 	n.host.SetStreamHandler(protocol.SessionID, n.handle)
 	n.host.SetStreamHandler(protocol.PushID, n.handlePush)
 
@@ -149,7 +152,7 @@ func (n *Node) Run(ctx context.Context) error {
 	cancel()
 	n.host.RemoveStreamHandler(protocol.SessionID)
 	n.host.RemoveStreamHandler(protocol.PushID)
-	stopBlobs()
+	stopParts()
 	n.mu.Lock()
 	n.closed = true
 	n.mu.Unlock()
@@ -194,7 +197,7 @@ func (n *Node) tend(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			n.mu.Lock()
-			expired := n.table.Expire(now) + n.partOutside(now)
+			expired := n.table.Expire(now) + n.vacate(now)
 			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {

@@ -210,7 +210,9 @@ func TestOpen_RefusesWithTheReason(t *testing.T) {
 	open.Expect = 640
 	greedy.opened(open, 0) // 2 x 64 + 3 x 640 = 2048
 	last := call(t, newHost(t), n, "h")
-	last.refused(last.open(1, 0, 2, 0), protocol.CodeNoMemory)
+	open = last.open(1, 0, 2, 0)
+	open.Expect = 640 // more than a fourth part
+	last.refused(open, protocol.CodeNoMemory)
 	c.send(protocol.Close{Session: c.key})
 	eventually(t, "there is room again", func() bool { return n.Stats().CacheFree == 64 })
 	last.opened(last.open(1, 0, 2, 0), 0)

@@ -2,11 +2,10 @@ package node
 
 import (
 	"context"
-	"crypto/sha256"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/protocol"
-	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -73,16 +72,25 @@ func advice(m *store.Model) *protocol.Advice {
 	}
 }
 
-// serveBlobs answers requests for the model's manifest and tokenizer, which are all that a client needs of it.
-func (n *Node) serveBlobs() (stop func()) {
-	tokenizer := protocol.Digest(sha256.Sum256(n.tokenizer))
-	return routing.ServeBlobs(n.host, func(hash protocol.Digest) ([]byte, bool) {
-		switch hash {
-		case n.limits.Model:
-			return n.cfg.Model.Raw, true
-		case tokenizer:
-			return n.tokenizer, true
+// handOut has peers get the model's manifest, its tokenizer and its parts from here, beside sessions that live.
+func (n *Node) handOut() (stop func(), err error) {
+	server, end := n.cfg.Parts, func() {}
+	if server == nil {
+		if server, err = parts.Serve(n.host, n.cfg.Model, n.uplink.Uplink); err != nil {
+			return nil, err
 		}
-		return nil, false
-	})
+		end = func() { _ = server.Close() } // of files that were read
+	}
+	server.Live(n.Live)
+	return func() {
+		server.Live(func() bool { return false })
+		end()
+	}, nil
+}
+
+// Live says whether there are sessions whose owners may want something at any time.
+func (n *Node) Live() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.table.Present(time.Now()) > 0
 }

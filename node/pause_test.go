@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"errors"
-	"math"
 	"sync"
 	"testing"
 	"time"
@@ -141,24 +140,5 @@ func TestPause_MayBeCalledByAnybodyAtAnyTime(t *testing.T) {
 	}
 	if left := leftOver(); left != "" {
 		t.Errorf("after Run has returned there is\n%s", left)
-	}
-}
-
-func TestUplink_LetsOneAfterTheOtherGo(t *testing.T) {
-	u := uplink{rate: 1000}
-	now := time.Unix(0, 0)
-	for i, want := range []time.Duration{0, 500 * time.Millisecond, time.Second} {
-		if got := u.next(now, 500); got != want {
-			t.Errorf("part %d waits %v, want %v", i, got, want)
-		}
-	}
-	if got := u.next(now.Add(time.Minute), 1); got != 0 {
-		t.Errorf("after a minute of silence one waits %v", got)
-	}
-	if got := u.takes(math.MaxInt32 * 1000); got != maxDrain {
-		t.Errorf("too much takes %v", got)
-	}
-	if got := (&uplink{}).next(now, 1<<30); got != 0 {
-		t.Errorf("without a bound one waits %v", got)
 	}
 }

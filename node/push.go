@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // way is how a session's rows leave for the next hop in one epoch: on a push stream or, where that can't be had, to the
@@ -78,10 +80,22 @@ func (w *way) open() error {
 	return w.write(protocol.Names{Owner: id.Owner, Session: id.Key, Epoch: w.leg.epoch, Names: w.names})
 }
 
-// watch waits for the stream's end: nothing is ever said on it.
+// watch waits for the stream's end: nothing is ever said on it. One over a relay ends once there is a direct connection to
+// the next hop, on which it is opened anew: a stream stays where it was opened.
 func (w *way) watch(out network.Stream, lost *atomic.Bool, seen chan struct{}) {
 	defer close(seen)
+	var straightening sync.WaitGroup
+	ctx, cancel := context.WithCancel(w.leg.ctx)
+	if routing.ByRelay(out.Conn()) {
+		straightening.Go(func() {
+			if routing.UntilDirect(ctx, w.hop.node.host, out.Conn().RemotePeer()) == nil {
+				_ = out.Reset()
+			}
+		})
+	}
 	_, _ = out.Read(make([]byte, 1))
+	cancel()
+	straightening.Wait()
 	_ = out.Reset()
 	lost.Store(true)
 	w.hop.wake()

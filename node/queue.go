@@ -75,8 +75,8 @@ type chore struct {
 }
 
 // queue is the steps that wait, first come first served by session: a session that has had its turn goes to the end. Nor
-// can one peer's many sessions keep others waiting: each owner's first comes before any owner's second. Guarded by the
-// node's mutex.
+// can one peer's many sessions keep others waiting: each owner's first comes before any owner's second, and beside other
+// owners only some more go along with it. Guarded by the node's mutex.
 type queue struct {
 	turns  []*hop
 	jobs   map[*hop][]*job
@@ -108,21 +108,34 @@ func (q *queue) insert(j *job, first bool) {
 }
 
 // take gives the next pass: of each session's first step, if it is short all tokens, else the next chunk. Prompts have
-// together no more tokens than chunk gives for any of them; those for which nothing is left keep their turn.
-func (q *queue) take(chunk func(*hop) int) []piece {
+// together no more tokens than chunk gives for any of them. Of each owner there is one step, and of others as many tokens as
+// more gives. Those for which nothing is left keep their turn.
+func (q *queue) take(chunk func(*hop) int, more func(peer.ID) int) []piece {
 	q.fair()
 	var batch []piece
 	var kept []*hop
 	total, prompts := 0, 0
+	left := make(map[peer.ID]int) // tokens that an owner may have beside its first step
 	for _, h := range q.turns {
 		j := q.jobs[h][0]
 		n := j.in.N - j.done
 		if !j.short() {
 			n = min(n, chunk(h)-prompts)
 		}
+		most, second := left[h.owner()]
+		if second && j.short() && n > most {
+			n = 0
+		} else if second {
+			n = min(n, most)
+		}
 		if n <= 0 || total+n > batchRows {
 			kept = append(kept, h)
 			continue
+		}
+		if second {
+			left[h.owner()] = most - n
+		} else {
+			left[h.owner()] = more(h.owner())
 		}
 		if total += n; !j.short() {
 			prompts += n
@@ -172,6 +185,11 @@ func (q *queue) decoding(h *hop) bool {
 	return slices.ContainsFunc(q.turns, func(t *hop) bool { return t != h && q.jobs[t][0].short() })
 }
 
+// others says whether somebody else than an owner waits for a step.
+func (q *queue) others(owner peer.ID) bool {
+	return slices.ContainsFunc(q.turns, func(t *hop) bool { return t.owner() != owner })
+}
+
 // drop removes and returns the waiting steps of a session that which says yes to.
 func (q *queue) drop(h *hop, which func(*job) bool) []*job {
 	var kept, dropped []*job
@@ -194,10 +212,26 @@ func (q *queue) drop(h *hop, which func(*job) bool) []*job {
 	return dropped
 }
 
-// takeHeads gives all waiting requests for logits; there is at most one for each session.
-func (q *queue) takeHeads() []*headJob {
-	heads := q.heads
-	q.heads = nil
+// takeHeads gives the waiting requests for logits, of which there is at most one for each session: of each owner one, and
+// others for as many rows as more gives.
+func (q *queue) takeHeads(more func(peer.ID) int) (heads []*headJob) {
+	left := make(map[peer.ID]int)
+	var kept []*headJob
+	for _, ask := range q.heads {
+		owner := ask.hop.owner()
+		most, second := left[owner]
+		switch {
+		case !second:
+			left[owner] = more(owner)
+		case ask.n > most:
+			kept = append(kept, ask)
+			continue
+		default:
+			left[owner] = most - ask.n
+		}
+		heads = append(heads, ask)
+	}
+	q.heads = kept
 	return heads
 }
 
@@ -206,9 +240,10 @@ func (q *queue) dropHeads(h *hop) {
 	q.heads = slices.DeleteFunc(q.heads, func(ask *headJob) bool { return ask.hop == h })
 }
 
-// takeChores gives all chores.
+// takeChores gives some chores, in the order in which they came.
 func (q *queue) takeChores() []*chore {
-	chores := q.chores
-	q.chores = nil
+	n := min(len(q.chores), maxChores)
+	chores := q.chores[:n:n]
+	q.chores = q.chores[n:]
 	return chores
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -28,9 +30,12 @@ func newJob(h *hop, number uint64, tokens int) *job {
 	return &job{hop: h, in: session.Input{Number: number, N: tokens}}
 }
 
+// anyMore lets an owner have as many steps in a pass as it wants.
+func anyMore(peer.ID) int { return batchRows }
+
 // pass takes a batch as if it were computed: what is not done yet goes back.
 func pass(q *queue, chunk int) string {
-	batch := q.take(func(*hop) int { return chunk })
+	batch := q.take(func(*hop) int { return chunk }, anyMore)
 	for _, p := range batch {
 		if p.done += p.n; p.done < p.in.N {
 			q.back(p.job)
@@ -72,13 +77,60 @@ func TestQueue_ServesEachPeerBeforeAnyTwice(t *testing.T) {
 	}
 }
 
+// A peer with many sessions has its first in each pass, and beside it a few of the others by turns.
+func TestQueue_GivesACrowdOfOnePeersAFew(t *testing.T) {
+	var q queue
+	for _, name := range []string{"a", "b", "c", "d", "e"} {
+		h := newHop(name)
+		h.books.ID.Owner = "greedy"
+		q.push(newJob(h, 1, 1))
+	}
+	prompt := newHop("p")
+	prompt.books.ID.Owner = "greedy"
+	q.push(newJob(prompt, 1, 10))
+	honest := newHop("x")
+	honest.books.ID.Owner = "honest"
+	q.push(newJob(honest, 1, 1))
+	few := func(peer.ID) int { return 2 }
+	for i, want := range []string{"a1:1 x1:1 b1:1 c1:1", "d1:1 e1:1 p1:1", "p1:4", "p1:4", "p1:1", ""} {
+		batch := q.take(func(*hop) int { return 4 }, few)
+		for _, p := range batch {
+			if p.done += p.n; p.done < p.in.N {
+				q.back(p.job)
+			}
+		}
+		if got := names(batch); got != want {
+			t.Errorf("pass %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
+func TestQueue_GivesEachPeerLogitsBeforeAnyMany(t *testing.T) {
+	var q queue
+	for i, owner := range []peer.ID{"greedy", "greedy", "greedy", "honest"} {
+		h := newHop(fmt.Sprint(i))
+		h.books.ID.Owner = owner
+		q.heads = append(q.heads, &headJob{hop: h, n: 2})
+	}
+	few := func(peer.ID) int { return 3 }
+	for i, want := range []string{"0 1 3", "2", ""} {
+		var got []string
+		for _, ask := range q.takeHeads(few) {
+			got = append(got, strings.TrimRight(string(ask.hop.books.ID.Key[:]), "\x00"))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("round %d is for %v, want %s", i, got, want)
+		}
+	}
+}
+
 func TestQueue_BoundsAPass(t *testing.T) {
 	var q queue
 	for i := range batchRows {
 		q.push(newJob(newHop(fmt.Sprint(i)), 1, 2))
 	}
 	for range 2 {
-		if batch := q.take(func(*hop) int { return 16 }); len(batch) != batchRows/2 {
+		if batch := q.take(func(*hop) int { return 16 }, anyMore); len(batch) != batchRows/2 {
 			t.Errorf("%d steps in a pass", len(batch))
 		}
 	}

@@ -190,9 +190,7 @@ func TestHandOver_IsRefusedWhereAReplayIsQuicker(t *testing.T) {
 	if f := c.refused(protocol.HandOver{Epoch: 2, To: sealed(t, to)}, protocol.CodeLostSession); f.Epoch != 2 || f.Number != 0 {
 		t.Errorf("the failure is %+v", f)
 	}
-	slow.mu.Lock()
-	slow.uplink.rate = 1e9
-	slow.mu.Unlock()
+	slow.uplink.SetCap(1e9)
 	c.refused(protocol.HandOver{Epoch: 1, To: sealed(t, to)}, protocol.CodeLostSession) // it comes too late: the session is in that epoch
 	c.send(protocol.HandOver{Epoch: 2, To: sealed(t, to)})
 	if r := answer[protocol.Replayed](d); r.Position != 200 {

@@ -45,6 +45,7 @@ type offerRecord struct {
 	Busy     uint64   `msgpack:"bu,omitempty"`
 	Near     []byte   `msgpack:"nr,omitempty"` // per peer its tail and u32 microseconds, little endian
 	Relayed  bool     `msgpack:"r,omitempty"`
+	Relay    bool     `msgpack:"rl,omitempty"`
 	Nick     string   `msgpack:"k,omitempty"`
 	Addrs    [][]byte `msgpack:"ad,omitempty"`
 
@@ -143,7 +144,7 @@ func (o *Offer) record() (*offerRecord, error) {
 		Sequence: o.Sequence, Boot: o.Boot, LifeMS: uint64(o.LifeMS), Start: uint64(o.Span.Start), End: uint64(o.Span.End),
 		TStart: uint64(o.Target.Start), TEnd: uint64(o.Target.End), Layers: uint64(o.Layers), State: uint64(o.State),
 		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Net: o.NetRate,
-		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Nick: o.Nick,
+		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Relay: o.Relay, Nick: o.Nick,
 		Capacity: uint64(o.Capacity), Fixed: o.Fixed, Busy: uint64(o.Busy)}
 	for _, n := range o.Near {
 		r.Near = append(r.Near, n.Peer[:]...)
@@ -182,7 +183,7 @@ func (r *offerRecord) offer() (*Offer, error) {
 		Fixed:       r.Fixed,
 		Busy:        uint32(f.num("busy", r.Busy, 0, MaxBusy)),
 		Near:        f.near(r.Near),
-		Relayed:     r.Relayed, Nick: r.Nick}
+		Relayed:     r.Relayed, Relay: r.Relay, Nick: r.Nick}
 	f.fixed("model", o.Model[:], r.Model)
 	o.Span = f.span("span", r.Start, r.End, o.Layers)
 	o.Target = f.span("target", r.TStart, r.TEnd, o.Layers)

@@ -33,7 +33,7 @@ func goodOffer(id peer.ID) Offer {
 		LifeMS: 24_000, Span: Span{0, 2}, Target: Span{1, 3}, Layers: 4, State: Online, Device: "cpu avx2", DecodeRate: 900,
 		PrefillRate: 9000, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Capacity: 3, Fixed: true, Busy: 250,
 		Near:    []Near{{PeerTail{1, 2, 3}, 12_345 * time.Microsecond}, {PeerTail{9}, 0}},
-		Relayed: true, Nick: "百川",
+		Relayed: true, Relay: true, Nick: "百川",
 		Advice: &Advice{Sampling: Sampling{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}, MaxTokens: 2048},
 		Addrs:  []string{"/ip4/127.0.0.1/tcp/4001", "/ip6/::1/udp/4001/quic-v1"}}
 }

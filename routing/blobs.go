@@ -3,11 +3,9 @@ package routing
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -17,49 +15,103 @@ import (
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
-// ServeBlobs answers requests for blobs by hash: what a client needs to know of a model, its manifest and its tokenizer.
-// find returns a blob's bytes, which must not change. Call stop before closing the host; it waits for the streams.
-func ServeBlobs(h host.Host, find func(protocol.Digest) ([]byte, bool)) (stop func()) {
-	s := serve(h, protocol.PartsID, "baichuan.parts", func(st network.Stream) error { return answerGets(st, find) })
-	return s.close
+// Blob is bytes that peers may ask for by their hash. They must not change.
+type Blob struct {
+	*io.SectionReader
+	// Bulk is sent in turns, and in smaller pieces than were asked for where need be; other blobs are small and go at once.
+	Bulk bool
 }
 
-// answerGets answers the requests of one stream until its end.
-func answerGets(st network.Stream, find func(protocol.Digest) ([]byte, bool)) error {
-	if err := st.Scope().ReserveMemory(protocol.MaxDataBytes, network.ReservationPriorityMedium); err != nil {
-		return protocol.WriteMessage(st, protocol.Failure{Code: protocol.CodeBusy, Text: "no memory for another stream"})
+// Small is a blob that is in memory, and goes at once.
+func Small(b []byte) Blob {
+	return Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
+}
+
+// Blobs is what a process hands out.
+type Blobs struct {
+	// Find gives the blob with a hash, if there is one.
+	Find func(protocol.Digest) (Blob, bool)
+	// Turn waits until so many bytes of bulk may go to a peer. It says how many may go, at least one, and what to call when
+	// the peer has them or asks no more. An error is answered as busy. It is not asked before a Find has found bulk.
+	Turn func(ctx context.Context, who peer.ID, bytes int) (most int, done func(), err error)
+}
+
+// ServeBlobs answers requests for blobs: what describes a model, and its parts chunk by chunk. Call stop before closing the
+// host; it waits for the streams.
+func ServeBlobs(h host.Host, b Blobs) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := serve(h, protocol.PartsID, "baichuan.parts", func(st network.Stream) error {
+		g := getter{ctx: ctx, st: st, blobs: b, done: func() {}}
+		defer func() { g.done() }()
+		return g.answer()
+	})
+	return func() {
+		cancel()
+		s.close()
 	}
+}
+
+// getter answers the requests of one stream.
+type getter struct {
+	ctx   context.Context
+	st    network.Stream
+	blobs Blobs
+	done  func() // ends the turn of the answer before
+}
+
+// answer answers until the stream's end.
+func (g *getter) answer() error {
 	for range maxGets {
-		if err := st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
+		if err := g.st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
 			return err
 		}
-		msg, err := protocol.ReadMessage(st, protocol.Limits{})
+		msg, err := protocol.ReadMessage(g.st, protocol.Limits{})
+		g.done() // who asks for more, or for nothing more, has got what was sent
+		g.done = func() {}
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
-			return refuse(st, err)
+			return refuse(g.st, err)
 		}
 		get, ok := msg.(protocol.Get)
 		if !ok {
-			return protocol.WriteMessage(st, protocol.Failure{Code: protocol.CodeUnsupported, Text: fmt.Sprintf("%T is not for this stream", msg)})
+			return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeUnsupported, Text: fmt.Sprintf("%T is not for this stream", msg)})
 		}
-		if err := protocol.WriteMessage(st, answerGet(get, find)); err != nil {
+		if err := g.answerGet(get); err != nil {
 			return err
 		}
 	}
-	return protocol.WriteMessage(st, protocol.Failure{Code: protocol.CodeBusy, Text: "too many requests on one stream"})
+	return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeBusy, Text: "too many requests on one stream"})
 }
 
-// answerGet makes the answer to a Get.
-func answerGet(get protocol.Get, find func(protocol.Digest) ([]byte, bool)) any {
-	blob, ok := find(get.Hash)
+// answerGet sends the answer to a Get.
+func (g *getter) answerGet(get protocol.Get) error {
+	blob, ok := g.blobs.Find(get.Hash)
 	if !ok {
-		return protocol.Failure{Code: protocol.CodeOtherManifest, Text: "there is no " + get.Hash.String() + " here"}
+		return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeOtherManifest, Text: "there is no " + get.Hash.String() + " here"})
 	}
-	from := min(get.Offset, int64(len(blob)))
-	to := min(from+int64(get.Length), int64(len(blob)))
-	return protocol.Data{Total: int64(len(blob)), Bytes: blob[from:to]}
+	n := int(min(int64(get.Length), max(0, blob.Size()-get.Offset)))
+	if blob.Bulk && n > 0 {
+		most, done, err := g.blobs.Turn(g.ctx, g.st.Conn().RemotePeer(), n)
+		if err != nil {
+			return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeBusy, Text: err.Error()})
+		}
+		g.done = done
+		n = min(n, most)
+		if err := g.st.SetDeadline(time.Now().Add(blobTimeout)); err != nil { // waiting took none of it
+			return err
+		}
+	}
+	if err := g.st.Scope().ReserveMemory(n, network.ReservationPriorityMedium); err != nil {
+		return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeBusy, Text: "no memory for another answer"})
+	}
+	defer g.st.Scope().ReleaseMemory(n)
+	data := make([]byte, n)
+	if _, err := blob.ReadAt(data, get.Offset); err != nil && n > 0 && !errors.Is(err, io.EOF) {
+		return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeInternal, Text: "the blob can't be read here"})
+	}
+	return protocol.WriteMessage(g.st, protocol.Data{Total: blob.Size(), Bytes: data})
 }
 
 // refuse answers a frame that could not be read, if that is the sender's fault.
@@ -71,68 +123,51 @@ func refuse(w io.Writer, err error) error {
 	return protocol.WriteMessage(w, bad.Failure())
 }
 
-// FetchBlob fetches the blob with a hash from the first of peers that has it, and verifies it. It takes at most limit
-// bytes from any of them. The error has one reason for each peer.
-func FetchBlob(ctx context.Context, h host.Host, peers []peer.ID, hash protocol.Digest, limit int64) ([]byte, error) {
-	var reasons []string
-	for _, id := range peers {
-		blob, err := fetchFrom(ctx, h, id, hash, limit)
-		if err == nil {
-			return blob, nil
-		}
-		if ctx.Err() != nil {
-			return nil, fmt.Errorf("fetch %s: %w", hash, ctx.Err())
-		}
-		reasons = append(reasons, fmt.Sprintf("peer %s: %v", id, err))
-	}
-	if len(reasons) == 0 {
-		return nil, fmt.Errorf("fetch %s: there is no peer to ask", hash)
-	}
-	return nil, fmt.Errorf("fetch %s: %s", hash, strings.Join(reasons, "; "))
+// BlobStream asks one peer for pieces of blobs, one after the other. It is for one goroutine at a time.
+type BlobStream struct {
+	host host.Host
+	peer peer.ID
+	st   network.Stream // nil: to be opened
+	gets int            // that were sent on it
 }
 
-// fetchFrom fetches a blob from one peer, piece by piece on one stream. Nothing is allocated for the size that the peer
-// claims: the buffer grows with what arrives.
-func fetchFrom(ctx context.Context, h host.Host, id peer.ID, hash protocol.Digest, limit int64) (blob []byte, err error) {
-	dial, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	st, err := h.NewStream(network.WithAllowLimitedConn(dial, "blob"), id, protocol.PartsID)
-	if err != nil {
-		return nil, oneLine(err)
+// NewBlobStream makes a stream to a peer, which is opened when it is used.
+func NewBlobStream(h host.Host, id peer.ID) *BlobStream { return &BlobStream{host: h, peer: id} }
+
+// Get asks for the bytes from offset on. The answer has at most so many, and may have fewer: it is of a stranger, and as yet
+// of nobody's making. A protocol.Failure is the error that the peer answers with. After any other error the next Get opens a
+// new stream.
+func (b *BlobStream) Get(ctx context.Context, hash protocol.Digest, offset int64, length int) (protocol.Data, error) {
+	data, err := b.get(ctx, protocol.Get{Hash: hash, Offset: offset, Length: uint32(length)})
+	if failed := (protocol.Failure{}); err != nil && !errors.As(err, &failed) {
+		b.reset()
 	}
-	defer st.Reset() // after CloseWrite the peer has seen the end already
-	stop := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Now()) })
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return protocol.Data{}, ctx.Err()
+	case err != nil:
+		return protocol.Data{}, oneLine(err)
+	case len(data.Bytes) > length:
+		b.reset()
+		return protocol.Data{}, fmt.Errorf("asked for %d bytes it sends %d", length, len(data.Bytes))
+	}
+	return data, nil
+}
+
+func (b *BlobStream) get(ctx context.Context, msg protocol.Get) (protocol.Data, error) {
+	if b.gets == maxGets {
+		b.Close()
+	}
+	if err := b.open(ctx); err != nil {
+		return protocol.Data{}, err
+	}
+	b.gets++
+	if err := b.st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
+		return protocol.Data{}, err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = b.st.SetDeadline(time.Now()) })
 	defer stop()
-	var b bytes.Buffer
-	for total := int64(1); int64(b.Len()) < total; {
-		data, err := nextPiece(ctx, st, hash, int64(b.Len()))
-		switch {
-		case err != nil:
-			return nil, oneLine(err)
-		case data.Total > limit:
-			return nil, fmt.Errorf("%d bytes are above the limit of %d", data.Total, limit)
-		case int64(len(data.Bytes)) != min(data.Total-int64(b.Len()), protocol.MaxDataBytes), b.Len() > 0 && data.Total != total:
-			return nil, errors.New("it sends pieces that don't fit together")
-		}
-		total = data.Total
-		b.Write(data.Bytes)
-	}
-	_ = st.CloseWrite()
-	if sha256.Sum256(b.Bytes()) != hash {
-		return nil, errors.New("what it sent has another hash")
-	}
-	return b.Bytes(), nil
-}
-
-// nextPiece asks for the bytes from offset on.
-func nextPiece(ctx context.Context, st network.Stream, hash protocol.Digest, offset int64) (protocol.Data, error) {
-	if err := st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
-		return protocol.Data{}, err
-	}
-	if err := ctx.Err(); err != nil { // its own deadline may just have been overwritten
-		return protocol.Data{}, err
-	}
-	answer, err := exchange(st, protocol.Get{Hash: hash, Offset: offset, Length: protocol.MaxDataBytes})
+	answer, err := exchange(b.st, msg)
 	if err != nil {
 		return protocol.Data{}, err
 	}
@@ -141,4 +176,33 @@ func nextPiece(ctx context.Context, st network.Stream, hash protocol.Digest, off
 		return protocol.Data{}, fmt.Errorf("it answers with %T", answer)
 	}
 	return data, nil
+}
+
+func (b *BlobStream) open(ctx context.Context) error {
+	if b.st != nil {
+		return nil
+	}
+	dial, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	st, err := b.host.NewStream(network.WithAllowLimitedConn(dial, "blob"), b.peer, protocol.PartsID)
+	if err != nil {
+		return err
+	}
+	b.st, b.gets = st, 0
+	return nil
+}
+
+// Close ends the stream as who has all that was asked for.
+func (b *BlobStream) Close() {
+	if b.st != nil {
+		_ = b.st.CloseWrite()
+	}
+	b.reset() // after CloseWrite the peer has seen the end already
+}
+
+func (b *BlobStream) reset() {
+	if b.st != nil {
+		_ = b.st.Reset()
+	}
+	b.st, b.gets = nil, 0
 }

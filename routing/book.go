@@ -25,9 +25,11 @@ type Seen struct {
 type book struct {
 	mu      sync.Mutex
 	entries map[peer.ID]*entry       // guarded by mu, as all below
+	sealed  map[string]struct{}      // the live offers as they came, to know them again
 	live    int                      // entries with an offer
 	models  map[protocol.ModelID]int // of which model
 	reaped  time.Time
+	news    chan struct{} // closed and replaced when somebody serves something else than before
 }
 
 // entry is what is remembered of a peer.
@@ -41,7 +43,9 @@ type entry struct {
 	forget   time.Time // of the sequence
 }
 
-func newBook() *book { return &book{entries: map[peer.ID]*entry{}, models: map[protocol.ModelID]int{}} }
+func newBook() *book {
+	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]struct{}{}, models: map[protocol.ModelID]int{}, news: make(chan struct{})}
+}
 
 // add takes an offer that was made age ago, and reports whether it is news. An offer that is not above its peer's last
 // sequence changes nothing: what is over is never revived, and no relay can make an offer younger. The error says that
@@ -62,15 +66,33 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if err := b.room(o.Model, old); err != nil {
 		return false, err
 	}
+	if old == nil || old.offer == nil || moved(old.offer, o) {
+		close(b.news)
+		b.news = make(chan struct{})
+	}
 	if old != nil {
 		b.bury(old)
 	}
 	b.live++
 	b.models[o.Model]++
 	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
+	b.sealed[string(sealed)] = struct{}{}
 	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
+}
+
+// moved reports whether a peer's new offer says of what it serves something else than the one before.
+func moved(from, to *protocol.Offer) bool {
+	return from.Model != to.Model || from.Span != to.Span || from.Target != to.Target || from.State != to.State ||
+		from.Capacity != to.Capacity || from.Fixed != to.Fixed
+}
+
+// changed returns a channel that is closed when a peer comes, leaves, or serves something else than before.
+func (b *book) changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.news
 }
 
 // room refuses an offer for which there is none. One that takes the place of its peer's last always has room.
@@ -94,6 +116,7 @@ func (b *book) bury(e *entry) {
 	if b.models[e.offer.Model]--; b.models[e.offer.Model] == 0 {
 		delete(b.models, e.offer.Model)
 	}
+	delete(b.sealed, string(e.sealed))
 	e.offer, e.sealed = nil, nil
 }
 
@@ -119,6 +142,24 @@ func (b *book) has(sealed []byte, id peer.ID) bool {
 	defer b.mu.Unlock()
 	e := b.entries[id]
 	return e != nil && bytes.Equal(e.sealed, sealed)
+}
+
+// holds reports whether exactly this sealed offer is known already, whosever it is.
+func (b *book) holds(sealed []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.sealed[string(sealed)]
+	return ok
+}
+
+// above returns the last sequence of a peer if it is above another, else 0.
+func (b *book) above(id peer.ID, sequence uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[id]; e != nil && e.sequence > sequence {
+		return e.sequence
+	}
+	return 0
 }
 
 // leaving reports whether the last word of a peer was that it leaves.

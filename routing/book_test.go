@@ -131,3 +131,46 @@ func TestBook_KeepsNothingOfTheListThatAnOfferCameIn(t *testing.T) {
 		t.Errorf("%d bytes are kept, within the list", len(kept))
 	}
 }
+
+// TestBook_TellsWhenSomebodyServesSomethingElse, and not of renewals: who waits for news would never rest.
+func TestBook_TellsWhenSomebodyServesSomethingElse(t *testing.T) {
+	b, now := newBook(), time.Unix(1000, 0)
+	sequence := uint64(0)
+	add := func(change func(*protocol.Offer)) bool {
+		t.Helper()
+		sequence++
+		o := noted("a", sequence, 24*time.Second)
+		o.Layers, o.Target = 8, protocol.Span{Start: 0, End: 1}
+		change(o)
+		before := b.changed()
+		if news, err := b.add(o, nil, 0, now); err != nil || !news {
+			t.Fatalf("an offer was not taken: %v", err)
+		}
+		select {
+		case <-before:
+			return true
+		default:
+			return false
+		}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(*protocol.Offer)
+		want   bool
+	}{
+		{"it comes", func(*protocol.Offer) {}, true},
+		{"the same again", func(*protocol.Offer) {}, false},
+		{"faster and busier", func(o *protocol.Offer) { o.DecodeRate, o.Queue = 7, 9 }, false},
+		{"another target", func(o *protocol.Offer) { o.Target.End = 2 }, true},
+		{"back again", func(*protocol.Offer) {}, true},
+		{"leaving", func(o *protocol.Offer) { o.State = protocol.Leaving }, true},
+	} {
+		if got := add(c.change); got != c.want {
+			t.Errorf("%s: told is %v", c.name, got)
+		}
+	}
+	now = now.Add(time.Minute)
+	if !add(func(o *protocol.Offer) { o.State = protocol.Leaving }) {
+		t.Error("nobody is told of one whose last offer is over")
+	}
+}

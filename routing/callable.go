@@ -15,27 +15,31 @@ import (
 // or a relay, and at a private or loopback address only if the host has one such itself. Else a stranger could have our
 // machine knock at doors of its own network. Names are not resolved for the same reason.
 func Callable(h host.Host, o *protocol.Offer) peer.AddrInfo {
-	own := h.Addrs()
+	info := o.Dialable()
+	info.Addrs = slices.DeleteFunc(dialable(h, info.Addrs), func(a ma.Multiaddr) bool { return !isTransport(a) })
+	return info
+}
+
+// dialable returns those of some addresses that mean the same to this host as to whom it has them from: public ones, and
+// private and loopback ones if it has such itself. Names are let through.
+func dialable(h host.Host, addrs []ma.Multiaddr) []ma.Multiaddr {
+	own := slices.DeleteFunc(h.Addrs(), isCircuit)
 	private := slices.ContainsFunc(own, func(a ma.Multiaddr) bool { return manet.IsPrivateAddr(a) && !manet.IsIPLoopback(a) })
 	loopback := slices.ContainsFunc(own, manet.IsIPLoopback)
-	info := o.Dialable()
-	info.Addrs = slices.DeleteFunc(info.Addrs, func(a ma.Multiaddr) bool {
+	return slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool {
 		switch {
-		case !isTransport(a):
-			return true
 		case manet.IsIPLoopback(a):
 			return !loopback
 		case manet.IsPrivateAddr(a):
 			return !private
 		}
-		return !manet.IsPublicAddr(a)
+		return false
 	})
-	return info
 }
 
 // isTransport says whether an address is a number, and of a kind that our hosts dial.
 func isTransport(a ma.Multiaddr) bool {
-	if _, err := manet.ToIP(a); err != nil {
+	if _, err := manet.ToIP(a); err != nil || !manet.IsPublicAddr(a) && !manet.IsPrivateAddr(a) && !manet.IsIPLoopback(a) {
 		return false
 	}
 	return slices.ContainsFunc([]int{ma.P_TCP, ma.P_QUIC_V1, ma.P_CIRCUIT}, func(code int) bool {

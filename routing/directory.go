@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -30,6 +32,14 @@ import (
 type DirectoryConfig struct {
 	// Serving processes join the DHT, keep offers for others and answer questions. Others only ask.
 	Serving bool
+
+	// Nearest finds the peers nearest to a key, nearest first. Nil: the DHT does. For simulations of more peers than a DHT can
+	// be computed for.
+	Nearest func(ctx context.Context, key string) ([]peer.ID, error)
+
+	// Wall is the wall clock, from which nothing but the sequence of a first offer is taken: it may be wrong. Nil: this
+	// machine's.
+	Wall func() time.Time
 }
 
 // Directory is this process's view of who serves what. Make it with NewDirectory, and close it before its host.
@@ -37,9 +47,11 @@ type Directory struct {
 	host    host.Host
 	book    *book
 	record  *record
-	dht     *dht.IpfsDHT // nil if not serving, as server
-	server  *server
+	dht     *dht.IpfsDHT // nil if not serving, or if Nearest does its work
+	server  *server      // nil if not serving, as keepers
 	keepers *keepers
+	pledges *quota // of questions for a pledge
+	wall    func() time.Time
 	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
@@ -50,31 +62,57 @@ type Directory struct {
 	joined  []peer.AddrInfo      // guarded by mu, as the following
 	earlier uint64               // sequence of an offer that this identity made before this process
 	load    func() protocol.Load // nil: nothing is told of it
+	pledge  func(from peer.ID, p protocol.Pledge) bool
+	reach   *Reach // nil: nothing is known of how this process is reached
 
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
 	sequence   uint64
 	wake       chan struct{} // the renewal is due anew
+	behind     chan struct{} // it is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), boot: uint64(rand.Int64()) | 1, wake: make(chan struct{}, 1)}
+	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
+		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if d.wall = cfg.Wall; d.wall == nil {
+		d.wall = time.Now
+	}
 	if !cfg.Serving {
 		return d, nil
 	}
-	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dht.ModeServer), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
-		dht.BootstrapPeersFunc(d.joinedPeers))
-	if err != nil {
-		d.cancel()
-		return nil, fmt.Errorf("start the directory: %w", err)
+	nearest := cfg.Nearest
+	if nearest == nil {
+		kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dhtMode(h)), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
+			dht.BootstrapPeersFunc(d.joinedPeers), dht.AddressFilter(func(all []ma.Multiaddr) []ma.Multiaddr { return dialable(h, all) }))
+		if err != nil {
+			d.cancel()
+			return nil, fmt.Errorf("start the directory: %w", err)
+		}
+		d.dht, nearest = kad, kad.GetClosestPeers
 	}
-	d.dht = kad
-	d.keepers = newKeepers(kad.GetClosestPeers)
+	d.keepers = newKeepers(nearest)
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
 	return d, nil
+}
+
+// dhtMode is whether a process answers questions of the DHT: always where it listens on loopback alone, and else as long as
+// nobody finds that it can't be reached.
+func dhtMode(h host.Host) dht.ModeOpt {
+	if slices.ContainsFunc(h.Network().ListenAddresses(), func(a ma.Multiaddr) bool { return !manet.IsIPLoopback(a) }) {
+		return dht.ModeAutoServer
+	}
+	return dht.ModeServer
+}
+
+// reachedBy has offers say how this process is reached.
+func (d *Directory) reachedBy(r *Reach) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reach = r
 }
 
 // Close takes this process's offer back as far as others can still be told, ends everything that the directory started,
@@ -89,6 +127,9 @@ func (d *Directory) Close() error {
 	defer cancel()
 	_ = d.Withdraw(ctx) // when a whole swarm ends, nobody is left to be told
 	d.server.close()
+	if d.dht == nil {
+		return nil
+	}
 	if err := d.dht.Close(); err != nil {
 		return fmt.Errorf("close the directory: %w", err)
 	}
@@ -137,13 +178,29 @@ func (d *Directory) connect(ctx context.Context, p peer.AddrInfo) error {
 	}
 	if err := d.host.Connect(ctx, p); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = errors.New("it did not answer in time: is it running, and is its swarm key the same?")
+			err = silent(p.Addrs)
 		}
 		return fmt.Errorf("join %s: no answer: %w", name, oneLine(err))
 	}
 	d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
 	d.host.ConnManager().Protect(p.ID, "baichuan.joined")
 	return nil
+}
+
+// silent says why a peer has not answered in time: who speaks without a swarm key to a peer that has one is not understood,
+// and waits in vain.
+func silent(addrs []ma.Multiaddr) error {
+	for _, a := range addrs {
+		network, at, err := manet.DialArgs(a)
+		if err != nil || !strings.HasPrefix(network, "tcp") {
+			continue
+		}
+		if c, err := net.DialTimeout(network, at, knockTimeout); err == nil {
+			_ = c.Close()
+			return errors.New("the peer answered but the handshake failed: wrong or missing swarm key? (Or it hangs.)")
+		}
+	}
+	return errors.New("it did not answer in time: is it running, and is its swarm key the same?")
 }
 
 // addJoined remembers whom to ask first.
@@ -189,6 +246,10 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 
 // Known returns what is known of a model, or of any for the zero id, without asking anybody; sorted by peer.
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
+
+// Changed returns a channel that is closed when a peer comes, or says that it serves something else than before, or goes.
+// Take it before what is known is read. That an offer ends closes nothing: its age tells when.
+func (d *Directory) Changed() <-chan struct{} { return d.book.changed() }
 
 // Sealed returns the offer of a peer as that peer signed it, for a third one to believe; nil if none is known. It must
 // not be changed.
@@ -272,8 +333,12 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	return nil
 }
 
-// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better.
+// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better. Most are known, to
+// the byte, and need not be opened again.
 func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
+	if d.book.holds(sealed) {
+		return
+	}
 	o, err := protocol.Unseal(sealed)
 	if err != nil {
 		return

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -352,17 +353,17 @@ func TestBlobs_ArriveWholeOrNotAtAll(t *testing.T) {
 	}
 	empty, exact := []byte{}, big[:protocol.MaxDataBytes]
 	serveAll := func(m member, lie bool) {
-		stop := ServeBlobs(m, func(hash protocol.Digest) ([]byte, bool) {
+		stop := ServeBlobs(m, Blobs{Find: func(hash protocol.Digest) (Blob, bool) {
 			for _, b := range [][]byte{big, empty, exact} {
 				if sha256.Sum256(b) == hash {
 					if lie {
 						b = bytes.Repeat([]byte{1}, max(len(b), 1))
 					}
-					return b, true
+					return Small(b), true
 				}
 			}
-			return nil, false
-		})
+			return Blob{}, false
+		}})
 		t.Cleanup(stop)
 	}
 	honest, liar, silent, client := newMember(t, true), newMember(t, true), newMember(t, true), newMember(t, false)
@@ -397,7 +398,7 @@ func TestClose_LeavesNoGoroutineBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 2 {
 		boot, node, client := newMember(t, true), newMember(t, true), newMember(t, false)
-		stop := ServeBlobs(boot, func(protocol.Digest) ([]byte, bool) { return []byte("x"), true })
+		stop := ServeBlobs(boot, Blobs{Find: func(protocol.Digest) (Blob, bool) { return Small([]byte("x")), true }})
 		boot.mustAnnounce(t, layers(0, 2))
 		node.mustJoin(t, boot)
 		node.mustAnnounce(t, layers(2, 6))
@@ -420,5 +421,33 @@ func TestClose_LeavesNoGoroutineBehind(t *testing.T) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines were running, now %d:\n%s", before, after, buf[:runtime.Stack(buf, true)])
 		}
+	}
+}
+
+// A machine whose clock was set back restarts: its offers seem older than those of the process before.
+func TestDirectory_ANodeWhoseClockWasSetBackIsKnownAtOnce(t *testing.T) {
+	keeper := newMember(t, true)
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, clock := range []time.Duration{0, -time.Hour, -80 * 365 * 24 * time.Hour} {
+		h, err := NewHost(HostConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDirectory(t.Context(), h, DirectoryConfig{Serving: true, Wall: func() time.Time { return time.Now().Add(clock) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := member{h, d}
+		m.mustJoin(t, keeper)
+		m.mustAnnounce(t, layers(0, 2))
+		for limit := time.Now().Add(20 * time.Second); keeper.book.sealedOf(m.ID(), time.Now()) == nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatalf("with a clock off by %v the node's offer is not known", clock)
+			}
+		}
+		m.shut(t)
 	}
 }

@@ -1,10 +1,12 @@
 package routing
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -19,7 +21,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	ma "github.com/multiformats/go-multiaddr"
@@ -41,9 +42,17 @@ type HostConfig struct {
 	// Listen is the addresses to listen on, for example /ip4/0.0.0.0/tcp/4001. None: the process only dials.
 	Listen []string
 
+	// Announce is the addresses that others are told instead of those that are listened on: where a forwarded port is.
+	// None: those that are listened on.
+	Announce []string
+
 	// SwarmKey closes the swarm to all who don't have it. It works over TCP alone: QUIC addresses in Listen are refused
 	// with it. Nil: an open swarm.
 	SwarmKey pnet.PSK
+
+	// Reach sees to it that the process can be reached from behind a NAT, and finds out how it is. Nil: it is left alone,
+	// with relays to dial over and nothing more.
+	Reach *Reach
 }
 
 // NewHost starts a libp2p host as our peers need it: TCP and QUIC, TLS and Noise, and limits under which many
@@ -53,16 +62,21 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	announced, err := announcedAddrs(cfg)
+	if err != nil {
+		return nil, err
+	}
 	resources, err := newResources()
 	if err != nil {
 		return nil, err
 	}
+	cfg.Reach.prepare(listenOn)
 	conns, err := connmgr.NewConnManager(connsLow, connsHigh, connmgr.WithGracePeriod(connsGrace))
 	if err != nil {
 		resources.Close()
 		return nil, fmt.Errorf("start the network: connection manager: %w", err)
 	}
-	h, err := libp2p.New(append(hostOptions(cfg), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
+	h, err := libp2p.New(append(hostOptions(cfg, announced), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
 	if err != nil {
 		conns.Close()
 		resources.Close()
@@ -90,19 +104,44 @@ func listenAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
 	return all, nil
 }
 
-// listen opens one address after the other: given all at once, libp2p is content if one of them works.
+// announcedAddrs parses the addresses to announce.
+func announcedAddrs(cfg HostConfig) (all []ma.Multiaddr, err error) {
+	for _, s := range cfg.Announce {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("announce %q: %w", s, err)
+		}
+		all = append(all, a)
+	}
+	return all, nil
+}
+
+// listen opens one address after the other: given all at once, libp2p is content if one of them works. A machine without
+// IPv6 is no reason to fail where all addresses of IPv6 are asked for beside others.
 func listen(h host.Host, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
-		if err := h.Network().Listen(a); err != nil {
+		err := h.Network().Listen(a)
+		if err != nil && (len(h.Network().ListenAddresses()) == 0 || !anyIP6(a) || !noIP6(err)) {
 			return fmt.Errorf("listen on %s: %w", a, oneLine(err))
 		}
 	}
 	return nil
 }
 
-// hostOptions is all that we ask of libp2p, in one place. Reachability behind a NAT (port mapping, relays, hole
-// punching) belongs here as well.
-func hostOptions(cfg HostConfig) []libp2p.Option {
+// anyIP6 says whether an address stands for all of this machine's of IPv6.
+func anyIP6(a ma.Multiaddr) bool {
+	ip, err := a.ValueForProtocol(ma.P_IP6)
+	return err == nil && ip == "::"
+}
+
+// noIP6 says whether listening failed because the machine has no IPv6.
+func noIP6(err error) bool {
+	return errors.Is(err, syscall.EAFNOSUPPORT) || errors.Is(err, syscall.EADDRNOTAVAIL)
+}
+
+// hostOptions is all that we ask of libp2p, in one place. Everyone dials over relays; what else being behind a NAT takes is
+// in Reach.
+func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 	mux := *yamux.DefaultTransport
 	mux.InitialStreamWindowSize = yamuxWindow
 	mux.EnableKeepAlive = true
@@ -114,7 +153,13 @@ func hostOptions(cfg HostConfig) []libp2p.Option {
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, &mux),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
-		libp2p.DisableRelay(),
+		libp2p.EnableRelay(),
+		libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr {
+			if len(announced) > 0 {
+				own = slices.Clone(announced)
+			}
+			return append(own, cfg.Reach.circuits()...)
+		}),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("baichuan-node"),
 	}
@@ -124,8 +169,9 @@ func hostOptions(cfg HostConfig) []libp2p.Option {
 	if cfg.SwarmKey != nil {
 		opts = append(opts, libp2p.PrivateNetwork(cfg.SwarmKey))
 	} else {
-		opts = append(opts, libp2p.Transport(quic.NewTransport))
+		opts = append(opts, libp2p.Transport(cfg.Reach.quicTransport))
 	}
+	opts = append(opts, cfg.Reach.options()...)
 	return append(opts, libp2p.NoListenAddrs) // NewHost listens itself
 }
 
@@ -165,6 +211,7 @@ func newResources() (network.ResourceManager, error) {
 		limits.AddProtocolPeerLimit(id, rcmgr.BaseLimit{Streams: 2 * protocolPeerStreams, StreamsInbound: protocolPeerStreams,
 			StreamsOutbound: protocolPeerStreams, Memory: protocolMemory / 2}, rcmgr.BaseLimitIncrease{})
 	}
+	addRelayLimits(&limits)
 	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits.AutoScale()), rcmgr.WithMetricsDisabled(),
 		rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{{ConnCount: subnetConns, PrefixLength: 32}},
 			[]rcmgr.ConnLimitPerSubnet{{ConnCount: subnetConns, PrefixLength: 56}}),

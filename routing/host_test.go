@@ -60,6 +60,21 @@ func TestNewHost_RefusesAnAddressThatWouldNotWork(t *testing.T) {
 	}
 }
 
+func TestNewHost_TellsWhatItIsToAnnounce(t *testing.T) {
+	const door = "/ip4/127.0.0.1/tcp/4001"
+	server, err := NewHost(HostConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Announce: []string{door}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if got := server.Addrs(); len(got) != 1 || got[0].String() != door {
+		t.Errorf("the host tells %v, want %s", got, door)
+	}
+	if _, err := NewHost(HostConfig{Announce: []string{"127.0.0.1:4001"}}); err == nil {
+		t.Error("what is no address is announced")
+	}
+}
+
 // libp2p's own limits end at 64 streams of a protocol and peer.
 func TestNewHost_HasRoomForManySessions(t *testing.T) {
 	server, err := NewHost(HostConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 )
 
 // IdentityInUseError says that another process has locked an identity file.
@@ -101,19 +102,84 @@ func makeIdentity(path string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
+	if err := writeSecret(path, b, os.Rename); err != nil {
+		return nil, fmt.Errorf("write a key: %w", err)
+	}
+	return key, nil
+}
+
+// writeSecret writes a file for its owner alone under a temporary name, syncs it, and gives it its own by put.
+func writeSecret(path string, b []byte, put func(from, to string) error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".identity-*") // mode 0600
 	if err != nil {
-		return nil, fmt.Errorf("write a key: %w", err)
+		return err
 	}
 	defer os.Remove(f.Name())
 	if _, err = f.Write(b); err == nil {
 		err = f.Sync()
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("write a key: %w", err)
+		return err
 	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return nil, fmt.Errorf("write a key: %w", err)
+	return put(f.Name(), path)
+}
+
+// linkNew gives a file its name unless there is one of that name.
+func linkNew(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil || errors.Is(err, fs.ErrExist) {
+		return err
 	}
-	return key, nil
+	if _, err := os.Lstat(to); err == nil { // a file system without links
+		return fs.ErrExist
+	}
+	return os.Rename(from, to)
+}
+
+// NewIdentity makes an identity in a file that is not there yet.
+func NewIdentity(path string) (peer.ID, error) {
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	b, err := crypto.MarshalPrivateKey(key)
+	if err != nil {
+		return "", fmt.Errorf("make a key: %w", err)
+	}
+	if err := writeNew(path, b); err != nil {
+		return "", fmt.Errorf("identity %s: %w", path, err)
+	}
+	return peer.IDFromPrivateKey(key)
+}
+
+// writeNew writes a secret to a file that is not there yet.
+func writeNew(path string, b []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make its folder: %w", err)
+	}
+	err := writeSecret(path, b, linkNew)
+	if errors.Is(err, fs.ErrExist) {
+		return errors.New("it is there already, and stays: name another file")
+	}
+	return err
+}
+
+// ShowIdentity tells the peer id of an identity, whoever uses it.
+func ShowIdentity(path string) (peer.ID, error) {
+	key, err := readIdentity(path)
+	if err != nil {
+		return "", fmt.Errorf("identity %s: %w", path, err)
+	}
+	return peer.IDFromPrivateKey(key)
+}
+
+// NewSwarmKey makes the key of a private swarm in a file that is not there yet, in the form that ReadSwarmKey reads.
+func NewSwarmKey(path string) error {
+	secret := make([]byte, swarmKeyBytes)
+	rand.Read(secret) // never fails
+	text := fmt.Sprintf("/key/swarm/psk/1.0.0/\n/base16/\n%x\n", secret)
+	if err := writeNew(path, []byte(text)); err != nil {
+		return fmt.Errorf("swarm key %s: %w", path, err)
+	}
+	return nil
 }

@@ -3,13 +3,10 @@ package routing
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -25,8 +22,9 @@ type Told struct {
 	Load *protocol.Load
 	// RTT is the time from the question to the answer.
 	RTT time.Duration
-	// Relayed says that the way to the peer leads through another one.
+	// Relayed says that the way to the peer leads through another one, Way how it is reached: see [Way].
 	Relayed bool
+	Way     string
 }
 
 // TellLoad has this process's answers to Info say how it is doing, by what load gives; nil: no more. load is called for
@@ -80,7 +78,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if !ok || len(offers.Sealed) > 1 {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: asked about itself, it answers with something else", id)}
 	}
-	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id)}
+	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), false)}
 	if len(offers.Sealed) == 0 {
 		return told
 	}
@@ -92,15 +90,9 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: %w", id, err)}
 	}
 	d.learn(offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
-	told.Offer = o
+	told.Offer, told.Way = o, Way(d.host.Network().ConnsToPeer(id), o.Relayed)
 	return told
 }
 
 // relayed says whether all connections to a peer lead through another one.
-func (d *Directory) relayed(id peer.ID) bool {
-	conns := d.host.Network().ConnsToPeer(id)
-	return len(conns) > 0 && !slices.ContainsFunc(conns, func(c network.Conn) bool {
-		_, err := c.RemoteMultiaddr().ValueForProtocol(ma.P_CIRCUIT)
-		return err != nil && !c.Stat().Limited
-	})
-}
+func (d *Directory) relayed(id peer.ID) bool { return Connected(d.host, id) && !Direct(d.host, id) }

@@ -15,6 +15,7 @@ const (
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
 
 	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
+	knockTimeout   = time.Second     // to see whether a peer that says nothing is there at all
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
@@ -22,7 +23,9 @@ const (
 	streamTimeout  = 10 * time.Second       // of a stream that a stranger opened
 	stragglerGrace = 500 * time.Millisecond
 	blobTimeout    = 15 * time.Second // one piece of a blob: 1 MiB at 70 KB/s
+	askNext        = time.Second      // of a small blob from one peer, before the next is asked as well
 	closeTimeout   = time.Second      // of the last words at Close
+	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
 
 	nearAgain   = time.Minute
 	nearLife    = 300 * time.Second // that a round trip is told to others
@@ -40,8 +43,8 @@ const (
 	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
-	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
-	// = 12 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
+	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 x 2 KiB sealed + 1 KiB
+	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
 	maxOffers      = 4096
 	maxModelOffers = 1024
 	maxRemembered  = 16384
@@ -54,13 +57,21 @@ const (
 
 	maxMeasured = 4096 // peers with a round trip
 
+	// maxSequence is the highest sequence that a peer is believed to have seen of ours: milliseconds of 146 million years.
+	maxSequence = 1 << 62
+
+	// maxPledges is a peer's questions for a pledge in a minute: it asks for two runs of layers each 15 s. maxPledgers is the
+	// peers that ask.
+	maxPledges  = 16
+	maxPledgers = 1024
+
 	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
 	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
 	// those to endsEach who begin chains and endsEach who end them.
 	nearEach = 5
 	endsEach = 3
 
-	maxGets = 1024 // pieces of blobs in one stream: 1 GiB
+	maxGets = 1024 // pieces of blobs in one stream: 64 MiB of 64 KiB each, 1 GiB of the largest
 )
 
 // What a plan assumes of a peer that has not said or not been measured, and how far it searches.
@@ -159,8 +170,46 @@ const (
 	yamuxAlive  = 5 * time.Second
 )
 
+// Reachability. A relayed connection may carry a session of a day, and any number of bytes: libp2p's own limits are 2 minutes
+// and 128 KiB.
+const (
+	relayDuration = 24 * time.Hour
+	relayBytes    = 1 << 40
+	relayCircuits = 64       // of one peer
+	relayBuffer   = 64 << 10 // two for each circuit
+	relayPlaces   = 512
+	relayMemory   = 256 << 20 // 2,048 circuits
+	relayTag      = "baichuan.relay"
+
+	relaysKept     = 2               // places at relays that a peer behind a NAT has
+	tendEvery      = 5 * time.Second // how often the places are looked after
+	refusedFor     = 30 * time.Second
+	reserveTimeout = 5 * time.Second
+	settleTimeout  = 3 * time.Second
+	maxObservers   = 64
+
+	punchTimeout      = 5 * time.Second // of a dial to a hole; three are tried
+	observeTimeout    = 4 * time.Second
+	observeOneTimeout = 2 * time.Second
+	directPoll        = 250 * time.Millisecond
+	maxIdentify       = 8 << 10
+)
+
+// What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
+const (
+	maxMet      = 64
+	maxSwarms   = 16
+	maxMemory   = 2 << 20
+	followFirst = 2 * time.Second // after the start; others are heard of by then
+	followEvery = 10 * time.Second
+	keepEvery   = 10 * time.Minute // though nobody new has been met
+)
+
 // maxIdentities is how many serve processes of one home find an identity of their own.
 const maxIdentities = 64
+
+// swarmKeyBytes is what the standard form of a swarm key holds.
+const swarmKeyBytes = 32
 
 // maxKeyBytes bounds an identity file; an Ed25519 key has 68 bytes.
 const maxKeyBytes = 4 << 10

@@ -55,7 +55,7 @@ type layer struct {
 // Need is what a span costs before a byte is read: the bytes of its weights, ends included, and the bytes of cache
 // that one token takes, its keys, values and kept output.
 func Need(m *store.Manifest, span store.Span) (weights, perToken int64) {
-	for _, i := range partsOf(m, span) {
+	for _, i := range m.PartsOf(span) {
 		weights += m.Parts[i].Size
 	}
 	keys := int64(2 * m.Hidden) // bytes of one token in one layer; its values take as many
@@ -64,21 +64,6 @@ func Need(m *store.Manifest, span store.Span) (weights, perToken int64) {
 	}
 	record := int64(recordBytes(m.Hidden) / kernels.PageSize)
 	return weights, 2*keys*int64(span.End-span.Start) + record
-}
-
-// partsOf lists the indexes of the parts that a span reads: its layers, and the ends that ride with them.
-func partsOf(m *store.Manifest, span store.Span) []int {
-	var parts []int
-	if span.Start == 0 {
-		parts = append(parts, 0)
-	}
-	for i := span.Start; i < span.End; i++ {
-		parts = append(parts, i+1)
-	}
-	if span.End == m.Layers {
-		parts = append(parts, m.Layers+1)
-	}
-	return parts
 }
 
 // Load maps the parts of span and makes them ready on dev, which stays the caller's to close, after the shard.
@@ -97,7 +82,7 @@ func Load(ctx context.Context, m *store.Model, span store.Span, dev kernels.Devi
 func (s *Shard) load(ctx context.Context, m *store.Model, cfg Config) error {
 	var done int64
 	total, _ := Need(s.manifest, s.span)
-	for _, i := range partsOf(s.manifest, s.span) {
+	for _, i := range s.manifest.PartsOf(s.span) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/sample"
 	"github.com/baichuan-node/baichuan-node/shard/store"
+	"github.com/baichuan-node/baichuan-node/sim/wire"
 )
 
 // question is a prompt and how it is to be answered.
@@ -124,11 +125,12 @@ type asker struct {
 	*client.Client
 	host      host.Host
 	directory *routing.Directory
+	home      *wire.Home // nil: it lives where all do
 }
 
 // join adds a client to the scene.
 func (sc *scene) join(ctx context.Context) error {
-	a, err := sc.newAsker(ctx)
+	a, err := sc.newAsker(ctx, sc.living()...)
 	if err != nil {
 		return err
 	}
@@ -136,9 +138,17 @@ func (sc *scene) join(ctx context.Context) error {
 	return nil
 }
 
-// newAsker connects a client to the nodes.
-func (sc *scene) newAsker(ctx context.Context) (_ *asker, err error) {
-	h, err := routing.NewHost(routing.HostConfig{})
+// newAsker connects a client to nodes.
+func (sc *scene) newAsker(ctx context.Context, to ...*process) (_ *asker, err error) {
+	var where routing.HostConfig
+	var home *wire.Home
+	if sc.net != nil { // who does not listen can't be told from others who don't
+		if home, err = sc.net.Home(sc.cast.link(0)); err != nil {
+			return nil, err
+		}
+		where.Listen, where.Announce = []string{address(home.Inside())}, []string{address(home.Door())}
+	}
+	h, err := routing.NewHost(where)
 	if err != nil {
 		return nil, err
 	}
@@ -146,9 +156,9 @@ func (sc *scene) newAsker(ctx context.Context) (_ *asker, err error) {
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	a := &asker{host: h, directory: d}
+	a := &asker{host: h, directory: d, home: home}
 	cfg := client.Config{Model: sc.stage.model.ID.String()}
-	for _, n := range sc.living() {
+	for _, n := range to {
 		info, err := addrInfo(n.ready)
 		if err != nil {
 			return nil, errors.Join(err, a.close())
@@ -161,7 +171,13 @@ func (sc *scene) newAsker(ctx context.Context) (_ *asker, err error) {
 	return a, nil
 }
 
-func (a *asker) close() error { return errors.Join(a.directory.Close(), a.host.Close()) }
+func (a *asker) close() error {
+	err := errors.Join(a.directory.Close(), a.host.Close())
+	if a.home != nil {
+		err = errors.Join(err, a.home.Close())
+	}
+	return err
+}
 
 // leave closes the clients.
 func (sc *scene) leave() error {
@@ -181,6 +197,7 @@ type watched struct {
 	origin  []client.HopInfo // the chain before the first step
 	first   time.Duration    // that the first step took
 	longest time.Duration    // of the other steps
+	took    []time.Duration  // each of them
 
 	swarm       *swarm
 	interrupted []interrupted // since the last Begin
@@ -221,6 +238,7 @@ func (w *watched) Step(ctx context.Context, ids []uint32, want client.Want) ([]s
 		w.first = took
 	} else {
 		w.longest = max(w.longest, took)
+		w.took = append(w.took, took)
 	}
 	w.steps++
 	return found, err

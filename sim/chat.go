@@ -139,7 +139,7 @@ func (c *chatter) vanishes(ctx context.Context) error {
 	if err := errors.Join(gone.close(), c.talk.Close()); err != nil {
 		return err
 	}
-	a, err := c.scene.newAsker(ctx)
+	a, err := c.scene.newAsker(ctx, c.scene.living()...)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,8 @@ type Step struct {
 	Events    map[string]int    `json:"events,omitempty"` // how often something happened
 	Speeds    []Speed           `json:"speeds,omitempty"`
 	Uses      []Use             `json:"uses,omitempty"`
+	Pace      *Pace             `json:"pace,omitempty"`
+	Floods    []Flood           `json:"floods,omitempty"`
 	Wrong     []string          `json:"wrong"` // what was not as it should be
 }
 
@@ -54,6 +56,25 @@ type Speed struct {
 	// does not end.
 	Petals           float64 `json:"petals,omitempty"`
 	PetalsRestarting float64 `json:"petals_restarting,omitempty"`
+}
+
+// Pace is how long a token took over distances, beside what they alone take.
+type Pace struct {
+	TokenMS     float64 `json:"token_ms"`     // the median of the answer's
+	P95MS       float64 `json:"p95_ms"`       //
+	PredictedMS float64 `json:"predicted_ms"` // one way from each to the next, and back to the client
+}
+
+// Flood is what an honest client notices of what another peer does to its node: how long its tokens take with and without.
+type Flood struct {
+	Attack      string  `json:"attack"`
+	Did         int64   `json:"did"`     // so often
+	Refused     int64   `json:"refused"` // and so often in vain
+	AloneMS     float64 `json:"alone_ms"`
+	BesideMS    float64 `json:"beside_ms"`
+	AloneP95MS  float64 `json:"alone_p95_ms"`
+	BesideP95MS float64 `json:"beside_p95_ms"`
+	Resident    int     `json:"resident_bytes"` // of the node, at most
 }
 
 // Use is what a process holds of the machine while nobody wants anything of it: before a soak, and after it.

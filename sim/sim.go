@@ -19,6 +19,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
 	"github.com/baichuan-node/baichuan-node/shard/store"
+	"github.com/baichuan-node/baichuan-node/sim/wire"
 )
 
 // Config says how scenarios are played.
@@ -54,6 +55,9 @@ func Scenarios() []Scenario {
 		{Name: "turns", Is: "the next turn of a conversation, also after all connections were lost", play: turns},
 		{Name: "prefix", Is: "two conversations with the same long system prompt", play: prefix},
 		{Name: "sweep", Is: "eight hops lose ever more of what they send: answers stay as they are, and nearly as fast", play: sweep, hops: 8},
+		{Name: "wan", Is: "nodes and client live in homes 30 to 80 ms from each other, with 20 Mbit/s upwards", play: wan},
+		{Name: "partition", Is: "a hop is cut off for ten seconds and comes back; then a swarm falls into two halves, and grows together", play: partition},
+		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood},
 		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }
@@ -134,9 +138,10 @@ type stage struct {
 
 // cast is who plays in a step.
 type cast struct {
-	copies, clients int                  // of each span, and in all
-	limit           time.Duration        // ends a step that does not end; 0: stepLimit
-	args            func(n int) []string // more for the n-th node that is started; nil: none
+	copies, clients int                   // of each span, and in all
+	limit           time.Duration         // ends a step that does not end; 0: stepLimit
+	args            func(n int) []string  // more for the n-th node that is started; nil: none
+	link            func(n int) wire.Link // of the n-th node's home, 0: of the clients'; nil: all are one machine
 }
 
 // step plays a part of a scenario with a swarm of its own: so many copies of each span, and so many clients.

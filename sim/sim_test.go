@@ -75,6 +75,9 @@ func TestTurns_ComputeWhatIsNew(t *testing.T)          { beside(t, "turns") }
 func TestPrefix_IsComputedOnce(t *testing.T)           { beside(t, "prefix") }
 func TestSweep_LosesNothing(t *testing.T)              { beside(t, "sweep") }
 
+func TestWAN_ChangesNoAnswer(t *testing.T)       { beside(t, "wan") }
+func TestPartition_ChangesNoAnswer(t *testing.T) { beside(t, "partition") }
+
 func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
 func TestCrowd_GetsItsAnswers(t *testing.T)       { plays(t, "crowd") }
 func TestSoak_LeavesNothingBehind(t *testing.T)   { plays(t, "soak") }

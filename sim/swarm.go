@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/node/launch"
 	"github.com/baichuan-node/baichuan-node/shard/store"
+	"github.com/baichuan-node/baichuan-node/sim/wire"
 )
 
 // What may become of a node.
@@ -27,6 +29,7 @@ type swarm struct {
 	stage *stage
 	cast  cast
 	group *launch.Group
+	net   *wire.Net // between the nodes' homes; nil: all are one machine
 
 	mu      sync.Mutex
 	started int        // guarded by mu
@@ -39,6 +42,7 @@ type process struct {
 	span  store.Span
 	peer  peer.ID
 	ready launch.Ready
+	home  *wire.Home // nil: it lives where all do
 
 	mu    sync.Mutex
 	fate  string   // guarded by mu
@@ -53,6 +57,9 @@ func newSwarm(ctx context.Context, st *stage, c cast) (_ *swarm, err error) {
 		return nil, err
 	}
 	w := &swarm{stage: st, cast: c, group: group}
+	if c.link != nil {
+		w.net = wire.New(st.cfg.Seed, c.link(0))
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close())
@@ -80,23 +87,27 @@ func (st *stage) spans() (all []store.Span) {
 // start starts a node for each span and waits until all accept requests. Each has the first identity of the home that
 // no other uses: that of one that was killed, if there is one, as a node has that is started again.
 func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) ([]*process, error) {
-	args := []string{"serve", w.stage.model.Name, "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "1", "--metrics", "127.0.0.1:0", "--kv-tokens", fmt.Sprint(cacheTokens)}
+	args := []string{"serve", w.stage.model.Name, "--threads", "1", "--metrics", "127.0.0.1:0", "--kv-tokens", fmt.Sprint(cacheTokens)}
 	args = append(args, more...)
 	for _, n := range w.living() {
 		args = append(args, "--join", n.ready.Addrs[0])
 	}
 	var started []*process
 	for _, span := range spans {
+		home, own, err := w.next()
+		if err != nil {
+			return nil, err
+		}
 		p, err := w.group.Start(launch.Command{
 			Name: fmt.Sprintf("a node of layers %v", span), Binary: w.stage.cfg.Binary,
-			Args:    slices.Concat(args, []string{"--layers", span.String()}, w.next()),
+			Args:    slices.Concat(args, []string{"--layers", span.String()}, own),
 			Env:     append([]string{"BAICHUAN_HOME=" + w.stage.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
 			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
 		})
 		if err != nil {
 			return nil, err
 		}
-		started = append(started, &process{Process: p, span: span})
+		started = append(started, &process{Process: p, span: span, home: home})
 	}
 	for _, n := range started {
 		var err error
@@ -113,25 +124,43 @@ func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) (
 	return started, nil
 }
 
-// next gives the arguments that the next node has beside those of all.
-func (w *swarm) next() []string {
+// next gives the home of the next node, and the arguments that it has beside those of all.
+func (w *swarm) next() (home *wire.Home, args []string, err error) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	w.started++
-	if w.cast.args == nil {
-		return nil
+	n := w.started
+	w.mu.Unlock()
+	args = []string{"--listen", "/ip4/127.0.0.1/tcp/0"}
+	if w.net != nil {
+		if home, err = w.net.Home(w.cast.link(n)); err != nil {
+			return nil, nil, err
+		}
+		args = []string{"--listen", address(home.Inside()), "--announce", address(home.Door())}
 	}
-	return w.cast.args(w.started)
+	if w.cast.args != nil {
+		args = append(args, w.cast.args(n)...)
+	}
+	return home, args, nil
 }
+
+// address writes where somebody listens over TCP as peers do.
+func address(at netip.AddrPort) string { return fmt.Sprintf("/ip4/%v/tcp/%d", at.Addr(), at.Port()) }
 
 // close ends all processes. Those that hang are killed: they could not leave.
 func (w *swarm) close() error {
+	if w.net != nil {
+		w.net.Cut(nil) // else they could not say goodbye
+	}
 	for _, n := range w.all() {
 		if n.is() == hung {
 			n.Kill()
 		}
 	}
-	return w.group.Stop()
+	err := w.group.Stop()
+	if w.net != nil {
+		err = errors.Join(err, w.net.Close())
+	}
+	return err
 }
 
 func (w *swarm) all() []*process {

@@ -134,15 +134,8 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 }
 
 // answerFromSwarm connects to a swarm. A name that the store knows stands for that model's id, so that another model
-// of the same name is not taken for it.
-func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, cfg client.SessionConfig) (_ *answerer, err error) {
-	peers, err := f.peers()
-	if err != nil {
-		return nil, err
-	}
-	if len(peers) == 0 {
-		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it); generate answers without one by --local")
-	}
+// of the same name is not taken for it. w gets notes.
+func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, w io.Writer, cfg client.SessionConfig) (_ *answerer, err error) {
 	a := &answerer{}
 	defer func() {
 		if err != nil {
@@ -153,12 +146,12 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, cfg client
 	if stored := knownModel(name); stored != nil {
 		wanted = stored.ID.String()
 	}
-	s, err := openSwarm(ctx, f, nil, nil)
+	s, err := enterSwarm(ctx, f, nil, w, "; generate answers without one by --local")
 	if err != nil {
 		return nil, err
 	}
 	a.closes(s.close)
-	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Join: peers, Model: wanted})
+	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: wanted})
 	if err != nil {
 		return nil, err
 	}

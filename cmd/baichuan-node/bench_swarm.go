@@ -122,15 +122,11 @@ func runBenchSwarm(cmd *cobra.Command, f *benchSwarmFlags, args []string) (err e
 
 // connect makes a client with a host of its own.
 func (f *benchSwarmFlags) connect(ctx context.Context, model string) (*client.Client, func() error, error) {
-	peers, err := f.swarm.peers()
+	s, err := enterSwarm(ctx, &f.swarm, nil, io.Discard, "")
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := openSwarm(ctx, &f.swarm, nil, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Join: peers, Model: model})
+	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: model})
 	if err != nil {
 		return nil, nil, errors.Join(err, s.close())
 	}
@@ -164,7 +160,7 @@ func (f *benchSwarmFlags) start(cmd *cobra.Command, name string, r *swarmReport)
 		return opened.close, err
 	}
 	opened.closes(w.Stop)
-	f.swarm.join = w.Nodes[0].Addrs
+	f.swarm = swarmFlags{join: w.Nodes[0].Addrs}
 	p := probe.New(device.Name(), device.Threads()).Over(w.Stored()...)
 	f.demand.Swarm, f.demand.Probe = w, p
 	r.Machine = &machine{CPU: probe.CPU(), Device: device.Name(), Threads: f.threads, Loops: p.Loops()}

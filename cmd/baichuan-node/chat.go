@@ -42,7 +42,7 @@ func newChatCommand(a *app) *cobra.Command {
 			if len(args) > 0 {
 				name = args[0]
 			}
-			answers, err := answerFromSwarm(cmd.Context(), name, &swarm, sessionConfig(cmd.ErrOrStderr(), noShare))
+			answers, err := answerFromSwarm(cmd.Context(), name, &swarm, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), noShare))
 			if err != nil {
 				return err
 			}

@@ -27,18 +27,25 @@ type finding struct {
 
 func newDoctorCommand() *cobra.Command {
 	var asJSON bool
+	var f swarmFlags
+	var listen []string
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check this machine: processor, memory, store; say what to do about what is wrong",
-		Args:  wantArgs(cobra.NoArgs),
+		Short: "Check this machine: processor, memory, store, network; say what to do about what is wrong",
+		Long: "Checks this machine, and with --join how the others of a swarm reach it: directly, by a port that the router has\n" +
+			"mapped, or over a relay; it listens for some seconds as serve would (--listen). It changes nothing.",
+		Args: wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings, err := examine()
 			if err != nil {
 				return err
 			}
+			findings = append(findings, examineReach(cmd.Context(), &f, privateListen(listen, f.swarmKey, cmd.Flags().Changed("listen")))...)
 			return printFindings(cmd.OutOrStdout(), findings, asJSON)
 		},
 	}
+	f.add(cmd)
+	cmd.Flags().StringArrayVar(&listen, "listen", defaultListen, "address that serve would listen on (repeatable)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

@@ -12,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/client"
@@ -56,8 +55,7 @@ func newGatewayCommand(a *app) *cobra.Command {
 
 func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (err error) {
 	ctx := cmd.Context()
-	peers, err := f.check(names)
-	if err != nil {
+	if err := f.check(names); err != nil {
 		return err
 	}
 	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log}
@@ -81,12 +79,12 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return err
 	}
 	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, nil)
+	s, err := enterSwarm(ctx, &f.swarm, key, cmd.ErrOrStderr(), "")
 	if err != nil {
 		return err
 	}
 	opened.closes(s.close)
-	models, err := swarmModels(ctx, s, peers, names)
+	models, err := swarmModels(ctx, s, names)
 	if err != nil {
 		return err
 	}
@@ -109,10 +107,10 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 }
 
 // check finds what is wrong with the command line alone.
-func (f *gatewayFlags) check(names []string) ([]peer.AddrInfo, error) {
+func (f *gatewayFlags) check(names []string) error {
 	for _, name := range names {
 		if strings.Contains(name, "://") {
-			return nil, usagef("%q is no model: write an origin as --cors=%s", name, name)
+			return usagef("%q is no model: write an origin as --cors=%s", name, name)
 		}
 	}
 	for i, origin := range f.cors {
@@ -120,20 +118,14 @@ func (f *gatewayFlags) check(names []string) ([]peer.AddrInfo, error) {
 			f.cors[i] = "*"
 		}
 		if !gateway.IsOrigin(f.cors[i]) {
-			return nil, usagef("--cors %q: want an origin like https://chat.example, or nothing for all", origin)
+			return usagef("--cors %q: want an origin like https://chat.example, or nothing for all", origin)
 		}
 	}
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
-		return nil, usagef("--listen %q: want an address and a port, such as 127.0.0.1:8080", f.listen)
+		return usagef("--listen %q: want an address and a port, such as 127.0.0.1:8080", f.listen)
 	}
-	peers, err := f.swarm.peers()
-	if err != nil {
-		return nil, err
-	}
-	if len(peers) == 0 {
-		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it)")
-	}
-	return peers, nil
+	_, err := f.swarm.peers()
+	return err
 }
 
 // ignoreClosed forgets that a listener has been closed already.
@@ -161,9 +153,9 @@ func gatewayIdentity(log *slog.Logger) (crypto.PrivKey, func() error, error) {
 	return key, release, err
 }
 
-// swarmModels joins a swarm and finds models in it; without names the only one that it serves. A name that the store
+// swarmModels finds models in a swarm; without names the only one that it serves. A name that the store
 // knows stands for that model's id, so that another model of the same name is not taken for it.
-func swarmModels(ctx context.Context, s *swarm, peers []peer.AddrInfo, names []string) ([]*client.Client, error) {
+func swarmModels(ctx context.Context, s *swarm, names []string) ([]*client.Client, error) {
 	if len(names) == 0 {
 		names = []string{""}
 	}
@@ -172,11 +164,11 @@ func swarmModels(ctx context.Context, s *swarm, peers []peer.AddrInfo, names []s
 		if stored := knownModel(name); stored != nil {
 			name = stored.ID.String()
 		}
-		c, err := client.Connect(ctx, s.host, s.directory, client.Config{Join: peers, Model: name})
+		c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: name})
 		if err != nil {
 			return nil, err
 		}
-		models, peers = append(models, c), nil // the others' peers are known then
+		models = append(models, c)
 	}
 	return models, nil
 }

@@ -111,7 +111,7 @@ func (f *generateFlags) open(cmd *cobra.Command, args []string) (*answerer, erro
 		name = args[0]
 	}
 	if !f.local {
-		return answerFromSwarm(cmd.Context(), name, &f.swarm, sessionConfig(cmd.ErrOrStderr(), f.noShare))
+		return answerFromSwarm(cmd.Context(), name, &f.swarm, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), f.noShare))
 	}
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()

@@ -19,11 +19,11 @@ import (
 func newKeyCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "key",
-		Short: "Make keys for a gateway's clients",
+		Short: "Make and show identities, and make keys for a gateway's clients",
 		Args:  wantArgs(cobra.NoArgs),
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newKeyAPICommand())
+	cmd.AddCommand(newKeyNewCommand(), newKeyShowCommand(), newKeyAPICommand())
 	return cmd
 }
 

@@ -17,6 +17,15 @@ const (
 	// maxNickColumns and maxDeviceColumns are what is shown of a nick (of 64 bytes at most) and a device (of 128).
 	maxNickColumns, maxDeviceColumns = 16, 20
 
+	// lanTimeout is how long a client without an address listens for peers in its local network; they answer at once.
+	lanTimeout = 2 * time.Second
+
+	// reachTimeout is how long doctor waits for peers that try to get through: AutoNAT begins some seconds after the start.
+	reachTimeout = 6 * time.Second
+	// routerTimeout is how long it waits without peers, for a router that maps ports.
+	routerTimeout = 2 * time.Second
+	reachPoll     = 200 * time.Millisecond
+
 	// controlTimeout is what a serve process may take to answer pause and resume at all: it does nothing else for it.
 	controlTimeout = 3 * time.Second
 	// progressEvery is how often it tells then how many sessions are left.
@@ -45,6 +54,9 @@ const (
 	// restBytes is what a node takes beside its weights and cache: scratch (30 MB for the 7B, 40 MB for the 13B), the
 	// network's buffers, Go's own memory.
 	restBytes = 100 << 20
+
+	// loadRate is how many bytes of weights are loaded in a second, until some were: a disk's rate.
+	loadRate = 200 << 20
 
 	// maxThreads bounds the threads that compute: more than the largest machines have processors. With 5,000 on 2 of them a
 	// model of 7 million weights was not measured within a minute.

@@ -51,31 +51,76 @@ type budget struct {
 	rest   int64 // what is left for everything else, at least restBytes
 }
 
-// fit finds what a node may hold within memory: the span, or with auto as many of its layers as fit; and the tokens of
-// cache, as many as are wanted, or without a wish from one context of the model to defaultContexts of them.
-func fit(m *store.Manifest, span store.Span, auto bool, tokens int, memory byteSize) (budget, error) {
-	least, most := tokens, tokens
-	if tokens == 0 {
-		least, most = m.Context, defaultContexts*m.Context
+// fit finds what a node holds of a span within memory (0: as much as it takes): as many tokens of cache as are wanted, or
+// without a wish from one context of the model to defaultContexts of them.
+func fit(m *store.Manifest, span store.Span, tokens int, memory byteSize) (budget, error) {
+	if held, fits := afford(m, span, tokens, memory); fits {
+		return held, nil
 	}
+	least, _ := cacheWish(m, tokens)
+	for fewer := span; fewer.End > fewer.Start+1; {
+		fewer.End--
+		if _, fits := afford(m, fewer, tokens, memory); fits {
+			return budget{}, usagef("%s: serve --layers %v, or give it more", tooLarge(m, span, least, memory), fewer)
+		}
+	}
+	return budget{}, noLayerFits(m, span.Start, least, memory)
+}
+
+// choices finds the spans that a node may choose from, by their start: from each layer on as many as fit into memory
+// (0: all), at most so many (0: any number). Those that are part of another are left out. With the ends, which are large,
+// fewer layers fit than elsewhere.
+func choices(m *store.Manifest, most, tokens int, memory byteSize) ([]budget, error) {
+	if most == 0 {
+		most = m.Layers
+	}
+	var all []budget
+	end := 0
+	for start := range m.Layers {
+		span := store.Span{Start: start, End: min(start+most, m.Layers)}
+		held, fits := afford(m, span, tokens, memory)
+		for !fits && span.End > max(end, start+1) {
+			span.End--
+			held, fits = afford(m, span, tokens, memory)
+		}
+		if fits && span.End > end {
+			all, end = append(all, held), span.End
+		}
+	}
+	if len(all) == 0 {
+		least, _ := cacheWish(m, tokens)
+		return nil, noLayerFits(m, 0, least, memory)
+	}
+	return all, nil
+}
+
+// afford is what a node holds of a span within memory, if the span fits.
+func afford(m *store.Manifest, span store.Span, tokens int, memory byteSize) (held budget, fits bool) {
+	least, most := cacheWish(m, tokens)
 	if memory == 0 {
-		return budget{span: span, tokens: most}, nil
+		return budget{span: span, tokens: most}, true
 	}
-	asked := span
-	for ; span.End > span.Start; span.End-- {
-		weights, perToken := shard.Need(m, span)
-		left := int64(memory) - weights - restBytes
-		if left < int64(least)*perToken {
-			continue
-		}
-		if span != asked && !auto {
-			return budget{}, usagef("%s: serve --layers %v, or give it more", tooLarge(m, asked, least, memory), span)
-		}
-		tokens = int(min(int64(most), left/perToken))
-		return budget{span: span, tokens: tokens, rest: left + restBytes - int64(tokens)*perToken}, nil
+	weights, perToken := shard.Need(m, span)
+	left := int64(memory) - weights - restBytes
+	if left < int64(least)*perToken {
+		return budget{}, false
 	}
-	one := store.Span{Start: asked.Start, End: asked.Start + 1}
-	return budget{}, usagef("%s: no layer fits, give it more or a smaller --kv-tokens", tooLarge(m, one, least, memory))
+	tokens = int(min(int64(most), left/perToken))
+	return budget{span: span, tokens: tokens, rest: left + restBytes - int64(tokens)*perToken}, true
+}
+
+// cacheWish is how many tokens of cache a node is to have at least, and at most.
+func cacheWish(m *store.Manifest, tokens int) (least, most int) {
+	if tokens > 0 {
+		return tokens, tokens
+	}
+	return m.Context, defaultContexts * m.Context
+}
+
+// noLayerFits says that not even the first layer of a span does.
+func noLayerFits(m *store.Manifest, first, tokens int, memory byteSize) error {
+	one := store.Span{Start: first, End: first + 1}
+	return usagef("%s: no layer fits, give it more or a smaller --kv-tokens", tooLarge(m, one, tokens, memory))
 }
 
 // tooLarge says what a span would take.

@@ -55,15 +55,21 @@ type heard struct {
 	Error    string `json:"error,omitempty"`
 }
 
-// openControl lets pause and resume find this process until close is called. A node without that, in a home that can't be
-// written to, serves all the same.
-func openControl(n holdable, log *slog.Logger, s serving) (close func() error) {
+// openControl lets pause and resume find this process until close is called; moved tells them of other layers. A node
+// without that, in a home that can't be written to, serves all the same.
+func openControl(n holdable, log *slog.Logger, s serving) (moved func(layers string), close func() error) {
 	c, err := newControl(n, s)
 	if err != nil {
 		log.Warn("pause and resume will not find this process", "error", err)
-		return func() error { return nil }
+		return func(string) {}, func() error { return nil }
 	}
-	return c.close
+	return func(layers string) {
+		now := c.self
+		now.Layers = layers
+		if err := now.write(); err != nil {
+			log.Warn("pause and resume show the layers that this process served before", "error", err)
+		}
+	}, c.close
 }
 
 // newControl listens for pause and resume of the same home until close is called. s names the process.

@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asProgram) != "" {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
+	os.Setenv("BAICHUAN_LAN", "false") // other tests' peers may be in the same network
 	os.Exit(m.Run())
 }
 

@@ -69,7 +69,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newBenchCommand(),
 		newSimCommand(),
 		newDoctorCommand(),
-		newKeyCommand(),
+		newKeyCommand(), newSwarmKeyCommand(),
 		newVersionCommand(),
 	)
 	return root

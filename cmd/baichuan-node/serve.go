@@ -3,24 +3,21 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"math/rand/v2"
-	"net"
-	"net/http"
-	"os"
-	"runtime/debug"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node"
+	"github.com/baichuan-node/baichuan-node/node/auto"
 	"github.com/baichuan-node/baichuan-node/node/launch"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -33,6 +30,8 @@ type serveFlags struct {
 	threads    int
 	device     string
 	listen     []string
+	announce   []string
+	upload     byteRate
 	identity   string
 	nick       string
 	kvTokens   int
@@ -40,6 +39,7 @@ type serveFlags struct {
 	metrics    string
 	readyFile  string
 	untilStdin bool
+	relay      bool
 	idle       time.Duration
 	losePushes float64
 	loseSeed   uint64
@@ -48,23 +48,26 @@ type serveFlags struct {
 func newServeCommand(a *app) *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use:   "serve MODEL",
-		Short: "Host layers of a stored model for a swarm",
-		Long: "Hosts a range of a model's layers. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
+		Use:   "serve MODEL|ID",
+		Short: "Host layers of a model for a swarm",
+		Long: "Hosts a range of a model's layers. Of a model that is not stored here, all that lacks comes from the peers of --join. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
 			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join.",
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd, a, &f, args[0]) },
 	}
 	f.swarm.add(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), or auto: all, or as many as --memory allows")
+	flags.StringVar(&f.layers, "layers", "auto", "layers A:B (A to B-1), auto: as many as fit, where they help the swarm most, or auto:N: N of them at most")
 	flags.IntVar(&f.threads, "threads", 0, "CPU threads (default: all)")
 	flags.StringVar(&f.device, "device", "auto", "auto or cpu")
-	flags.StringArrayVar(&f.listen, "listen", []string{"/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"}, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.listen, "listen", defaultListen, "address to listen on (repeatable)")
+	flags.StringArrayVar(&f.announce, "announce", nil, "address by which others reach this machine, instead of those listened on: of a forwarded port, say (repeatable)")
+	flags.Var(&f.upload, "upload", "the upload that handing over caches and parts may use, such as 20Mbit: three quarters of it, the rest is for steps (default: no bound)")
+	flags.BoolVar(&f.relay, "relay", false, "pass on the bytes of peers that can't reach each other")
 	flags.StringVar(&f.identity, "identity", "", "file with this peer's key (default: identity.key in the home, or the next that is free)")
 	flags.StringVar(&f.nick, "nick", "", "a name to show beside the peer's id")
 	flags.IntVar(&f.kvTokens, "kv-tokens", 0, "tokens of KV cache over all sessions (default: four times the model's context, or what --memory leaves)")
-	flags.Var(&f.memory, "memory", "the most memory to take, such as 8GiB: weights, cache and the rest (default: no bound)")
+	flags.Var(&f.memory, "memory", "the most memory to take, such as 8GiB: weights, cache and the rest (default: no bound for --layers A:B, half of the machine's for auto)")
 	flags.StringVar(&f.metrics, "metrics", "", "serve Prometheus metrics on this address, such as 127.0.0.1:9100")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when requests are accepted")
 	flags.BoolVar(&f.untilStdin, "until-stdin-closes", false, "leave when standard input ends")
@@ -78,17 +81,12 @@ func newServeCommand(a *app) *cobra.Command {
 }
 
 func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
-	if f.device != "auto" && f.device != "cpu" {
-		return usagef("--device %q: this version computes on the cpu alone", f.device)
-	}
-	if f.kvTokens < 0 || f.threads < 0 {
-		return usagef("--kv-tokens and --threads can't be negative")
-	}
-	if !(f.losePushes >= 0 && f.losePushes <= 1) {
-		return usagef("--lose-pushes %v: want 0 to 1", f.losePushes)
-	}
-	if err := f.checkListen(cmd.Flags().Changed("listen")); err != nil {
+	want, err := f.check(cmd.Flags().Changed("listen"))
+	if err != nil {
 		return err
+	}
+	if f.untilStdin && !cmd.Flags().Changed("remember") {
+		f.swarm.remember = false // who started this process knows the others
 	}
 	if err := removeStale(f.readyFile); err != nil {
 		return err
@@ -99,42 +97,74 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 		ctx, stop = launch.UntilClosed(ctx, cmd.InOrStdin())
 		defer stop()
 	}
-	model, err := storedModel(name)
-	if err != nil {
-		return err
+	return f.serve(ctx, cmd, a.log, name, want)
+}
+
+// check tells what makes no sense before anything is started.
+func (f *serveFlags) check(listen bool) (want wantedLayers, err error) {
+	switch {
+	case f.device != "auto" && f.device != "cpu":
+		return want, usagef("--device %q: this version computes on the cpu alone", f.device)
+	case f.kvTokens < 0 || f.threads < 0:
+		return want, usagef("--kv-tokens and --threads can't be negative")
+	case !(f.losePushes >= 0 && f.losePushes <= 1):
+		return want, usagef("--lose-pushes %v: want 0 to 1", f.losePushes)
+	case len(f.nick) > protocol.MaxNickBytes:
+		return want, usagef("--nick: it has %d bytes, at most %d are allowed", len(f.nick), protocol.MaxNickBytes)
 	}
-	span, err := f.span(model)
-	if err != nil {
-		return err
+	if err := checkThreads(f.threads); err != nil {
+		return want, err
 	}
-	hold, err := fit(model.Manifest, span, f.layers == "auto", f.kvTokens, f.memory)
-	if err != nil {
-		return err
+	if err := f.checkListen(listen); err != nil {
+		return want, err
 	}
-	if f.memory > 0 {
-		debug.SetMemoryLimit(hold.rest) // the garbage collector's part of it; the others are mapped
-	}
-	cfg := node.DefaultConfig(model)
-	cfg.Nick, cfg.Log, cfg.LosePush = f.nick, a.log, f.losePush()
+	return parseLayers(f.layers)
+}
+
+// config is the node's, as the flags say.
+func (f *serveFlags) config(m *store.Model, log *slog.Logger, budgets []budget) (node.Config, error) {
+	cfg := node.DefaultConfig(m)
+	cfg.Nick, cfg.Log, cfg.LosePush, cfg.NetRate = f.nick, log, f.losePush(), uint64(f.upload)
+	cfg.Capacity, cfg.Fixed = longestOf(budgets), len(budgets) == 1
 	if f.idle != 0 {
 		cfg.Idle = f.idle
 	}
 	if err := cfg.Validate(); err != nil {
-		return usageError{err}
+		return cfg, usageError{err}
 	}
-	return f.serve(ctx, cmd, cfg, hold)
+	return cfg, nil
 }
 
 // checkListen tells what is no address before anything is started. By default a private swarm, which works over TCP
 // alone, is not listened to over QUIC.
 func (f *serveFlags) checkListen(given bool) error {
-	if !given && f.swarm.swarmKey != "" {
-		f.listen = slices.DeleteFunc(f.listen, func(addr string) bool { return strings.Contains(addr, "/quic") })
-	}
+	f.listen = privateListen(f.listen, f.swarm.swarmKey, given)
 	for _, addr := range f.listen {
 		if _, err := multiaddr.NewMultiaddr(addr); err != nil {
 			return usagef("--listen %q: want an address like /ip4/0.0.0.0/tcp/4001: %w", addr, flagError(err))
 		}
+	}
+	for _, text := range f.announce {
+		if err := checkAnnounced(text); err != nil {
+			return usagef("--announce %q: want an address like /ip4/203.0.113.7/tcp/4001: %w", text, flagError(err))
+		}
+	}
+	return nil
+}
+
+// checkAnnounced refuses what nobody could dial. The peer's own id is added by whoever tells the address on.
+func checkAnnounced(text string) error {
+	addr, err := multiaddr.NewMultiaddr(text)
+	if err != nil {
+		return err
+	}
+	if _, err := addr.ValueForProtocol(multiaddr.P_P2P); err == nil {
+		return errors.New("it is to end before /p2p/")
+	}
+	_, tcp := addr.ValueForProtocol(multiaddr.P_TCP)
+	_, udp := addr.ValueForProtocol(multiaddr.P_UDP)
+	if tcp != nil && udp != nil {
+		return errors.New("it lacks a port")
 	}
 	return nil
 }
@@ -153,22 +183,6 @@ func (f *serveFlags) losePush() func() bool {
 	}
 }
 
-// span reads --layers and holds it against the model.
-func (f *serveFlags) span(m *store.Model) (store.Span, error) {
-	whole := store.Span{Start: 0, End: m.Manifest.Layers}
-	if f.layers == "auto" {
-		return whole, nil
-	}
-	span, err := store.ParseSpan(f.layers)
-	if err != nil {
-		return span, usagef("--layers: %w", err)
-	}
-	if span.End > whole.End {
-		return span, usagef("--layers %v: %s has layers %v", span, m.Name, whole)
-	}
-	return span, nil
-}
-
 // key loads the identity: another serve of the same home takes the next one.
 func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 	if f.identity != "" {
@@ -182,47 +196,72 @@ func (f *serveFlags) key() (crypto.PrivKey, func() error, error) {
 }
 
 // serve starts from the ground up, runs until ctx ends, and closes in the reverse order.
-func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Config, hold budget) (err error) {
-	model, span := cfg.Model, hold.span
+func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Logger, name string, want wantedLayers) (err error) {
 	var opened closers
 	defer func() { err = errors.Join(err, opened.close()) }()
-	s, err := f.join(ctx, &opened)
-	if err != nil {
-		return err
-	}
 	device, err := newDevice(f.threads)
 	if err != nil {
 		return err
 	}
 	opened.closes(device.Close)
-	loaded, err := load(ctx, cmd, model, hold, device)
+	s, err := f.join(ctx, cmd.ErrOrStderr(), log, &opened)
 	if err != nil {
 		return err
 	}
-	opened.closes(loaded.Close)
+	supply, err := obtain(ctx, cmd, s, name, uint64(f.upload), log)
+	if err != nil {
+		return err
+	}
+	opened.closes(supply.Close)
+	budgets, err := f.budgets(supply.Model(), want, log)
+	if err != nil {
+		return err
+	}
+	cfg, err := f.config(supply.Model(), log, budgets)
+	if err != nil {
+		return err
+	}
+	cfg.Parts = supply.Parts()
+	known, err := openSpeeds()
+	if err != nil {
+		return err
+	}
+	h := &hosting{cmd: cmd, log: log, swarm: s, supply: supply, device: device, cfg: cfg, budgets: budgets, bounded: f.memory > 0, speeds: known}
+	opened.closes(h.close)
+	return f.host(ctx, h, want, &opened)
+}
 
-	metricsURL := ""
+// host joins the swarm with the layers that the node is to serve first, and serves until ctx ends.
+func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, opened *closers) error {
+	driver := auto.New(h, auto.Config{ID: string(h.swarm.host.ID()), Choices: spansOf(h.budgets), Loading: h.loading(), Log: h.log})
+	h.swarm.directory.OnPledge(func(from peer.ID, p protocol.Pledge) bool {
+		return p.Model == h.model() && driver.Pledge(from, p.Layers, time.Duration(p.ForMS)*time.Millisecond)
+	})
+	h.look(ctx)
+	span, why, err := driver.Join(ctx)
+	if err != nil {
+		return err
+	}
+	if !want.auto {
+		why = ""
+	}
 	var failed error // of what Ready does: set before Run returns
+	metricsURL := ""
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	var n *node.Node
-	cfg.Ready = func() {
-		opened.closes(openControl(n, cfg.Log, serving{Peer: s.host.ID().String(), Model: model.Name, Layers: span.String()}))
-		failed = f.ready(cmd, s, model, span, metricsURL)
-		switch {
-		case failed != nil:
+	var moving sync.WaitGroup
+	h.cfg.Ready = func() {
+		if failed = f.ready(h, span, why, metricsURL, opened); failed != nil {
 			stop()
-		case f.readyFile != "":
-			opened.closes(func() error { return removeIfThere(f.readyFile) })
+			return
 		}
+		moving.Go(func() { driver.Run(ctx) })
 	}
-	var keepSpeed func()
-	n, keepSpeed, err = newNode(s, loaded, device, cfg)
+	n, err := h.first(span)
 	if err != nil {
 		return err
 	}
-	keepSpeed()
-	opened.closes(func() error { keepSpeed(); return nil }) // as real steps have corrected it
+	h.supply.Live(n.Live)
 	if f.metrics != "" {
 		url, end, err := serveMetrics(f.metrics, n.Metrics())
 		if err != nil {
@@ -232,86 +271,13 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, cfg node.Con
 		opened.closes(end)
 	}
 	err = n.Run(ctx)
+	stop()
+	moving.Wait()
 	return errors.Join(err, failed)
-}
-
-// join makes the host and its directory, and connects them to the peers of --join.
-func (f *serveFlags) join(ctx context.Context, opened *closers) (*swarm, error) {
-	peers, err := f.swarm.peers()
-	if err != nil {
-		return nil, err
-	}
-	key, release, err := f.key()
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(release)
-	s, err := openSwarm(ctx, &f.swarm, key, f.listen)
-	if err != nil {
-		return nil, err
-	}
-	opened.closes(s.close)
-	if len(peers) == 0 {
-		return s, nil
-	}
-	return s, s.directory.Join(ctx, peers)
 }
 
 func load(ctx context.Context, cmd *cobra.Command, model *store.Model, hold budget, device kernels.Device) (*shard.Shard, error) {
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()
 	return shard.Load(ctx, model, hold.span, device, shard.Config{CacheTokens: hold.tokens, Progress: bar.update})
-}
-
-// ready tells whoever waits that requests are accepted.
-func (f *serveFlags) ready(cmd *cobra.Command, s *swarm, model *store.Model, span store.Span, metrics string) error {
-	id := s.host.ID().String()
-	r := launch.Ready{Peer: id, Model: model.ID.String(), Layers: span.String(), PID: os.Getpid(), Metrics: metrics}
-	for _, addr := range s.host.Addrs() {
-		r.Addrs = append(r.Addrs, addr.String()+"/p2p/"+id)
-	}
-	out := cmd.OutOrStdout()
-	fmt.Fprintf(out, "serving layers %s of %s (%s)\n", r.Layers, model.Name, r.Model)
-	for _, addr := range r.Addrs {
-		fmt.Fprintf(out, "  --join %s\n", addr)
-	}
-	if f.readyFile == "" {
-		return nil
-	}
-	return launch.WriteReady(f.readyFile, r)
-}
-
-// serveMetrics answers on addr until end is called.
-func serveMetrics(addr string, handler http.Handler) (url string, end func() error, err error) {
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		return "", nil, fmt.Errorf("serve metrics: %w", err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", handler)
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	return "http://" + l.Addr().String() + "/metrics", func() error {
-		err := server.Close()
-		if served := <-done; !errors.Is(served, http.ErrServerClosed) {
-			err = errors.Join(err, served)
-		}
-		return err
-	}, nil
-}
-
-// removeStale removes the ready file of a process that was killed: who waits for it would take it for this one's.
-func removeStale(path string) error {
-	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
-		return nil // whatever it is, writing the file will tell
-	}
-	return removeIfThere(path)
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the ready file: %w", err)
-	}
-	return nil
 }

@@ -130,8 +130,26 @@ func printStep(w io.Writer, s sim.Step) {
 	if len(s.Events) > 0 {
 		fmt.Fprintf(w, "        what happened: %s\n", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Events), "map["), "]"))
 	}
+	if p := s.Pace; p != nil {
+		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS)
+	}
+	printFloods(w, s.Floods)
 	printUses(w, s.Uses)
 	printWrong(w, s)
+}
+
+// printFloods prints what an honest client notices of attacks.
+func printFloods(out io.Writer, floods []sim.Flood) {
+	if len(floods) == 0 {
+		return
+	}
+	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, "        a hostile peer\ttimes\tin vain\ta token of others takes, ms\ttimes\t95 of 100 within, ms\ttimes\tthe node's memory, MiB")
+	for _, f := range floods {
+		fmt.Fprintf(w, "        %s\t%d\t%d\t%.1f, alone %.1f\t%.2f\t%.1f, alone %.1f\t%.2f\t%.0f\n", f.Attack, f.Did, f.Refused, f.BesideMS, f.AloneMS,
+			f.BesideMS/f.AloneMS, f.BesideP95MS, f.AloneP95MS, f.BesideP95MS/f.AloneP95MS, float64(f.Resident)/(1<<20))
+	}
+	_ = w.Flush()
 }
 
 // printUses prints what idle processes held before a soak and after it.

@@ -8,34 +8,14 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/kernels/probe"
 	"github.com/baichuan-node/baichuan-node/node"
-	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
-
-// newNode makes a node whose speed is known from an earlier start, or measured now, and a function that keeps what the
-// node then knows of its speed for the next start.
-func newNode(s *swarm, loaded *shard.Shard, device *kernels.CPU, cfg node.Config) (*node.Node, func(), error) {
-	known, err := openSpeeds()
-	if err != nil {
-		return nil, nil, err
-	}
-	key := known.key(cfg.Model, loaded.Span(), device)
-	cfg.Speed = known.all()[key]
-	n, err := node.New(s.host, s.directory, loaded, cfg)
-	if err != nil {
-		return nil, nil, err
-	}
-	return n, func() {
-		if err := known.keep(key, n.Stats().Speed); err != nil {
-			cfg.Log.Warn("the next start will measure the speed again", "error", err)
-		}
-	}, nil
-}
 
 // speeds is what serve has measured with this home, in a file of it: so it starts at once the next time.
 type speeds struct {
@@ -64,6 +44,24 @@ func (s *speeds) key(m *store.Model, span store.Span, d *kernels.CPU) string {
 	return strings.Join([]string{
 		s.binary, m.ID.String(), span.String(), d.Name(), fmt.Sprint(d.Threads()), probe.CPU(),
 	}, "|")
+}
+
+// expected is how fast a model is expected to be before any of its layers are loaded: as fast as other layers of it were,
+// the slowest of them. Zero if none were loaded yet.
+func (s *speeds) expected(m *store.Model, d *kernels.CPU) (speed node.Speed) {
+	like := strings.Split(s.key(m, store.Span{}, d), "|")
+	const span = 2 // of the key's parts
+	for key, known := range s.all() {
+		parts := strings.Split(key, "|")
+		if len(parts) != len(like) {
+			continue
+		}
+		parts[span] = like[span]
+		if slices.Equal(parts, like) && (speed.Decode == 0 || known.Decode < speed.Decode) {
+			speed = known
+		}
+	}
+	return speed
 }
 
 // all reads the file. One that can't be read is as good as none: everything can be measured again.

@@ -8,9 +8,10 @@ import (
 	"io"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
+
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // statusFlags are those of the status command.
@@ -46,23 +47,12 @@ func newStatusCommand() *cobra.Command {
 }
 
 func runStatus(cmd *cobra.Command, f *statusFlags, name string) (err error) {
-	peers, err := f.swarm.peers()
-	if err != nil {
-		return err
-	}
-	if len(peers) == 0 {
-		return usagef("no swarm: give the address of a peer with --join (serve prints it)")
-	}
 	ctx := cmd.Context()
-	s, err := openSwarm(ctx, &f.swarm, nil, nil)
+	s, err := enterSwarm(ctx, &f.swarm, nil, cmd.ErrOrStderr(), "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	if err := s.directory.Join(ctx, peers); err != nil {
-		return err
-	}
-	tellUnjoined(cmd.ErrOrStderr(), s, peers)
 	look := newLookout(s, name)
 	show := f.printer(cmd)
 	if f.watch {
@@ -78,7 +68,7 @@ func runStatus(cmd *cobra.Command, f *statusFlags, name string) (err error) {
 // tellUnjoined names the peers of --join that have not answered where another one has.
 func tellUnjoined(w io.Writer, s *swarm, peers []peer.AddrInfo) {
 	for _, p := range peers {
-		if s.host.Network().Connectedness(p.ID) != network.Connected {
+		if !routing.Connected(s.host, p.ID) {
 			fmt.Fprintf(w, "note: --join: no answer from %s\n", p.ID)
 		}
 	}

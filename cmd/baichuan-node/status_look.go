@@ -35,7 +35,8 @@ type peerStatus struct {
 	State     string   `json:"state"`            // joining, online, draining, leaving or unreachable
 	Error     string   `json:"error,omitempty"`  // why it is unreachable
 	Device    string   `json:"device"`
-	Direct    bool     `json:"direct"` // it is reached without a relay
+	Direct    bool     `json:"direct"`            // it is reached without a relay
+	Reached   string   `json:"reached,omitempty"` // direct tcp, direct quic ip6, punched quic, relay PEER
 	Addrs     []string `json:"addrs"`
 	RTT       float64  `json:"rtt_ms,omitempty"`
 	Decode    float64  `json:"decode_tokens_per_s"` // through its layers
@@ -206,7 +207,7 @@ func peerOf(o protocol.Offer, t routing.Told) peerStatus {
 		p.Error = protocol.CleanText(t.Err.Error(), protocol.MaxTextBytes)
 		return p
 	}
-	p.Direct = !t.Relayed
+	p.Direct, p.Reached = !t.Relayed, t.Way
 	p.RTT = float64(t.RTT.Microseconds()) / 1000
 	if l := t.Load; l != nil {
 		p.CacheFree, p.Queue, p.Sessions, p.CacheUsed = l.CacheFree, l.Queue, &l.Sessions, &l.CacheUsed
@@ -217,6 +218,16 @@ func peerOf(o protocol.Offer, t routing.Told) peerStatus {
 		}
 	}
 	return p
+}
+
+// relayed counts the peers that are reached over a relay.
+func (s *swarmStatus) relayed() (n int) {
+	for _, p := range s.Peers {
+		if !p.Direct && p.State != stateUnreachable {
+			n++
+		}
+	}
+	return n
 }
 
 // hosts counts for each layer the peers that take new sessions for it.

@@ -93,6 +93,9 @@ func (t *textStatus) model(b *strings.Builder, s *swarmStatus) {
 	}
 	b.WriteByte('\n')
 	t.table(b, peerTable(s.Peers))
+	if n := s.relayed(); n > 0 {
+		fmt.Fprintf(b, "%s reached over a relay, which is slower: doctor tells their owners what to do\n", counted(n, "peer"))
+	}
 	if t.counters {
 		b.WriteByte('\n')
 		t.table(b, counterTable(s.Peers))
@@ -167,9 +170,14 @@ func peerTable(peers []peerStatus) table {
 		if p.Target != "" {
 			layers += ">" + p.Target
 		}
-		reached, rtt := "direct", fmt.Sprintf("%.1f", p.RTT)
-		if !p.Direct {
-			reached = "relayed"
+		reached, rtt := p.Reached, fmt.Sprintf("%.1f", p.RTT)
+		switch relay, ok := strings.CutPrefix(p.Reached, "relay "); {
+		case ok:
+			reached = "relay " + shortPeer(relay)
+		case reached == "" && p.Direct:
+			reached = "direct"
+		case reached == "":
+			reached = "relay"
 		}
 		if p.State == stateUnreachable {
 			reached, rtt = "no", "-"

@@ -209,6 +209,7 @@ func TestStatus_OfASwarmWithAGap(t *testing.T) {
 	}
 	second.Kill()
 	first.Kill()
+	newHome(t) // the other one remembers who is left
 	wantFailure(t, exitFailed, []string{"no answer", r.Peer}, "status", "--join", r.Addrs[0])
 }
 

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
@@ -15,15 +18,20 @@ import (
 	"github.com/baichuan-node/baichuan-node/routing"
 )
 
-// swarmFlags say which swarm a command talks to.
+// swarmFlags say which swarm a command talks to. The zero value is nobody's: without --join it finds no swarm, and it
+// remembers none.
 type swarmFlags struct {
 	join     []string
 	swarmKey string
+	lan      bool
+	remember bool // peers once met, in the home
 }
 
 func (f *swarmFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.join, "join", nil, "address of a peer of the swarm, /ip4/.../p2p/PEER (repeatable)")
+	cmd.Flags().StringArrayVar(&f.join, "join", nil, "address of any peer of the swarm, /ip4/.../p2p/PEER (repeatable; default: peers met before, or in the local network)")
 	cmd.Flags().StringVar(&f.swarmKey, "swarm-key", "", "file with the key of a private swarm")
+	cmd.Flags().BoolVar(&f.lan, "lan", true, "find peers in the local network by multicast (--lan=false: don't)")
+	cmd.Flags().BoolVar(&f.remember, "remember", true, "remember peers in the home, and go back to them (--remember=false: don't)")
 }
 
 // peers parses the --join addresses; several of one peer become one.
@@ -73,24 +81,135 @@ func (f *swarmFlags) key() (pnet.PSK, error) {
 type swarm struct {
 	host      host.Host
 	directory *routing.Directory
+	reach     *routing.Reach
+	key       pnet.PSK
+	memory    *routing.Remembered // nil: nobody is remembered
+	serving   bool
+	closers   // what else runs, before these
 }
 
 // openSwarm starts a host and its directory. It joins nobody yet. key nil: a fresh identity, as clients have it;
-// with listen addresses it serves.
-func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string) (*swarm, error) {
-	psk, err := f.key()
-	if err != nil {
+// with listen addresses it serves, and does what reach says to be reached; others are told those to announce, if there are any.
+func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string, reach routing.ReachConfig, announce ...string) (_ *swarm, err error) {
+	s := &swarm{serving: len(listen) > 0}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.key, err = f.key(); err != nil {
 		return nil, err
 	}
-	h, err := routing.NewHost(routing.HostConfig{Key: key, Listen: listen, SwarmKey: psk})
-	if err != nil {
+	log := reach.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	if f.remember {
+		home, err := homeDir()
+		if err != nil {
+			return nil, err
+		}
+		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, log)
+	}
+	s.reach = routing.NewReach(reach)
+	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
 		return nil, err
 	}
-	d, err := routing.NewDirectory(ctx, h, routing.DirectoryConfig{Serving: len(listen) > 0})
-	if err != nil {
-		return nil, errors.Join(err, h.Close())
+	s.closes(s.host.Close)
+	if s.directory, err = routing.NewDirectory(ctx, s.host, routing.DirectoryConfig{Serving: s.serving}); err != nil {
+		return nil, err
 	}
-	return &swarm{host: h, directory: d}, nil
+	s.closes(s.directory.Close)
+	if err := s.reach.Start(s.host, s.directory); err != nil {
+		return nil, err
+	}
+	s.closes(s.reach.Close)
+	return s, nil
 }
 
-func (s *swarm) close() error { return errors.Join(s.directory.Close(), s.host.Close()) }
+// remembers writes down whom the swarm has met.
+func (s *swarm) remembers() {
+	if s.memory == nil {
+		return
+	}
+	if err := s.memory.Keep(s.directory.Met()); err != nil {
+		slog.Debug("peers are not remembered", "error", err)
+	}
+}
+
+// enterSwarm starts a client's host and connects it to a swarm: to the peers of --join, or to peers that were met before, or
+// to what is found in the local network. w gets notes. otherwise is what a user can do without a swarm.
+func enterSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, w io.Writer, otherwise string) (_ *swarm, err error) {
+	peers, err := f.peers()
+	if err != nil {
+		return nil, err
+	}
+	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	found, err := s.join(ctx, f, peers, w)
+	if err != nil {
+		return nil, err
+	}
+	if !found {
+		return nil, usagef("no swarm: give the address of a peer with --join (serve prints it)%s", otherwise)
+	}
+	s.closes(func() error { s.remembers(); return nil })
+	return s, nil
+}
+
+// join connects to a swarm. Where the peers of --join don't answer, those that were met before may. found is false if there is
+// nobody to ask.
+func (s *swarm) join(ctx context.Context, f *swarmFlags, peers []peer.AddrInfo, w io.Writer) (found bool, err error) {
+	if len(peers) > 0 {
+		if err = s.directory.Join(ctx, peers); err == nil {
+			tellUnjoined(w, s, peers)
+			return true, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return false, err
+	}
+	met := s.met(peers)
+	if len(met) > 0 {
+		if s.directory.Join(ctx, met) == nil {
+			if err != nil {
+				fmt.Fprintln(w, "note: nobody of --join answers: peers that were met before do")
+			}
+			return true, nil
+		}
+	}
+	if err != nil {
+		return false, err
+	}
+	if f.lan && !s.serving { // who serves goes on looking
+		looking, cancel := context.WithTimeout(ctx, lanTimeout)
+		defer cancel()
+		if near := routing.FindLAN(looking, s.key); len(near) > 0 {
+			return true, s.directory.Join(ctx, near)
+		}
+	}
+	if len(met) > 0 {
+		fmt.Fprintf(w, "note: none of %s met before answers\n", counted(len(met), "peer"))
+	}
+	return false, ctx.Err()
+}
+
+// met returns the peers that were met before, without some and without this one.
+func (s *swarm) met(but []peer.AddrInfo) (all []peer.AddrInfo) {
+	if s.memory == nil {
+		return nil
+	}
+	for _, p := range s.memory.Peers() {
+		if indexOf(but, p.ID) < 0 && p.ID != s.host.ID() {
+			all = append(all, p)
+		}
+	}
+	return all
+}

@@ -33,8 +33,9 @@ type room struct {
 }
 
 // makeRoom promises nothing, but sees to it that the request fits. Whoever has to give way for it does, the longest unused
-// first: sessions whose owners are gone; then promises that idle sessions have not used; then idle sessions. If all that
-// does not help, all stay.
+// first: sessions whose owners are gone; then promises that idle sessions have not used; then idle sessions; then, for
+// cache, the same of sessions in use of a peer that has several and more than an equal part, where the one who asks would have
+// no more than that. If all that does not help, all stay.
 func (t *Table) makeRoom(now time.Time, r request) error {
 	if !t.fits(r) {
 		m := t.newRoom(r)
@@ -68,7 +69,7 @@ func (t *Table) newRoom(r request) *room {
 // make plans who gives way.
 func (m *room) make(now time.Time) error {
 	t, r := m.table, m.request
-	gone, idle := t.waiting(now, r)
+	gone, idle, used := t.waiting(now, r)
 	both := slices.Concat(gone, idle)
 	if !m.until(both, func() bool { return m.count[r.owner]+r.sessions <= t.cfg.PerPeer }, m.own) {
 		return fail(protocol.CodeBusy, "you have %d sessions open here, which is the limit: close one", t.perPeer[r.owner])
@@ -76,21 +77,25 @@ func (m *room) make(now time.Time) error {
 	if !m.until(gone, m.placed, m.anyone) && !m.until(idle, m.placed, m.fairPlace) {
 		return fail(protocol.CodeBusy, "all %d sessions of this node are taken", t.cfg.Total)
 	}
-	gone, idle = m.sharing(gone), m.sharing(idle)
+	gone, idle, used = m.sharing(gone), m.sharing(idle), m.sharing(used)
 	if m.until(gone, m.stored, m.anyone) {
 		return nil
 	}
-	m.lapse(idle)
-	if !m.until(idle, m.stored, m.fairShare) {
+	m.lapse(idle, m.anyone)
+	if m.until(idle, m.stored, m.fairShare) {
+		return nil
+	}
+	m.lapse(used, m.crowds)
+	if !m.until(used, m.stored, m.crowds) {
 		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d can be had now",
 			r.tokens, m.free, r.budget.tokens)
 	}
 	return nil
 }
 
-// waiting gives the sessions that may have to give way, the longest unused first: those whose owners are gone, and those
-// that are idle.
-func (t *Table) waiting(now time.Time, r request) (gone, idle []*Session) {
+// waiting gives the sessions that may have to give way, the longest unused first: those whose owners are gone, those that are
+// idle, and the others of which no step is computed just now.
+func (t *Table) waiting(now time.Time, r request) (gone, idle, used []*Session) {
 	for _, s := range t.sessions {
 		after := yieldAfter
 		if s.ID.Owner == r.owner {
@@ -102,11 +107,14 @@ func (t *Table) waiting(now time.Time, r request) (gone, idle []*Session) {
 			gone = append(gone, s)
 		case now.Sub(s.used) >= after:
 			idle = append(idle, s)
+		default:
+			used = append(used, s)
 		}
 	}
 	sortByUse(gone)
 	sortByUse(idle)
-	return gone, idle
+	sortByUse(used)
+	return gone, idle, used
 }
 
 // sharing gives those of some sessions that have their cache from the budget that is asked.
@@ -142,10 +150,10 @@ func (m *room) until(sessions []*Session, enough func() bool, may func(*Session)
 	return enough()
 }
 
-// lapse takes back what idle sessions have been promised and have not used, as far as it is needed.
-func (m *room) lapse(idle []*Session) {
-	for _, s := range idle {
-		if n := s.promised - pages(s.held()); n > 0 && !m.gone[s] && !m.stored() {
+// lapse takes back what sessions have been promised and have not used, as far as it is needed.
+func (m *room) lapse(sessions []*Session, may func(*Session) bool) {
+	for _, s := range sessions {
+		if n := s.promised - pages(s.held()); n > 0 && !m.gone[s] && !m.stored() && may(s) {
 			m.unused[s] = n
 			m.free += n
 			m.held[s.ID.Owner] -= n
@@ -170,13 +178,26 @@ func (m *room) fairShare(s *Session) bool {
 	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.request.budget.tokens)
 }
 
-func (m *room) fair(has map[peer.ID]int, other peer.ID, wanted, all int) bool {
+// crowds says whether a session in use has to give way: one of several that another peer has, whose cache is together more
+// than an equal part, where the one who asks would have no more than that. A single conversation is never broken off for
+// another.
+func (m *room) crowds(s *Session) bool {
+	part, other, owner := m.request.budget.tokens/m.peers(), s.ID.Owner, m.request.owner
+	return other != owner && m.count[other] > 1 && m.held[other] > part && m.held[owner]+m.request.tokens <= part
+}
+
+// peers is how many peers share, with the one who asks.
+func (m *room) peers() int {
 	peers := len(m.table.perPeer)
 	if m.table.perPeer[m.request.owner] == 0 {
 		peers++
 	}
+	return peers
+}
+
+func (m *room) fair(has map[peer.ID]int, other peer.ID, wanted, all int) bool {
 	then := has[m.request.owner] + wanted
-	return has[other] >= then || then <= all/peers
+	return has[other] >= then || then <= all/m.peers()
 }
 
 // commit has those give way who must.
@@ -195,7 +216,7 @@ func (m *room) commit() {
 // Available is the tokens of a budget that can be had: those that nobody has been promised, and what gives way to others.
 func (t *Table) Available(now time.Time, b *Budget) int {
 	free := b.Free()
-	gone, idle := t.waiting(now, request{})
+	gone, idle, _ := t.waiting(now, request{})
 	for _, s := range slices.Concat(gone, idle) {
 		if s.budget == b {
 			free += s.promised

@@ -161,6 +161,17 @@ func (t *Table) Decoding(since time.Time) (n int, one *Session) {
 	return n, one
 }
 
+// Decoders gives the owners of the sessions that have had a short step since then.
+func (t *Table) Decoders(since time.Time) map[peer.ID]bool {
+	owners := make(map[peer.ID]bool)
+	for _, s := range t.sessions {
+		if s.decoded.After(since) {
+			owners[s.ID.Owner] = true
+		}
+	}
+	return owners
+}
+
 // TakeDropped gives the sessions that were forgotten since the last call, whose caches are now the caller's to free
 // before it computes the next step.
 func (t *Table) TakeDropped() []*Session {

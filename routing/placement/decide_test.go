@@ -258,3 +258,18 @@ func TestDecide_SurvivesAbsurdViews(t *testing.T) {
 	Place(v)
 	Plan(v)
 }
+
+// TestDecide_AsksANewHolderAtOnce: as long as nobody serves what it would leave there is nobody to ask, and no time is lost.
+func TestDecide_AsksANewHolderAtOnce(t *testing.T) {
+	v := View{Layers: 8, Peers: []Peer{{ID: "a", Target: span(0, 4), Rate: 200}, peerAt("m", 0, 4, 50)}}
+	me := selfAt(v.Peers[1], 8)
+	me.Target, me.Loaded = span(4, 8), true
+	m := &Memory{}
+	if a := Decide(v, me, time.Hour, m); a.Kind != Stay {
+		t.Fatalf("it decides %+v while the other loads", a)
+	}
+	v.Peers[0].Held = span(0, 4)
+	if a := Decide(v, me, time.Hour+time.Second, m); a.Kind != Ask {
+		t.Errorf("it decides %+v when the other serves", a)
+	}
+}

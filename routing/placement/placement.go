@@ -23,6 +23,7 @@
 package placement
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -54,20 +55,55 @@ type View struct {
 	RTT func(a, b string) time.Duration
 }
 
-// FromOffers is the view of a model's offers, one for each peer. Who drains or leaves is not in it.
-func FromOffers(offers []protocol.Offer, layers int) View {
-	v := View{Layers: layers}
+// FromOffers is the view of a model's offers, one for each peer, with the round trips that they tell of and those that
+// one peer has measured itself. Who drains or leaves is not in it.
+func FromOffers(offers []protocol.Offer, layers int, self protocol.PeerID, measured map[protocol.PeerID]time.Duration) View {
+	v := View{Layers: layers, RTT: roundTrips(offers, self, measured)}
 	for _, o := range offers {
 		if o.Layers != layers || (o.State != protocol.Online && o.State != protocol.Joining) {
 			continue
 		}
-		p := Peer{ID: string(o.Peer), Held: o.Span, Target: o.Target, Rate: int64(o.DecodeRate)}
+		p := Peer{ID: string(o.Peer), Held: o.Span, Target: o.Target, Layers: o.Capacity, Rate: int64(o.DecodeRate), Fixed: o.Fixed}
 		if o.State == protocol.Joining {
 			p.Held = protocol.Span{}
 		}
 		v.Peers = append(v.Peers, p)
 	}
 	return v
+}
+
+// roundTrips is what offers tell of the ways between peers, and one peer of those that it has measured. Where both ends
+// tell, the shorter counts: an answer may be slow for many reasons, but none is faster than the link.
+func roundTrips(offers []protocol.Offer, self protocol.PeerID, measured map[protocol.PeerID]time.Duration) func(a, b string) time.Duration {
+	type pair [2]protocol.PeerTail
+	between := func(a, b protocol.PeerTail) pair {
+		if bytes.Compare(a[:], b[:]) > 0 {
+			a, b = b, a
+		}
+		return pair{a, b}
+	}
+	known := make(map[pair]time.Duration)
+	tell := func(p pair, rtt time.Duration) {
+		if old, told := known[p]; !told || rtt < old {
+			known[p] = rtt
+		}
+	}
+	for _, o := range offers {
+		at := protocol.TailOf(o.Peer)
+		for _, n := range o.Near {
+			tell(between(at, n.Peer), n.RTT)
+		}
+	}
+	at := protocol.TailOf(self)
+	for id, rtt := range measured {
+		tell(between(at, protocol.TailOf(id)), rtt)
+	}
+	return func(a, b string) time.Duration {
+		if rtt, told := known[between(protocol.TailOf(protocol.PeerID(a)), protocol.TailOf(protocol.PeerID(b)))]; told {
+			return rtt
+		}
+		return -1
+	}
 }
 
 // coarse is v with speeds and round trips rounded down to steps of 10 %, so that small errors of measurement change

@@ -299,11 +299,35 @@ func TestFromOffers_LeavesOutWhoLeaves(t *testing.T) {
 	offer := func(id string, layers int, state protocol.State) protocol.Offer {
 		return protocol.Offer{Peer: peer.ID(id), Layers: layers, State: state, Span: span(0, 4), Target: span(2, 6), DecodeRate: 700}
 	}
+	fixed := offer("f", 8, protocol.Online)
+	fixed.Fixed, fixed.Capacity = true, 5
 	v := FromOffers([]protocol.Offer{offer("a", 8, protocol.Online), offer("b", 8, protocol.Joining), offer("c", 8, protocol.Draining),
-		offer("d", 8, protocol.Leaving), offer("e", 9, protocol.Online)}, 8)
-	want := []Peer{{ID: "a", Held: span(0, 4), Target: span(2, 6), Rate: 700}, {ID: "b", Target: span(2, 6), Rate: 700}}
+		offer("d", 8, protocol.Leaving), offer("e", 9, protocol.Online), fixed}, 8, "me", nil)
+	want := []Peer{{ID: "a", Held: span(0, 4), Target: span(2, 6), Rate: 700}, {ID: "b", Target: span(2, 6), Rate: 700},
+		{ID: "f", Held: span(0, 4), Target: span(2, 6), Rate: 700, Layers: 5, Fixed: true}}
 	if v.Layers != 8 || !slices.Equal(v.Peers, want) {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestFromOffers_KnowsTheWayThatEitherEndTells, the shorter of two: all who have the same offers know the same.
+func TestFromOffers_KnowsTheWayThatEitherEndTells(t *testing.T) {
+	near := func(id string, ms int) protocol.Near {
+		return protocol.Near{Peer: protocol.TailOf(peer.ID(id)), RTT: time.Duration(ms) * time.Millisecond}
+	}
+	v := FromOffers([]protocol.Offer{
+		{Peer: "a", Near: []protocol.Near{near("b", 9), near("c", 3)}}, {Peer: "b", Near: []protocol.Near{near("a", 7), near("c", 0)}},
+	}, 8, "me", map[peer.ID]time.Duration{"b": 2 * time.Millisecond})
+	for _, c := range []struct {
+		a, b string
+		ms   int
+	}{{"a", "b", 7}, {"a", "c", 3}, {"b", "c", 0}, {"me", "b", 2}, {"me", "a", -1}, {"c", "d", -1}} {
+		for _, pair := range [][2]string{{c.a, c.b}, {c.b, c.a}} {
+			got := v.RTT(pair[0], pair[1])
+			if got != time.Duration(c.ms)*time.Millisecond && !(got < 0 && c.ms < 0) {
+				t.Errorf("from %s to %s it is %v, want %d ms", pair[0], pair[1], got, c.ms)
+			}
+		}
 	}
 }
 

@@ -91,11 +91,11 @@ func (d *decision) finish() Action {
 	if next := m.asked + pledgeAgain; d.now < next {
 		return d.stay(next, "waiting for others' promises to stay")
 	}
-	m.asked = d.now
 	asks := d.asks(gone)
-	if len(asks) == 0 {
+	if len(asks) == 0 { // who is to hold it is still loading, and is asked as soon as it serves
 		return d.stay(d.now+pledgeAgain, "nobody else holds what it would leave")
 	}
+	m.asked = d.now
 	return Action{Kind: Ask, Ask: asks, Again: d.now + pledgeAgain, Why: "loaded: who stays?"}
 }
 

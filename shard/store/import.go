@@ -185,17 +185,14 @@ func (s *Store) writeModel(ctx context.Context, dir string, c *checkpoint.Checkp
 	if err != nil {
 		return err
 	}
-	local, err := json.MarshalIndent(localOf(c, m, sha256.Sum256(raw), o), "", " ")
-	if err != nil {
+	if err := writeFile(filepath.Join(dir, fileTokenizer), c.Tokenizer); err != nil {
 		return err
 	}
-	for _, f := range []struct {
-		name string
-		data []byte
-	}{{fileTokenizer, c.Tokenizer}, {fileManifest, raw}, {fileLocal, append(local, '\n')}} {
-		if err := writeFile(filepath.Join(dir, f.name), f.data); err != nil {
-			return err
-		}
+	if err := writeFile(filepath.Join(dir, fileManifest), raw); err != nil {
+		return err
+	}
+	if err := localOf(c, m, sha256.Sum256(raw), o).write(filepath.Join(dir, fileLocal)); err != nil {
+		return err
 	}
 	return syncDir(dir)
 }

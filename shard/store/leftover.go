@@ -29,8 +29,15 @@ var errBusy = errors.New("it is being imported or removed by another process")
 
 // lock keeps every other process and goroutine from changing the model of that name until release is called. The
 // system releases the lock of a process that dies. It waits a little for who may only be looking for leftovers.
-func (s *Store) lock(name string) (release func(), err error) {
-	for range lockTries {
+func (s *Store) lock(name string) (release func(), err error) { return s.lockWithin(name, lockTries) }
+
+// lockLong waits longer: for others who tell of parts that they have filled.
+func (s *Store) lockLong(name string) (release func(), err error) {
+	return s.lockWithin(name, lockLongTries)
+}
+
+func (s *Store) lockWithin(name string, tries int) (release func(), err error) {
+	for range tries {
 		if release, err = s.tryLock(name); !errors.Is(err, errBusy) {
 			break
 		}
@@ -40,16 +47,32 @@ func (s *Store) lock(name string) (release func(), err error) {
 }
 
 func (s *Store) tryLock(name string) (release func(), err error) {
-	path := s.path(prefixLock + fold(name))
+	unlock, err := lockFile(s.path(prefixLock+fold(name)), func() error { return os.MkdirAll(s.models, 0o755) })
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		unlock()
+		// A store in which nothing is left is as it was before its first import.
+		if st, err := os.Lstat(s.models); err == nil && st.IsDir() { // and no link, which Remove would take away whatever it leads to
+			os.Remove(s.models) // fails unless it is empty
+		}
+	}, nil
+}
+
+// lockFile locks a file of its own in a directory that prepare sees to. errBusy says that another holds it.
+func lockFile(path string, prepare func() error) (release func(), err error) {
 	// The file may be deleted by the holder between our opening and our locking it: then the lock is on a file that
 	// nobody else can see, and counts for nothing. The directory may go just as well, where the holder left no model.
+	var missing error
 	for range 10 {
-		if err := os.MkdirAll(s.models, 0o755); err != nil {
+		if err := prepare(); err != nil {
 			return nil, err
 		}
 		l := flock.New(path)
 		ok, err := l.TryLock()
 		if errors.Is(err, fs.ErrNotExist) {
+			missing = err
 			continue
 		}
 		if err != nil {
@@ -61,28 +84,24 @@ func (s *Store) tryLock(name string) (release func(), err error) {
 		held, err1 := l.Stat()
 		there, err2 := os.Stat(path)
 		if err1 == nil && err2 == nil && os.SameFile(held, there) {
-			return func() { s.unlock(l) }, nil
+			return func() { unlock(l) }, nil
 		}
 		if err := l.Close(); err != nil {
 			return nil, err
 		}
 	}
-	return nil, errBusy
+	return nil, cmp.Or(missing, errBusy)
 }
 
 // unlock deletes the lock's file while it is still locked, so that nobody can hold it when it goes. Windows deletes no
-// open file, and for the same reason nobody can hold it when it is deleted afterwards. A store in which nothing is left
-// is as it was before its first import.
-func (s *Store) unlock(l *flock.Flock) {
+// open file, and for the same reason nobody can hold it when it is deleted afterwards.
+func unlock(l *flock.Flock) {
 	if runtime.GOOS != "windows" {
 		os.Remove(l.Path())
 	}
 	l.Close()
 	if runtime.GOOS == "windows" {
 		os.Remove(l.Path())
-	}
-	if st, err := os.Lstat(s.models); err == nil && st.IsDir() { // and no link, which Remove would take away whatever it leads to
-		os.Remove(s.models) // fails unless it is empty
 	}
 }
 

@@ -26,7 +26,9 @@ const (
 
 	maxLocal = 64 << 10 // local.json: a source path, 256 part numbers and a handful of numbers
 	maxName  = 64
-	minID    = 8 // hex digits that an abbreviated id has at least: 32 bits tell the models of one store apart
+	// readTries is how often a small file is read that is replaced each time meanwhile: by then somebody is at play.
+	readTries = 5
+	minID     = 8 // hex digits that an abbreviated id has at least: 32 bits tell the models of one store apart
 
 	// maxObjects bounds the JSON objects of a manifest before it is decoded: itself, the parts, 7 tensors in each. Without
 	// it, 4 MiB of "{}," would become 90 MB of empty tensors.
@@ -42,7 +44,11 @@ const (
 
 // How long a change of a model waits for another: long enough for a Prune that looks at the name's leftovers, too short
 // to be taken for an import that hangs. 20 times 25 ms are half a second.
+//
+// Several processes that fill a model tell of its parts one after the other, each after writing a file through to a disk
+// that may be slow: 400 times are 10 seconds.
 const (
-	lockTries = 20
-	lockPause = 25 * time.Millisecond
+	lockTries     = 20
+	lockLongTries = 400
+	lockPause     = 25 * time.Millisecond
 )

@@ -55,8 +55,8 @@ type Generation struct {
 	RepetitionPenalty *float64 `json:"repetition_penalty,omitempty"`
 }
 
-// check holds the values to the ranges that generation_config.json has.
-func (g Generation) check() error {
+// Check holds the values to the ranges that generation_config.json has.
+func (g Generation) Check() error {
 	d := g.Drawing()
 	switch {
 	case !(d.Temperature >= 0 && d.Temperature <= 2):
@@ -133,7 +133,7 @@ func openModel(name string, files fs.FS) (*Model, error) {
 			return nil, fmt.Errorf("%s: parts are not an ascending list of 0..%d", fileLocal, len(manifest.Parts)-1)
 		}
 	}
-	if err := m.Local.Generation.check(); err != nil {
+	if err := m.Local.Generation.Check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", fileLocal, err)
 	}
 	return m, nil
@@ -183,11 +183,16 @@ func (m *Model) tokenizer() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return data, m.Manifest.checkTokenizer(data)
+}
+
+// checkTokenizer tells whether data is the tokenizer that the manifest names.
+func (m *Manifest) checkTokenizer(data []byte) error {
 	sum := sha256.Sum256(data)
-	if hex.EncodeToString(sum[:]) != m.Manifest.Tokenizer {
-		return nil, fmt.Errorf("%s is not the file that the manifest names: it is damaged, import the model again", fileTokenizer)
+	if hex.EncodeToString(sum[:]) != m.Tokenizer {
+		return fmt.Errorf("%s is not the file that the manifest names: it is damaged, import the model again", fileTokenizer)
 	}
-	return data, nil
+	return nil
 }
 
 // Part maps a part into memory, read-only; the caller closes it. Its size is the manifest's; its content is as good as
@@ -283,9 +288,19 @@ func openFile(files fs.FS, name string, size int64) (fs.File, error) {
 		return nil, errors.Join(f.Close(), err)
 	}
 	if !st.Mode().IsRegular() || st.Size() != size {
-		return nil, errors.Join(f.Close(), fmt.Errorf("%s has %d bytes, want %d: it is damaged", name, st.Size(), size))
+		return nil, errors.Join(f.Close(), &sizeError{name: name, have: st.Size(), want: size})
 	}
 	return f, nil
+}
+
+// sizeError says that a file does not have the size that it must have.
+type sizeError struct {
+	name       string
+	have, want int64
+}
+
+func (e *sizeError) Error() string {
+	return fmt.Sprintf("%s has %d bytes, want %d: it is damaged", e.name, e.have, e.want)
 }
 
 // missing puts the file's name into an error that would otherwise speak of system calls.
@@ -300,8 +315,19 @@ func missing(name string, err error) error {
 	return fmt.Errorf("open %s: %w", name, err)
 }
 
-// readFile reads a regular file of at most limit bytes.
-func readFile(files fs.FS, name string, limit int64) ([]byte, error) {
+// readFile reads a regular file of at most limit bytes. One that is replaced meanwhile, as local.json is when a part arrives,
+// is read anew.
+func readFile(files fs.FS, name string, limit int64) (data []byte, err error) {
+	for range readTries {
+		data, err = readOnce(files, name, limit)
+		if changed := (*sizeError)(nil); !errors.As(err, &changed) {
+			break
+		}
+	}
+	return data, err
+}
+
+func readOnce(files fs.FS, name string, limit int64) ([]byte, error) {
 	st, err := fs.Stat(files, name)
 	if err != nil {
 		return nil, missing(name, err)

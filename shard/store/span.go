@@ -22,3 +22,18 @@ func ParseSpan(text string) (Span, error) {
 	}
 	return Span{Start: int(start), End: int(end)}, nil
 }
+
+// PartsOf lists the indexes of the parts that a span needs: its layers, and the ends that ride with them.
+func (m *Manifest) PartsOf(span Span) []int {
+	var parts []int
+	if span.Start == 0 {
+		parts = append(parts, 0)
+	}
+	for i := span.Start; i < span.End; i++ {
+		parts = append(parts, i+1)
+	}
+	if span.End == m.Layers {
+		parts = append(parts, m.Layers+1)
+	}
+	return parts
+}

@@ -1,0 +1,307 @@
+package routing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// ReachConfig says what a process does to be reached, and for others.
+type ReachConfig struct {
+	// Relay has the process pass on the bytes of peers that can't reach each other.
+	Relay bool
+
+	// Log tells when others reach this process in another way than before. Nil: nobody is told.
+	Log *slog.Logger
+}
+
+// Reach sees to it that a process can be reached: it has the router map its ports, finds out by the word of other peers
+// whether that works, keeps places at relays as long as it does not, and punches holes into NATs to get rid of the
+// relays again. Give it to NewHost, then Start it; Close it before the directory and the host. It is safe for concurrent
+// use.
+//
+// libp2p's own search for relays believes public addresses alone, and keeps what it reserves elsewhere to itself: hence
+// ours, which works in any network.
+type Reach struct {
+	cfg       ReachConfig
+	wide      bool                               // it listens beyond loopback
+	sockets   map[peer.ID]*quicreuse.ConnManager // of QUIC, while the host is made
+	udp       *quicreuse.ConnManager             // those of the host; nil: it has none
+	router    basichost.NATManager               // nil: no router is asked for anything
+	host      host.Host
+	directory *Directory
+	tcp, quic bool // whether it is listened on
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   sync.WaitGroup
+	ends   []io.Closer // in the order of their starts
+	poke   chan struct{}
+
+	asking sync.Mutex // one begins to listen, and asks how a NAT maps the port; the others wait for the answer
+
+	mu        sync.Mutex
+	confirmed []ma.Multiaddr          // guarded by mu, as the following: reached from outside
+	refuted   []ma.Multiaddr          // public, and not reached
+	private   bool                    // AutoNAT's first version says that nobody gets through
+	seen      map[peer.ID]bool        // whether a peer sees an address that is not ours: a NAT lies between
+	outside   map[string]ma.Multiaddr // by own address: as others see it, where the own port sends
+	places    map[peer.ID]place       // at relays
+	refused   map[peer.ID]time.Time   // relays that are not asked again before
+	asked     bool                    // the punching has been told to begin
+	mapped    map[string]*mapping     // of UDP, by the relay's address
+	told      string                  // what was logged last
+	changed   chan struct{}           // closed when the places change
+}
+
+// NewReach makes what NewHost is given.
+func NewReach(cfg ReachConfig) *Reach {
+	r := &Reach{cfg: cfg, poke: make(chan struct{}, 1), changed: make(chan struct{}), sockets: map[peer.ID]*quicreuse.ConnManager{}, seen: map[peer.ID]bool{},
+		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{}}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	if r.cfg.Log == nil {
+		r.cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return r
+}
+
+// prepare learns what will be listened on.
+func (r *Reach) prepare(listen []ma.Multiaddr) {
+	if r == nil {
+		return
+	}
+	for _, a := range listen {
+		r.wide = r.wide || !manet.IsIPLoopback(a)
+		_, err := a.ValueForProtocol(ma.P_TCP)
+		r.tcp, r.quic = r.tcp || err == nil, r.quic || err != nil
+	}
+}
+
+// options asks libp2p for what it does well: mapping ports, and dialling back for peers that want to know whether they
+// can be reached. On loopback there is nobody to ask.
+func (r *Reach) options() (opts []libp2p.Option) {
+	if r == nil {
+		return nil
+	}
+	if r.wide {
+		opts = append(opts, libp2p.EnableNATService(), libp2p.EnableAutoNATv2(), libp2p.NATManager(func(n network.Network) basichost.NATManager {
+			r.router = basichost.NewNATManager(n)
+			return r.router
+		}))
+	}
+	return opts
+}
+
+// Start begins. d is nil where no offers are known or made. ctx bounds the start alone.
+func (r *Reach) Start(h host.Host, d *Directory) error {
+	r.host, r.directory, r.udp = h, d, r.sockets[h.ID()]
+	events, err := h.EventBus().Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalReachabilityChanged),
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.Name("baichuan.reach"))
+	if err != nil {
+		return fmt.Errorf("find out how this machine is reached: %w", err)
+	}
+	r.ends = append(r.ends, events)
+	if r.cfg.Relay {
+		service, err := newRelay(h)
+		if err != nil {
+			return fmt.Errorf("offer a relay: %w", err)
+		}
+		r.ends = append(r.ends, service)
+	}
+	if err := r.startPunching(); err != nil {
+		return err
+	}
+	if d != nil {
+		d.reachedBy(r)
+	}
+	r.done.Go(func() { r.run(events.Out()) })
+	return nil
+}
+
+// Close ends what Start began, and waits for it.
+func (r *Reach) Close() error {
+	if r == nil {
+		return nil
+	}
+	r.cancel()
+	var errs []error
+	for _, e := range slices.Backward(r.ends) {
+		errs = append(errs, e.Close())
+	}
+	r.done.Wait()
+	r.forgetMappings()
+	return errors.Join(errs...)
+}
+
+// run follows what is heard of this process's addresses, and keeps places at relays, until Close.
+func (r *Reach) run(events <-chan any) {
+	tick := time.NewTicker(tendEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-r.ctx.Done():
+			return
+		case e, ok := <-events:
+			if !ok {
+				return
+			}
+			if !r.notice(e) {
+				continue
+			}
+		case <-tick.C:
+		case <-r.poke:
+		}
+		r.tend()
+		r.tellChange()
+	}
+}
+
+// notice takes an event. It says whether something may have to be done.
+func (r *Reach) notice(e any) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch e := e.(type) {
+	case event.EvtHostReachableAddrsChanged:
+		r.confirmed, r.refuted = e.Reachable, e.Unreachable
+	case event.EvtLocalReachabilityChanged:
+		r.private = e.Reachability == network.ReachabilityPrivate
+	case event.EvtPeerIdentificationCompleted:
+		r.observe(e.Conn, e.ObservedAddr)
+	case event.EvtPeerConnectednessChanged:
+		_, lost := r.places[e.Peer]
+		return lost && e.Connectedness == network.NotConnected
+	}
+	return true
+}
+
+// observe learns from how a peer sees this process. The caller holds mu.
+func (r *Reach) observe(c network.Conn, observed ma.Multiaddr) {
+	if c == nil || observed == nil || isCircuit(c.RemoteMultiaddr()) || manet.IsIPLoopback(observed) {
+		return
+	}
+	ip, err := manet.ToIP(observed)
+	if err != nil {
+		return
+	}
+	if _, known := r.seen[c.RemotePeer()]; !known && len(r.seen) >= maxObservers {
+		clear(r.seen)
+	}
+	behind := !ownIP(ip)
+	r.seen[c.RemotePeer()] = behind
+	local := c.LocalMultiaddr()
+	if _, err := local.ValueForProtocol(ma.P_TCP); err == nil && behind && r.listensOn(local) {
+		r.outside[local.String()] = observed
+	}
+}
+
+// listensOn says whether an address's port is one of those that are listened on: then others see a port that can be dialled.
+func (r *Reach) listensOn(a ma.Multiaddr) bool {
+	port, err := a.ValueForProtocol(ma.P_TCP)
+	return err == nil && slices.ContainsFunc(r.host.Network().ListenAddresses(), func(l ma.Multiaddr) bool {
+		p, err := l.ValueForProtocol(ma.P_TCP)
+		return err == nil && p == port
+	})
+}
+
+// ownIP says whether an address is one of this machine's.
+func ownIP(ip net.IP) bool {
+	own, err := net.InterfaceAddrs()
+	return err != nil || slices.ContainsFunc(own, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && n.IP.Equal(ip)
+	})
+}
+
+// behindNAT says whether peers see another address than this machine has. The caller holds mu.
+func (r *Reach) behindNAT() bool {
+	for _, behind := range r.seen {
+		if behind {
+			return true
+		}
+	}
+	return false
+}
+
+// relayed says whether others reach this process over relays alone, as far as is known.
+func (r *Reach) relayed() bool {
+	if r == nil {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.places) > 0 && len(r.confirmed) == 0 && (r.behindNAT() || r.private) && len(r.portsMapped()) == 0
+}
+
+// relays says whether this process is a relay.
+func (r *Reach) relays() bool { return r != nil && r.cfg.Relay }
+
+// BeyondLoopback says whether the process listens where others than this machine may come from.
+func (r *Reach) BeyondLoopback() bool { return r.wide }
+
+// portsMapped returns the addresses that a router has mapped to this process.
+func (r *Reach) portsMapped() (all []ma.Multiaddr) {
+	if r.router == nil || !r.router.HasDiscoveredNAT() {
+		return nil
+	}
+	own, err := r.host.Network().InterfaceListenAddresses()
+	if err != nil {
+		return nil
+	}
+	for _, a := range own {
+		if m := r.router.GetMapping(a); m != nil && !ma.Contains(all, m) {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// Direct says whether a host is connected to a peer without a relay.
+func Direct(h host.Host, id peer.ID) bool {
+	return slices.ContainsFunc(h.Network().ConnsToPeer(id), func(c network.Conn) bool { return !ByRelay(c) && !c.IsClosed() })
+}
+
+// ByRelay says whether a connection leads through a relay.
+func ByRelay(c network.Conn) bool { return c.Stat().Limited || isCircuit(c.RemoteMultiaddr()) }
+
+// Connected says whether a host is connected to a peer, over a relay or without.
+func Connected(h host.Host, id peer.ID) bool {
+	c := h.Network().Connectedness(id)
+	return c == network.Connected || c == network.Limited
+}
+
+func isCircuit(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
+	return err == nil
+}
+
+// startPunching has holes punched into NATs: where another peer has come in over a relay, both dial each other at once.
+func (r *Reach) startPunching() error {
+	ids, ok := r.host.(interface{ IDService() identifier })
+	if !ok {
+		return nil // a simulated host
+	}
+	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout))
+	if err != nil {
+		return fmt.Errorf("punch holes into NATs: %w", err)
+	}
+	r.ends = append(r.ends, service)
+	return nil
+}
