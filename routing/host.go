@@ -70,7 +70,7 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Reach.prepare(listenOn)
+	cfg.Reach.prepare(listenOn, announced)
 	conns, err := connmgr.NewConnManager(connsLow, connsHigh, connmgr.WithGracePeriod(connsGrace))
 	if err != nil {
 		resources.Close()

@@ -193,6 +193,7 @@ const (
 	observeOneTimeout = 2 * time.Second
 	directPoll        = 250 * time.Millisecond
 	maxIdentify       = 8 << 10
+	maxHoles          = 8 // addresses dialled because a peer asks for it
 )
 
 // What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
