@@ -39,6 +39,13 @@ const (
 	// streamsPerPeer stays below the 256 that QUIC allows on a connection, so that the directory still gets through.
 	streamsPerPeer = 192
 
+	// A peer may send so many frames a second that ask for more than computing does, or that are refused, and so many at once;
+	// then its streams are read more slowly. 64 sessions ping 128 times a second; each frame takes some 50 us.
+	askRate  = 512
+	askBurst = 2048
+	// openCost is what an open counts: the next hop's signature is checked, 145 us.
+	openCost = 4
+
 	// frameTimeout is what a frame may take once it has begun: 5.2 MB, the largest of the 13B, at 1 Mbit/s are 42 s.
 	frameTimeout = time.Minute
 	// helloTimeout is how long a stream may stand open before its session is opened.
