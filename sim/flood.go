@@ -52,6 +52,9 @@ func flood(ctx context.Context, st *stage) error {
 }
 
 const (
+	// floodLayers makes a token take milliseconds, as those of a real model take: what a machine spends on messages is little
+	// beside it.
+	floodLayers = 48
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
 	floodLong  = 6 * time.Second
 	floodShort = 2 * time.Second
