@@ -46,6 +46,9 @@ func (s *session) blame(fault *chain.Fault) {
 	case refused && noRoom(said.Code):
 		s.client.bans.pause(h.Peer, time.Now())
 		s.books.stats.Pauses++
+	case said.Code == protocol.CodeNoSuchSpan: // it has moved since it made the offer: it counts again when it makes another
+		m.failed = true
+		m.leaving[h.Peer] = max(m.leaving[h.Peer], h.Offer.Sequence)
 	case refused && i < 0 && said.Suspect != "": // of a cache that was handed over: it is computed again
 	case fault.Class == protocol.Never && i >= 0, said.Code == protocol.CodeBadInput && i > 0 && said.Suspect == s.hops[i-1].Peer:
 		m.failed = true

@@ -104,10 +104,11 @@ func load(t *testing.T, start, end int) (*shard.Shard, func() error) {
 
 // server is a node that runs in this process.
 type server struct {
-	node *node.Node
-	host *iceHost
-	stop func()       // as a signal does
-	end  func() error // at the end of a test
+	node   *node.Node
+	layers *shard.Shard // that it began with
+	host   *iceHost
+	stop   func()       // as a signal does
+	end    func() error // at the end of a test
 }
 
 // kill ends the node's connections at once.
@@ -291,7 +292,7 @@ func (w *swarm) serve(start, end int) *server {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
-	s := &server{node: n, host: h, stop: cancel}
+	s := &server{node: n, layers: layers, host: h, stop: cancel}
 	s.end = func() error {
 		h.thaw()
 		cancel()

@@ -80,7 +80,9 @@ func (pipeNetwork) Connectedness(peer.ID) network.Connectedness { return network
 
 type pipeConn struct{ network.Conn }
 
-func (pipeConn) IsClosed() bool { return false }
+func (pipeConn) IsClosed() bool                { return false }
+func (pipeConn) Stat() (s network.ConnStats)   { return s }
+func (pipeConn) RemoteMultiaddr() ma.Multiaddr { return ma.StringCast("/ip4/127.0.0.1/tcp/1") }
 
 // hang has the hop do nothing for an hour, or as long as its nap lasts.
 func (h *toyHop) hang(_ network.Stream, a any) any {

@@ -251,6 +251,7 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
 	n.passTook = n.passEnd.Sub(begun)
+	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
 		n.passed(n.passEnd, p.job)
 	}
@@ -301,6 +302,7 @@ func (n *Node) passed(now time.Time, j *job) {
 		h.books.Finish(now, j.in)
 		if j.short() && j.in.Number != 0 {
 			h.rhythm.leaves(now)
+			n.stepped(now, j)
 		}
 		h.deliver(j)
 	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || h.control == nil || j.stream != nil && j.stream != h.control:

@@ -58,6 +58,14 @@ const (
 	// tendEvery is how often idle sessions are looked for and the offer's load is brought up to date.
 	tendEvery = time.Second
 
+	// What the node says of how busy it is: the share of the time in which the device computed is that of busySeconds, what
+	// steps waited that of stepSeconds. A session that was opened counts for openedFor before it has had a step. unknownWays is
+	// how long one is on its way between two steps here, if none has been seen.
+	busySeconds = 10
+	stepSeconds = 4
+	openedFor   = 10 * time.Second
+	unknownWays = 50 * time.Millisecond
+
 	// drainPoll is how often a draining node looks whether it is done.
 	drainPoll = 20 * time.Millisecond
 	// drainFor is the default of Config.DrainFor. A hand-over is worth it while it is quicker than a replay: 4,096 tokens

@@ -3,10 +3,16 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -89,6 +95,17 @@ func (m *mover) gone(shards int) func() bool {
 	}
 }
 
+// neighbour serves layers for which the node's sessions may go elsewhere.
+func (m *mover) neighbour(start, end int) *Node {
+	m.t.Helper()
+	n, _ := serve(m.t, start, end, nil)
+	if err := n.directory.Join(m.t.Context(), []peer.AddrInfo{{ID: m.host.ID(), Addrs: m.host.Addrs()}}); err != nil {
+		m.t.Fatal(err)
+	}
+	n.announce(m.t.Context())
+	return n
+}
+
 func TestMove_OpensNewSessionsOnTheNewLayers(t *testing.T) {
 	n, _ := moves(t, 0, 2, time.Minute)
 	h := newHost(t)
@@ -160,7 +177,9 @@ func TestMove_LeavesSessionsOfTheOverlapAlone(t *testing.T) {
 }
 
 func TestMove_EndsWhatHasNotGoneElsewhereInTime(t *testing.T) {
+	t.Parallel()
 	n, _ := moves(t, 0, 2, 50*time.Millisecond)
+	n.neighbour(0, 2)
 	h := newHost(t)
 	outside, inside := call(t, h, n.Node, "outside"), call(t, h, n.Node, "inside")
 	outside.opened(outside.open(1, 0, 2, 0), 0)
@@ -176,6 +195,219 @@ func TestMove_EndsWhatHasNotGoneElsewhereInTime(t *testing.T) {
 	}
 	_ = inside.s.Reset()
 	eventually(t, "the old shard is given back when its last owner has gone", n.gone(1))
+}
+
+func TestMove_EndsNothingThatNobodyElseServes(t *testing.T) {
+	t.Parallel()
+	n, _ := moves(t, 0, 3, 0)
+	n.neighbour(0, 1)
+	c := call(t, newHost(t), n.Node, "s")
+	c.opened(c.open(1, 0, 2, 0), 0)
+	n.move(2, 3)
+	if p := answer[protocol.Parting](c); p.WithinMS != 0 {
+		t.Errorf("it is served for %d ms", p.WithinMS)
+	}
+	time.Sleep(2 * tendEvery)
+	ask[protocol.Push](c, step(1, 1, 0, protocol.WantNone, 1))
+	n.neighbour(1, 2)
+	eventually(t, "the session is ended", func() bool { return n.Stats().Sessions == 0 })
+	eventually(t, "the old shard is given back", n.gone(1))
+}
+
+// Two shards have each their own cache, but the bounds on sessions are those of the node.
+func TestMove_BoundsAreThoseOfTheNode(t *testing.T) {
+	n, _ := moves(t, 0, 2, time.Minute)
+	n.Node.mu.Lock()
+	n.table = session.New(session.Config{Layers: 3, Context: 640, PerPeer: 7})
+	n.Node.mu.Unlock()
+	h := newHost(t)
+	open := func(key string, expect uint32) any {
+		c := call(t, h, n.Node, key)
+		m := c.open(1, 0, 1, 0)
+		m.Expect = expect
+		return ask[any](c, m)
+	}
+	full := func() {
+		t.Helper()
+		for i := range 3 { // 3 x 640 of 2,048
+			if o := open(fmt.Sprint(n.Stats().Layers, i), 640); o != (protocol.Opened{Epoch: 1}) {
+				t.Fatalf("opened: %+v", o)
+			}
+		}
+		if f := open("too much", 640); f.(protocol.Failure).Code != protocol.CodeNoMemory {
+			t.Fatalf("opened: %+v", f)
+		}
+	}
+	full()
+	n.move(0, 1)
+	full()
+	open("the last", 1)
+	if f := open("too many", 1); f.(protocol.Failure).Code != protocol.CodeBusy {
+		t.Fatalf("opened: %+v", f)
+	}
+	if l := n.Load(); l.Sessions != 7 || l.CacheUsed != 6*640+64 || l.CacheFree != 2048-3*640-64 {
+		t.Errorf("the load is %+v", l)
+	}
+}
+
+func TestMove_TakesAHandOverOnTheShardOfItsSession(t *testing.T) {
+	n, _ := moves(t, 0, 2, time.Minute)
+	owner := newHost(t)
+	from, _ := serve(t, 0, 1, nil)
+	ids := sequence(150)
+	old := call(t, owner, from, "s")
+	old.opened(old.open(1, 0, 1, 0), 0)
+	rows := ask[protocol.Push](old, step(1, 1, 0, protocol.WantNone, ids[:140]...))
+
+	c := call(t, owner, n.Node, "s")
+	m := c.open(2, 0, 1, 0)
+	m.From = from.host.ID()
+	c.opened(m, 0)
+	n.move(0, 3)
+	old.send(protocol.HandOver{Epoch: 2, To: sealed(t, n.Node)})
+	if r := answer[protocol.Replayed](c); r.Position != 140 {
+		t.Errorf("%d tokens were taken over, want 140", r.Position)
+	}
+	n.move(0, 1) // once more, with a shard between
+	c.opened(c.open(3, 0, 1, 140), 140)
+	more := ask[protocol.Push](c, step(3, 2, 140, protocol.WantNone, ids[140:]...))
+	if got := count(t, n.Node, "tokens_total"); got != 10 {
+		t.Errorf("%d tokens were computed for 10", got)
+	}
+	last, _ := serve(t, 1, 3, nil)
+	tail := call(t, owner, last, "s")
+	tail.opened(tail.open(1, 1, 3, 0), 0)
+	want := newOracle(t).logits(ids...)
+	for _, p := range []protocol.Push{rows, more} {
+		p.Epoch, p.Want = 1, protocol.WantRows
+		tail.send(tail.push(p))
+		row := 4 * n.limits.Vocab
+		if !bytes.Equal(tail.logits(p.N), want[int(p.Position)*row:(int(p.Position)+p.N)*row]) {
+			t.Errorf("other logits from token %d on than by computing directly", p.Position)
+		}
+	}
+	eventually(t, "the shard between is given back", n.gone(1))
+}
+
+func TestMove_HoldsAndGoesOnInTheMidstOfIt(t *testing.T) {
+	n, _ := moves(t, 0, 2, time.Minute)
+	h := newHost(t)
+	inside, outside := call(t, h, n.Node, "inside"), call(t, h, n.Node, "outside")
+	inside.opened(inside.open(1, 1, 2, 0), 0)
+	outside.opened(outside.open(1, 0, 2, 0), 0)
+	n.move(1, 3)
+	answer[protocol.Parting](outside)
+	paused := make(chan error, 1)
+	go func() { paused <- n.Pause(t.Context()) }()
+	answer[protocol.Parting](inside)
+	answer[protocol.Parting](outside)
+	inside.refused(inside.open(2, 1, 3, 0), protocol.CodeDraining) // that would be a new one
+	if s := n.Stats(); s.State != protocol.Draining {
+		t.Errorf("the node says %+v", s)
+	}
+	n.move(0, 3) // it moves on while it holds
+	if err := n.Resume(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-paused; err == nil {
+		t.Error("a pause that was called off ended well")
+	}
+	fresh := call(t, h, n.Node, "fresh")
+	fresh.opened(fresh.open(1, 0, 3, 0), 0)
+	outside.opened(outside.open(2, 0, 2, 640), 0) // nothing of it was computed
+	ask[protocol.Push](outside, step(2, 1, 0, protocol.WantNone, 1))
+	for _, c := range []*caller{inside, outside, fresh} {
+		c.send(protocol.Close{Session: c.key})
+	}
+	eventually(t, "all shards but one are given back", n.gone(2))
+	if s := n.Stats(); s.State != protocol.Online || s.Sessions != 0 {
+		t.Errorf("the node says %+v", s)
+	}
+}
+
+// A session begins anew on the new layers while a step of it runs on the old ones.
+func TestMove_ARunningStepOfASessionThatBeginsAnewIsForgotten(t *testing.T) {
+	next := loaded(t, 0, 3)
+	n, pass := held(t, 0, 2)
+	n.started = true
+	c := call(t, newHost(t), n, "s")
+	c.opened(c.open(1, 0, 2, 0), 0)
+	ids := sequence(100)
+	c.send(step(1, 1, 0, protocol.WantNone, ids...))
+	eventually(t, "the prompt waits", func() bool { return queued(n) == 1 })
+	pass() // 64 of its tokens
+	moved := make(chan error, 1)
+	retired := make(chan *shard.Shard, 1)
+	go func() { moved <- n.Move(t.Context(), next, func(s *shard.Shard) { retired <- s }) }()
+	eventually(t, "the self-test waits", func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return len(n.queue.chores) == 1
+	})
+	old := n.current().shard
+	pass() // the rest, and the test
+	if err := <-moved; err != nil {
+		t.Fatal(err)
+	}
+	answer[protocol.Push](c)
+	c.send(step(1, 2, 100, protocol.WantNone, ids...))
+	eventually(t, "another prompt waits", func() bool { return queued(n) == 1 })
+	pass()
+	c.opened(c.open(2, 0, 3, 200), 0)
+	for range 3 {
+		pass()
+	}
+	if s := <-retired; s != old {
+		t.Error("another shard is given back than the old one")
+	}
+	c.send(step(2, 3, 0, protocol.WantRows, ids[:10]...))
+	eventually(t, "a step waits", func() bool { return queued(n) == 1 })
+	var passes sync.WaitGroup
+	answered := make(chan struct{})
+	passes.Go(func() {
+		for {
+			select {
+			case <-n.work:
+				pass()
+			case <-answered:
+				return
+			}
+		}
+	})
+	if !bytes.Equal(c.logits(10), newOracle(t).logits(ids[:10]...)) {
+		t.Error("other logits than by computing directly")
+	}
+	close(answered)
+	passes.Wait()
+}
+
+func TestMove_RefusesWhatItCanNotServe(t *testing.T) {
+	n, stop := moves(t, 0, 2, 0)
+	err := n.Move(t.Context(), loadedOf(t, long, 0, 1, 640), nil)
+	if err == nil || !strings.Contains(err.Error(), "another model") {
+		t.Errorf("it moves to a shard of another model: %v", err)
+	}
+	if err := n.Move(t.Context(), n.current().shard, nil); err == nil {
+		t.Error("it moves to where it is")
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	next := n.beside(0, 1)
+	for range 20 { // the self-test is withdrawn, or has begun
+		if err := n.Move(gone, next, nil); err == nil {
+			break // it had been done before the context was looked at
+		} else if !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	idle := made(t, 0, 1, nil)
+	if err := idle.Move(t.Context(), loaded(t, 0, 2), nil); err == nil {
+		t.Error("a node moves that does not run")
+	}
+	if got := n.Stats().Sessions; got != 0 {
+		t.Errorf("%d sessions are left", got)
+	}
 }
 
 func TestMove_ASessionThatKeepsNothingBeginsAnewOnTheNewLayers(t *testing.T) {

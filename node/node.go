@@ -67,6 +67,7 @@ type Node struct {
 	hops     map[*session.Session]*hop
 	queue    queue
 	pace     pace
+	busyness busyness
 	uplink   uplink
 	busy     bool            // steps are being computed
 	passEnd  time.Time       // of the last pass
@@ -198,7 +199,7 @@ func (n *Node) tend(ctx context.Context) {
 			return
 		case now := <-tick.C:
 			n.mu.Lock()
-			expired := n.table.Expire(now) + n.partOutside(now)
+			expired := n.table.Expire(now) + n.vacate(now)
 			n.pace.announce()
 			n.mu.Unlock()
 			if expired > 0 {

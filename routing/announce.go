@@ -78,10 +78,11 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 	d.mu.Lock()
 	earlier, reach := d.earlier, d.reach
 	d.mu.Unlock()
-	d.sequence = max(d.sequence+1, uint64(now.UnixMilli()), earlier+1)
+	d.sequence = max(d.sequence+1, uint64(max(d.wall().UnixMilli(), 1)), earlier+1)
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
 	o.Boot, o.Relayed, o.Relay = d.boot, reach.relayed(), reach.relays()
 	kept := o
+	o.Near = d.near(o)
 	if len(o.Addrs) == 0 {
 		o.Addrs = offerAddrs(d.host.Addrs())
 	}
@@ -100,6 +101,14 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 func (d *Directory) nudge() {
 	select {
 	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// hurry lets the renewal happen now.
+func (d *Directory) hurry() {
+	select {
+	case d.behind <- struct{}{}:
 	default:
 	}
 }
@@ -140,11 +149,29 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	if err != nil {
 		return err
 	}
-	if _, ok := answer.(protocol.PutDone); !ok {
+	done, ok := answer.(protocol.PutDone)
+	if !ok {
 		return fmt.Errorf("peer %s: it answers with %T", id, answer)
 	}
 	d.record.measured(id, rtt)
+	if done.Newest > 0 {
+		d.overtaken(done.Newest)
+	}
 	return nil
+}
+
+// overtaken sees to it that the next offers are above one that a process before this one has made, and that the next comes
+// at once. A peer may lie about that, but not beyond what leaves room for ever.
+func (d *Directory) overtaken(by uint64) {
+	d.announcing.Lock()
+	behind := d.own != nil && by > d.sequence && by <= maxSequence
+	if behind {
+		d.sequence = by
+	}
+	d.announcing.Unlock()
+	if behind {
+		d.hurry()
+	}
 }
 
 // neighbours returns the peers with a live offer of any model if they are few, this one included.
@@ -170,6 +197,10 @@ func (d *Directory) run() {
 		case <-d.ctx.Done():
 			return
 		case <-d.wake:
+			renew.Reset(jitter(renewEvery))
+			d.measureNear()
+		case <-d.behind:
+			d.renew()
 			renew.Reset(jitter(renewEvery))
 		case <-renew.C:
 			d.renew()

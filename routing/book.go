@@ -25,6 +25,7 @@ type Seen struct {
 type book struct {
 	mu      sync.Mutex
 	entries map[peer.ID]*entry       // guarded by mu, as all below
+	sealed  map[string]struct{}      // the live offers as they came, to know them again
 	live    int                      // entries with an offer
 	models  map[protocol.ModelID]int // of which model
 	reaped  time.Time
@@ -43,7 +44,7 @@ type entry struct {
 }
 
 func newBook() *book {
-	return &book{entries: map[peer.ID]*entry{}, models: map[protocol.ModelID]int{}, news: make(chan struct{})}
+	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]struct{}{}, models: map[protocol.ModelID]int{}, news: make(chan struct{})}
 }
 
 // add takes an offer that was made age ago, and reports whether it is news. An offer that is not above its peer's last
@@ -75,6 +76,7 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	b.live++
 	b.models[o.Model]++
 	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
+	b.sealed[string(sealed)] = struct{}{}
 	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
@@ -114,6 +116,7 @@ func (b *book) bury(e *entry) {
 	if b.models[e.offer.Model]--; b.models[e.offer.Model] == 0 {
 		delete(b.models, e.offer.Model)
 	}
+	delete(b.sealed, string(e.sealed))
 	e.offer, e.sealed = nil, nil
 }
 
@@ -139,6 +142,24 @@ func (b *book) has(sealed []byte, id peer.ID) bool {
 	defer b.mu.Unlock()
 	e := b.entries[id]
 	return e != nil && bytes.Equal(e.sealed, sealed)
+}
+
+// holds reports whether exactly this sealed offer is known already, whosever it is.
+func (b *book) holds(sealed []byte) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, ok := b.sealed[string(sealed)]
+	return ok
+}
+
+// above returns the last sequence of a peer if it is above another, else 0.
+func (b *book) above(id peer.ID, sequence uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[id]; e != nil && e.sequence > sequence {
+		return e.sequence
+	}
+	return 0
 }
 
 // leaving reports whether the last word of a peer was that it leaves.
@@ -184,6 +205,17 @@ func (b *book) sealedOf(id peer.ID, now time.Time) []byte {
 		return nil
 	}
 	return e.sealed
+}
+
+// offerOf returns a peer's live offer, which must not be changed, or nil.
+func (b *book) offerOf(id peer.ID, now time.Time) *protocol.Offer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	if e == nil || !now.Before(e.ends) {
+		return nil
+	}
+	return e.offer
 }
 
 // list makes the answer to List: all, or a random sample of limit.

@@ -32,6 +32,14 @@ import (
 type DirectoryConfig struct {
 	// Serving processes join the DHT, keep offers for others and answer questions. Others only ask.
 	Serving bool
+
+	// Nearest finds the peers nearest to a key, nearest first. Nil: the DHT does. For simulations of more peers than a DHT can
+	// be computed for.
+	Nearest func(ctx context.Context, key string) ([]peer.ID, error)
+
+	// Wall is the wall clock, from which nothing but the sequence of a first offer is taken: it may be wrong. Nil: this
+	// machine's.
+	Wall func() time.Time
 }
 
 // Directory is this process's view of who serves what. Make it with NewDirectory, and close it before its host.
@@ -39,10 +47,11 @@ type Directory struct {
 	host    host.Host
 	book    *book
 	record  *record
-	dht     *dht.IpfsDHT // nil if not serving, as server
-	server  *server
+	dht     *dht.IpfsDHT // nil if not serving, or if Nearest does its work
+	server  *server      // nil if not serving, as keepers
 	keepers *keepers
 	pledges *quota // of questions for a pledge
+	wall    func() time.Time
 	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
@@ -60,24 +69,31 @@ type Directory struct {
 	own        *protocol.Offer
 	sequence   uint64
 	wake       chan struct{} // the renewal is due anew
+	behind     chan struct{} // it is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
 	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
-		wake: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	if d.wall = cfg.Wall; d.wall == nil {
+		d.wall = time.Now
+	}
 	if !cfg.Serving {
 		return d, nil
 	}
-	kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dhtMode(h)), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
-		dht.BootstrapPeersFunc(d.joinedPeers), dht.AddressFilter(func(all []ma.Multiaddr) []ma.Multiaddr { return dialable(h, all) }))
-	if err != nil {
-		d.cancel()
-		return nil, fmt.Errorf("start the directory: %w", err)
+	nearest := cfg.Nearest
+	if nearest == nil {
+		kad, err := dht.New(h, dht.ProtocolPrefix(kadPrefix), dht.Mode(dhtMode(h)), dht.BucketSize(bucketSize), dht.DisableValues(), dht.DisableProviders(),
+			dht.BootstrapPeersFunc(d.joinedPeers), dht.AddressFilter(func(all []ma.Multiaddr) []ma.Multiaddr { return dialable(h, all) }))
+		if err != nil {
+			d.cancel()
+			return nil, fmt.Errorf("start the directory: %w", err)
+		}
+		d.dht, nearest = kad, kad.GetClosestPeers
 	}
-	d.dht = kad
-	d.keepers = newKeepers(kad.GetClosestPeers)
+	d.keepers = newKeepers(nearest)
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
 	return d, nil
@@ -111,6 +127,9 @@ func (d *Directory) Close() error {
 	defer cancel()
 	_ = d.Withdraw(ctx) // when a whole swarm ends, nobody is left to be told
 	d.server.close()
+	if d.dht == nil {
+		return nil
+	}
 	if err := d.dht.Close(); err != nil {
 		return fmt.Errorf("close the directory: %w", err)
 	}
@@ -248,9 +267,9 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	return all[:min(len(all), someAsked)]
 }
 
-// Measures returns the round trips to the peers that answered questions, for Plan. Who is banned, and whom a session
+// Measures returns the round trips to the peers that answered questions, and what their steps tell, for Plan. Who is banned, and whom a session
 // prefers, is the caller's to add to its empty maps: a peer that answers questions may still fail at its work.
-func (d *Directory) Measures() Measures { return d.record.measures() }
+func (d *Directory) Measures() Measures { return d.record.measures(time.Now(), nil) }
 
 // askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once
 // one has answered, the others have half a second more. The error, if none answered, has one reason for each.
@@ -314,8 +333,12 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	return nil
 }
 
-// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better.
+// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better. Most are known, to
+// the byte, and need not be opened again.
 func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
+	if d.book.holds(sealed) {
+		return
+	}
 	o, err := protocol.Unseal(sealed)
 	if err != nil {
 		return

@@ -16,7 +16,7 @@ import (
 // keepers finds and remembers the peers that keep a model's offers: those nearest to the model's key in the DHT.
 type keepers struct {
 	nearest func(ctx context.Context, key string) ([]peer.ID, error)
-	looking sync.Mutex // one lookup at a time: strangers' questions can't start more
+	looking chan struct{} // holds one during a lookup: strangers' questions can't start more
 
 	mu     sync.Mutex
 	models map[protocol.ModelID]keeping // guarded by mu
@@ -29,7 +29,7 @@ type keeping struct {
 }
 
 func newKeepers(nearest func(context.Context, string) ([]peer.ID, error)) *keepers {
-	return &keepers{nearest: nearest, models: map[protocol.ModelID]keeping{}}
+	return &keepers{nearest: nearest, looking: make(chan struct{}, 1), models: map[protocol.ModelID]keeping{}}
 }
 
 // keeperKey is where a model's offers are kept. Bucket 0 is all there is until a key is split.
@@ -50,19 +50,28 @@ func (k *keepers) of(ctx context.Context, model protocol.ModelID) []peer.ID {
 	if found, fresh := k.fresh(model); fresh {
 		return found
 	}
-	k.looking.Lock()
-	defer k.looking.Unlock()
-	return k.lookUp(ctx, model, lookupTimeout)
+	select {
+	case k.looking <- struct{}{}:
+		defer func() { <-k.looking }()
+		return k.lookUp(ctx, model, lookupTimeout)
+	case <-ctx.Done():
+		return k.known(model)
+	}
 }
 
 // ofNow is of for a stranger's question: it looks for a moment, and if a lookup is under way it answers what is known.
 func (k *keepers) ofNow(ctx context.Context, model protocol.ModelID) []peer.ID {
 	found, fresh := k.fresh(model)
-	if fresh || !k.looking.TryLock() {
+	if fresh {
 		return found
 	}
-	defer k.looking.Unlock()
-	return k.lookUp(ctx, model, hintTimeout)
+	select {
+	case k.looking <- struct{}{}:
+		defer func() { <-k.looking }()
+		return k.lookUp(ctx, model, hintTimeout)
+	default:
+		return found
+	}
 }
 
 // fresh returns the remembered keepers, and whether they need no lookup.

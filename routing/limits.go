@@ -26,6 +26,11 @@ const (
 	askNext        = time.Second      // of a small blob from one peer, before the next is asked as well
 	closeTimeout   = time.Second      // of the last words at Close
 	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
+
+	nearAgain   = time.Minute
+	nearLife    = 300 * time.Second // that a round trip is told to others
+	busyLife    = renewEvery        // that a peer's word of how busy it is counts: then its offer has been renewed
+	endsTimeout = time.Second
 )
 
 // Numbers of the directory.
@@ -38,8 +43,8 @@ const (
 	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
-	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 KiB sealed + 1 KiB opened)
-	// = 12 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
+	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 x 2 KiB sealed + 1 KiB
+	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
 	maxOffers      = 4096
 	maxModelOffers = 1024
 	maxRemembered  = 16384
@@ -52,6 +57,9 @@ const (
 
 	maxMeasured = 4096 // peers with a round trip
 
+	// maxSequence is the highest sequence that a peer is believed to have seen of ours: milliseconds of 146 million years.
+	maxSequence = 1 << 62
+
 	// maxPledges is a peer's questions for a pledge in a minute: it asks for two runs of layers each 15 s. maxPledgers is the
 	// peers that ask.
 	maxPledges  = 16
@@ -62,6 +70,12 @@ const (
 	blobRate  = 4 << 20
 	blobBurst = 32 << 20
 	getCost   = 16 << 10
+
+	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
+	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
+	// those to endsEach who begin chains and endsEach who end them.
+	nearEach = 5
+	endsEach = 3
 
 	maxGets = 1024 // pieces of blobs in one stream: 64 MiB of 64 KiB each, 1 GiB of the largest
 )
@@ -103,6 +117,10 @@ const (
 	// Petals has it, 10 s.
 	noRoomCost = 10_000_000
 
+	// How far a peer's pace may be taken to be from what it promises: its steps took so many thousandths of what was predicted.
+	leastPace = 500
+	mostPace  = 4000
+
 	// mostBusy is where busyness counts no further: a thousand times as slow is as good as never.
 	mostBusy = 999
 
@@ -111,9 +129,10 @@ const (
 	maxCrowd    = 1 << 20
 
 	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
-	// is better by a repairMargin-th of its time.
+	// is better by a repairMargin-th of its time, and by repairLeast: below that it is noise.
 	repairRounds = 4
 	repairMargin = 20
+	repairLeast  = time.Millisecond
 
 	// leastAhead is how many tokens a session is taken to have before it at least (Worth).
 	leastAhead = 64
@@ -132,6 +151,9 @@ const (
 
 // leastPrefix is the hex digits that can stand for a model's whole id.
 const leastPrefix = 8
+
+// maxShownName is how much of a name that a stranger gave is shown.
+const maxShownName = 64
 
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.
@@ -195,6 +217,7 @@ const (
 	maxMet      = 64
 	maxSwarms   = 16
 	maxMemory   = 2 << 20
+	followFirst = 2 * time.Second // after the start; others are heard of by then
 	followEvery = 10 * time.Second
 	keepEvery   = 10 * time.Minute // though nobody new has been met
 )

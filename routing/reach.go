@@ -56,6 +56,8 @@ type Reach struct {
 	ends   []io.Closer // in the order of their starts
 	poke   chan struct{}
 
+	asking sync.Mutex // one begins to listen, and asks how a NAT maps the port; the others wait for the answer
+
 	mu        sync.Mutex
 	confirmed []ma.Multiaddr          // guarded by mu, as the following: reached from outside
 	refuted   []ma.Multiaddr          // public, and not reached

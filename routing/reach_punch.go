@@ -76,6 +76,8 @@ func (r *Reach) outsideUDP() ma.Multiaddr {
 	if r.udp == nil {
 		return nil
 	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	if !r.listensUDP() {
 		if err := r.host.Network().Listen(ma.StringCast("/ip4/0.0.0.0/udp/0/quic-v1")); err != nil {
 			return nil

@@ -89,6 +89,7 @@ func ports(addrs []ma.Multiaddr) string {
 	if len(all) == 0 {
 		return "a port"
 	}
+	slices.Sort(all) // TCP first
 	return "port " + strings.Join(all, " and ")
 }
 

@@ -226,11 +226,11 @@ func TestNAT_AChainBehindSymmetricNATsAnswersOverTheRelay(t *testing.T) {
 	if !slices.Equal(got.IDs, want.IDs) || len(got.Chain) != 2 || len(got.Failovers) != 0 {
 		t.Errorf("%d tokens of %d over %d hops, failovers %s", len(got.IDs), len(want.IDs), len(got.Chain), got.Failovers)
 	}
-	out, err := h.command("c", "status", "--join", h.join).Output()
+	out, err := h.command("c", "status", "--join", h.join).CombinedOutput()
 	if err != nil || strings.Count(string(out), "relay 12D3..") != 2 || !strings.Contains(string(out), "2 peers reached over a relay") {
 		t.Errorf("status: %v:\n%s", err, out)
 	}
-	out, err = h.command("a", "doctor", "--join", h.join).Output()
+	out, err = h.command("a", "doctor", "--join", h.join).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "over relays: ") || !strings.Contains(string(out), "-> forward port TCP ") {
 		t.Errorf("doctor: %v:\n%s", err, out)
 	}

@@ -85,7 +85,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	f.swarm.remember = !f.untilStdin // who started this process knows the others
+	if f.untilStdin && !cmd.Flags().Changed("remember") {
+		f.swarm.remember = false // who started this process knows the others
+	}
 	if err := removeStale(f.readyFile); err != nil {
 		return err
 	}

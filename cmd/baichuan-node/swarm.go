@@ -31,7 +31,7 @@ func (f *swarmFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.join, "join", nil, "address of any peer of the swarm, /ip4/.../p2p/PEER (repeatable; default: peers met before, or in the local network)")
 	cmd.Flags().StringVar(&f.swarmKey, "swarm-key", "", "file with the key of a private swarm")
 	cmd.Flags().BoolVar(&f.lan, "lan", true, "find peers in the local network by multicast (--lan=false: don't)")
-	f.remember = true
+	cmd.Flags().BoolVar(&f.remember, "remember", true, "remember peers in the home, and go back to them (--remember=false: don't)")
 }
 
 // peers parses the --join addresses; several of one peer become one.

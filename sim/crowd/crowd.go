@@ -29,7 +29,9 @@ type Trial struct {
 // How long is looked at, once all have come.
 const (
 	settling = 4 * time.Second
-	watching = 20 * time.Second
+	watching = 12 * time.Second
+
+	settleEach = 8 // tokens after which a client that settles looks again
 )
 
 // TokensPerSecond is what all clients together get.
@@ -130,7 +132,7 @@ func (w *world) view(s *session) (offers []protocol.Offer, m routing.Measures) {
 
 // settle has a client go over to the best chain there is, if it is better by a margin, knowing all there is to know.
 func (w *world) settle(s *session) {
-	if s.tokens%8 != 0 {
+	if s.tokens%settleEach != 0 {
 		return
 	}
 	offers, m := w.view(s)

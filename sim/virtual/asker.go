@@ -1,0 +1,181 @@
+package virtual
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/sim/simnet"
+)
+
+// asker is a client that asks all the time.
+type asker struct {
+	world *world
+	name  int
+	id    peer.ID
+	host  *simnet.Host
+	dir   *routing.Directory
+	stop  context.CancelFunc
+	done  sync.WaitGroup
+
+	covered time.Time // since when it can reach honest holders of all layers; zero: it can't; guarded by the world's mutex
+	doing   string    // guarded by the world's mutex, as the following
+	since   time.Time // it does that
+	answers int
+}
+
+func (w *world) newAsker(i int) (*asker, error) {
+	key, addr, err := w.keyOf(1<<16 + i)
+	if err != nil {
+		return nil, err
+	}
+	h, err := w.net.Host(key, addr)
+	if err != nil {
+		return nil, err
+	}
+	d, err := w.directory(context.Background(), h, false, 0)
+	if err != nil {
+		return nil, errors.Join(err, h.Close())
+	}
+	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}}, nil
+}
+
+// leave ends the asker.
+func (a *asker) leave() {
+	a.stop()
+	a.done.Wait()
+	if err := errors.Join(a.dir.Close(), a.host.Close()); err != nil {
+		a.world.wrong("client %d: %v", a.name, err)
+	}
+}
+
+// answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up.
+const answerLimit = 2 * time.Minute
+
+// run asks until the plan is over.
+func (a *asker) run(ctx context.Context) {
+	ctx, a.stop = context.WithCancel(ctx)
+	c := a.connect(ctx)
+	if c == nil {
+		return
+	}
+	for n := 0; ctx.Err() == nil; n++ {
+		a.converse(ctx, c, n)
+		a.does("pause")
+		select {
+		case <-time.After(time.Duration(500+n*37%2000) * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+}
+
+// does takes down what the asker does, for whoever wonders what it waits for.
+func (a *asker) does(what string) {
+	a.world.mu.Lock()
+	defer a.world.mu.Unlock()
+	a.doing, a.since = what, time.Now()
+}
+
+// connect joins the swarm, as long as it takes.
+func (a *asker) connect(ctx context.Context) *client.Client {
+	a.does("connect")
+	for ctx.Err() == nil {
+		c, err := client.Connect(ctx, a.host, a.dir, client.Config{Join: a.world.doors(a.id), Model: "tiny"})
+		if err == nil {
+			return c
+		}
+		a.failed(ctx, "connect", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// converse has a conversation of two turns.
+func (a *asker) converse(ctx context.Context, c *client.Client, n int) {
+	s := c.NewSession(client.SessionConfig{Private: n%2 == 0})
+	defer s.Close()
+	talk := client.NewConversation(c.Model(), s)
+	all := questions()
+	for turn := range 2 {
+		q := all[(a.name+n+5*turn)%len(all)]
+		a.does(fmt.Sprintf("ask %+v", q))
+		asked := time.Now()
+		limited, cancel := context.WithTimeout(ctx, answerLimit)
+		out, err := generate(limited, talk, q)
+		cancel()
+		took := time.Since(asked)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case took >= answerLimit:
+			a.world.wrong("client %d: question %d has no answer and no error after %v", a.name, n, took)
+			return
+		case err != nil:
+			a.failed(ctx, "ask", err)
+			return
+		}
+		a.answered(q, out, took)
+	}
+}
+
+// answered holds an answer against that of one process.
+func (a *asker) answered(q Question, out *client.Outcome, took time.Duration) {
+	w := a.world
+	if want := w.model.said[q]; !slices.Equal(out.IDs, want) {
+		w.wrong("client %d: %v is answered with %v, by one process with %v", a.name, q, out.IDs, want)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	a.answers++
+	w.report.Answers++
+	w.report.Failovers += len(out.Failovers)
+	w.report.Longest = max(w.report.Longest, took)
+	if took > slow {
+		w.note("client %d waited %.1f s for %d tokens; failovers %s", a.name, took.Seconds(), q.Answer, w.tell(out.Failovers))
+	}
+}
+
+// excused is how long every layer must have had a holder within reach for a failure to have no excuse: a client gives up
+// after 30 s.
+const excused = 40 * time.Second
+
+// slow is how long an answer may take without a note.
+const slow = 12 * time.Second
+
+// tell tells of failovers in the plan's words.
+func (w *world) tell(all []client.Failover) (s string) {
+	for _, f := range all {
+		s += fmt.Sprintf("[%v of %s after %.1f s: %v]", f.Layers, w.nameOf(f.Peer), f.Stall.Seconds(), f.Reason)
+	}
+	return s
+}
+
+// failed takes down that an answer did not come, which may be nobody's fault.
+func (a *asker) failed(ctx context.Context, doing string, err error) {
+	if ctx.Err() != nil {
+		return
+	}
+	w := a.world
+	w.mu.Lock()
+	w.report.Failed++
+	since := a.covered
+	w.note("client %d failed to %s: %v", a.name, doing, err)
+	w.mu.Unlock()
+	if !since.IsZero() && time.Since(since) >= excused {
+		w.wrong("client %d: %s: %v, though every layer has been there for %.0f s", a.name, doing, err, time.Since(since).Seconds())
+	}
+}
+
+// known is what the asker knows of the model.
+func (a *asker) known() []routing.Seen { return a.dir.Known(protocol.ModelID(a.world.model.stored.ID)) }
