@@ -114,11 +114,17 @@ func (sc *scene) whileAsked(ctx context.Context, play func(context.Context) erro
 func (sc *scene) heals(ctx context.Context) error {
 	victims := sc.living()
 	if !sc.stage.cfg.Long {
-		victims = victims[1:2]
+		victims = victims[:1] // to be chosen
 	}
 	for _, n := range victims {
 		if err := sc.atRest(ctx); err != nil {
 			return err
+		}
+		if !sc.stage.cfg.Long {
+			var err error
+			if n, err = sc.soleHolder(ctx); err != nil {
+				return err
+			}
 		}
 		killed := time.Now()
 		kill(n)
@@ -133,6 +139,30 @@ func (sc *scene) heals(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// soleHolder gives the machine that chose, of whose layers nobody else has most.
+func (sc *scene) soleHolder(ctx context.Context) (most *process, err error) {
+	offers, err := sc.offers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	least := -1
+	for _, n := range sc.living() {
+		others := slices.DeleteFunc(slices.Clone(offers), func(o protocol.Offer) bool { return o.Peer == n.peer })
+		if alone := missing(others, sc.stage.model.Manifest.Layers); n.span == (store.Span{}) && alone > least {
+			most, least = n, alone
+		}
+	}
+	sc.notes("%d layers have a single machine, which is killed", least)
+	return most, nil
+}
+
+// notes takes down what happened, while others may do so too.
+func (sc *scene) notes(format string, args ...any) {
+	sc.mu.Lock()
+	defer sc.mu.Unlock()
+	sc.result.Notes = append(sc.result.Notes, fmt.Sprintf(format, args...))
 }
 
 // takesIn has another machine join, and compares what the swarm is worth then.
