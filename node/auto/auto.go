@@ -76,6 +76,7 @@ type Driver struct {
 	why     string        // it was
 	fails   int           // of loads and moves, running
 	rest    time.Duration // after a failure: nothing is begun before
+	ease    time.Duration // after a decision: none is made before
 }
 
 // New makes a driver that has done nothing yet.

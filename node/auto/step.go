@@ -31,7 +31,9 @@ func (d *Driver) step(ctx context.Context) error {
 		d.drop()
 		d.target(protocol.Span{})
 	}
+	began := time.Now()
 	a := d.decide(view)
+	d.ease = min(easeTimes*time.Since(began), easeMost)
 	d.say(a)
 	if d.act(ctx, a, me.Held) {
 		return nil
@@ -140,9 +142,13 @@ func (d *Driver) yields(me placement.Self, v placement.View) bool {
 	return placement.Join(v, me) != at
 }
 
-// wait waits until something has changed, loading has ended, or the time is up.
+// wait waits until something has changed, loading has ended, or the time is up; and before that for a moment, the longer
+// the last decision took: in a large swarm something changes all the time.
 func (d *Driver) wait(ctx context.Context, most time.Duration, changed <-chan struct{}) error {
-	timer := time.NewTimer(max(most, leastWait))
+	if err := sleep(ctx, d.ease); err != nil {
+		return err
+	}
+	timer := time.NewTimer(max(most-d.ease, leastWait))
 	defer timer.Stop()
 	var loaded <-chan error
 	if d.loading != nil {
@@ -157,6 +163,18 @@ func (d *Driver) wait(ctx context.Context, most time.Duration, changed <-chan st
 	case <-timer.C:
 	}
 	return nil
+}
+
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 // say tells what is decided, each thing once.
