@@ -188,22 +188,22 @@ func (d *Driver) say(a placement.Action) {
 	if a.Kind != placement.Announce && a.Kind != placement.Withdraw || len(d.cfg.Choices) == 1 {
 		level = slog.LevelDebug
 	}
-	d.cfg.Log.Log(context.Background(), level, "which layers this node serves", "it", verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
+	d.cfg.Log.Log(context.Background(), level, "this node "+verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
 }
 
 // verb says what is done.
 func verb(k placement.Kind) string {
 	switch k {
 	case placement.Announce:
-		return "goes for"
+		return "is going to serve other layers"
 	case placement.Ask:
 		return "asks others to stay"
 	case placement.Serve:
-		return "has come to"
+		return "serves what it has loaded"
 	case placement.Withdraw:
-		return "goes back to"
+		return "serves its layers on after all"
 	}
-	return "stays"
+	return "stays as it is"
 }
 
 // turnBack gives a move up.
