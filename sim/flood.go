@@ -26,7 +26,7 @@ func flood(ctx context.Context, st *stage) error {
 		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
 	return st.stepWith(ctx, "one peer against another's node", c, func(ctx context.Context, sc *scene) error {
-		if err := sc.fills(ctx); err != nil {
+		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
 			return err
 		}
 		before, err := sc.settles(ctx, nil, soakIdleShort)
@@ -51,17 +51,9 @@ func flood(ctx context.Context, st *stage) error {
 	})
 }
 
-// fills has the node use all of its cache, which stays with the process then.
-func (sc *scene) fills(ctx context.Context) error {
-	t := sc.talk(0, client.SessionConfig{Private: true})
-	_, err := t.answers(ctx, ask(someIDs(sc.stage.model.Manifest.Context-answerTokens, 1), answerTokens))
-	return errors.Join(err, t.Close())
-}
-
 const (
-	// floodLayers makes a token take milliseconds, as those of a real model take: what a machine spends on messages is little
-	// beside it.
-	floodLayers = 24
+	// floodLayers is the layers of the model: a token takes a millisecond, and the cache of a context 26 MB.
+	floodLayers = 12
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
 	floodLong  = 6 * time.Second
 	floodShort = 2 * time.Second
