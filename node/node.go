@@ -47,6 +47,7 @@ type Node struct {
 	maxFrame  int // bytes
 	kvBytes   int // of a token's keys and values in a layer, as they are handed over
 	metrics   *metrics
+	asks      *routing.Pacer // of peers for what is not computing
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
 	end      context.CancelFunc
@@ -105,6 +106,7 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 		streams: make(map[peer.ID]int), early: make(map[peer.ID]int), dials: make(map[peer.ID]dials),
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
+	n.asks = routing.NewPacer(askRate, askBurst)
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
 	n.uplink.Uplink = parts.NewUplink(cfg.NetRate)
 	if cfg.Parts != nil {

@@ -45,7 +45,7 @@ func directoryDecoders(typ string) decoder {
 	case typePut:
 		return decodePut
 	case typePutDone:
-		return func(*fields) (int, func([]byte) any) { return empty(PutDone{}) }
+		return func(f *fields) (int, func([]byte) any) { return empty(PutDone{Newest: f.Number}) }
 	case typeList:
 		return decodeList
 	case typeOffers:

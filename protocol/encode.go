@@ -95,7 +95,7 @@ func encodeDirectory(msg any) (header, [][]byte) {
 	case Put:
 		return header{Type: typePut, Bytes: count(m.Offer)}, [][]byte{m.Offer}
 	case PutDone:
-		return header{Type: typePutDone}, nil
+		return header{Type: typePutDone, Number: m.Newest}, nil
 	case List:
 		return header{Type: typeList, Model: digest(m.Model), Length: uint64(m.Limit)}, nil
 	case Offers:

@@ -76,7 +76,7 @@ func goodMessages(t testing.TB) []any {
 		Close{Session: key},
 		Failure{Code: CodeBusy}, Failure{Epoch: 1, Number: 2, Code: 200, Text: "the queue is full"},
 		Failure{Epoch: 1, Number: 2, Code: CodeBadInput, Suspect: p, Text: "a NaN"},
-		Put{Offer: []byte{1}}, PutDone{}, List{}, List{Model: Digest{1}, Limit: 512},
+		Put{Offer: []byte{1}}, PutDone{}, PutDone{Newest: 1 << 60}, List{}, List{Model: Digest{1}, Limit: 512},
 		Offers{}, Offers{Sealed: [][]byte{{1, 2}, {3}}, AgesMS: []uint32{0, 24000}, Hints: []peer.AddrInfo{
 			{ID: p, Addrs: []ma.Multiaddr{addr, ma.StringCast("/ip6/::1/udp/4001/quic-v1")}}}},
 		Offers{Load: &Load{}}, Offers{Sealed: [][]byte{{1}}, AgesMS: []uint32{1}, Load: &Load{

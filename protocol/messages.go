@@ -220,8 +220,11 @@ type Put struct {
 	Offer []byte // sealed
 }
 
-// PutDone answers Put.
-type PutDone struct{}
+// PutDone answers Put. Newest is the sequence of an offer of the peer that is newer than the one it has put: it has begun
+// with a wall clock that is behind. 0: there is none.
+type PutDone struct {
+	Newest uint64
+}
 
 // List asks for offers: of one model, or of any (zero Model).
 type List struct {

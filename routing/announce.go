@@ -105,6 +105,14 @@ func (d *Directory) nudge() {
 	}
 }
 
+// hurry lets the renewal happen now.
+func (d *Directory) hurry() {
+	select {
+	case d.behind <- struct{}{}:
+	default:
+	}
+}
+
 // put hands an offer to the model's keepers. While the swarm is small, all that are known and the peers that were joined
 // are told as well: so a client that asks any of them sees it at once.
 func (d *Directory) put(ctx context.Context, model protocol.ModelID, sealed []byte) error {
@@ -141,11 +149,29 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	if err != nil {
 		return err
 	}
-	if _, ok := answer.(protocol.PutDone); !ok {
+	done, ok := answer.(protocol.PutDone)
+	if !ok {
 		return fmt.Errorf("peer %s: it answers with %T", id, answer)
 	}
 	d.record.measured(id, rtt)
+	if done.Newest > 0 {
+		d.overtaken(done.Newest)
+	}
 	return nil
+}
+
+// overtaken sees to it that the next offers are above one that a process before this one has made, and that the next comes
+// at once. A peer may lie about that, but not beyond what leaves room for ever.
+func (d *Directory) overtaken(by uint64) {
+	d.announcing.Lock()
+	behind := d.own != nil && by > d.sequence && by <= maxSequence
+	if behind {
+		d.sequence = by
+	}
+	d.announcing.Unlock()
+	if behind {
+		d.hurry()
+	}
 }
 
 // neighbours returns the peers with a live offer of any model if they are few, this one included.
@@ -173,6 +199,9 @@ func (d *Directory) run() {
 		case <-d.wake:
 			renew.Reset(jitter(renewEvery))
 			d.measureNear()
+		case <-d.behind:
+			d.renew()
+			renew.Reset(jitter(renewEvery))
 		case <-renew.C:
 			d.renew()
 			renew.Reset(jitter(renewEvery))

@@ -40,7 +40,8 @@ func (d *Directory) answer(st network.Stream) error {
 }
 
 // take keeps an offer that its own peer puts. One that is known already, or older than what is known, is a success: a
-// renewal that was sent twice or overtaken.
+// renewal that was sent twice or overtaken. If the peer's clock was set back since its process before this one, it has to be
+// told, or nobody would know of it until its last offer is forgotten.
 func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	if d.book.has(m.Offer, from) {
 		return protocol.PutDone{}
@@ -56,9 +57,10 @@ func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	if err != nil {
 		return protocol.Failure{Code: protocol.CodeBusy, Text: err.Error()}
 	}
-	if news {
-		d.meet(o.Peer, o.Dialable().Addrs)
+	if !news {
+		return protocol.PutDone{Newest: d.book.above(o.Peer, o.Sequence)}
 	}
+	d.meet(o.Peer, o.Dialable().Addrs)
 	return protocol.PutDone{}
 }
 

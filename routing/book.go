@@ -152,6 +152,16 @@ func (b *book) holds(sealed []byte) bool {
 	return ok
 }
 
+// above returns the last sequence of a peer if it is above another, else 0.
+func (b *book) above(id peer.ID, sequence uint64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if e := b.entries[id]; e != nil && e.sequence > sequence {
+		return e.sequence
+	}
+	return 0
+}
+
 // leaving reports whether the last word of a peer was that it leaves.
 func (b *book) leaving(id peer.ID) bool {
 	b.mu.Lock()

@@ -1,5 +1,5 @@
-// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host, keeps the directory
-// of signed offers, fetches what describes a model, and plans chains.
+// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host and sees to it that others
+// reach it, keeps the directory of signed offers, fetches what describes a model, and plans chains.
 //
 // Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
 // [Directory] does the talking. Plans prefer peers that keep what a session begins with, see [Affinity]: by what that
@@ -69,12 +69,13 @@ type Directory struct {
 	own        *protocol.Offer
 	sequence   uint64
 	wake       chan struct{} // the renewal is due anew
+	behind     chan struct{} // it is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
 	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
-		wake: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if d.wall = cfg.Wall; d.wall == nil {
 		d.wall = time.Now

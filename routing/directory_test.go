@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -420,5 +421,33 @@ func TestClose_LeavesNoGoroutineBehind(t *testing.T) {
 			buf := make([]byte, 1<<20)
 			t.Fatalf("%d goroutines were running, now %d:\n%s", before, after, buf[:runtime.Stack(buf, true)])
 		}
+	}
+}
+
+// A machine whose clock was set back restarts: its offers seem older than those of the process before.
+func TestDirectory_ANodeWhoseClockWasSetBackIsKnownAtOnce(t *testing.T) {
+	keeper := newMember(t, true)
+	key, _, err := crypto.GenerateEd25519Key(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, clock := range []time.Duration{0, -time.Hour, -80 * 365 * 24 * time.Hour} {
+		h, err := NewHost(HostConfig{Key: key, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDirectory(t.Context(), h, DirectoryConfig{Serving: true, Wall: func() time.Time { return time.Now().Add(clock) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := member{h, d}
+		m.mustJoin(t, keeper)
+		m.mustAnnounce(t, layers(0, 2))
+		for limit := time.Now().Add(20 * time.Second); keeper.book.sealedOf(m.ID(), time.Now()) == nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(limit) {
+				t.Fatalf("with a clock off by %v the node's offer is not known", clock)
+			}
+		}
+		m.shut(t)
 	}
 }

@@ -29,25 +29,34 @@ func TestVirtual(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	shape := virtual.Shape{Nodes: *nodes, Clients: 2, Kad: *withKad, Calm: *calm}
 	for i := range *seeds {
 		plan := virtual.Draw(*firstSeed+uint64(i), shape)
 		t.Run(fmt.Sprint("seed=", plan.Seed), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				report, err := virtual.Play(t.Context(), m, plan)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Logf("%d answers, %d failed, %d failovers, the longest took %v, messages %v", report.Answers, report.Failed, report.Failovers, report.Longest, report.Messages)
-				for _, wrong := range report.Wrong {
-					t.Error(wrong)
-				}
-				if t.Failed() || *notes {
-					t.Log(plan)
-					t.Log(strings.Join(report.Notes, "\n"))
-				}
-			})
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) { playVirtual(t, m, plan) })
 		})
+	}
+}
+
+// playVirtual plays a plan. What it prints of one that went wrong is enough to play it again.
+func playVirtual(t *testing.T, m *virtual.Model, plan virtual.Plan) {
+	report, err := virtual.Play(t.Context(), m, plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d answers, %d failed, %d failovers, %d moves, the longest took %v, messages %v",
+		report.Answers, report.Failed, report.Failovers, report.Moves, report.Longest, report.Messages)
+	for _, wrong := range report.Wrong {
+		t.Error(wrong)
+	}
+	if t.Failed() || *notes {
+		t.Log(plan)
+		t.Log(strings.Join(report.Notes, "\n"))
 	}
 }

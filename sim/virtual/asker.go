@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,6 +28,11 @@ type asker struct {
 	done  sync.WaitGroup
 
 	covered time.Time // since when it can reach honest holders of all layers; zero: it can't; guarded by the world's mutex
+	doing   string    // guarded by the world's mutex, as the following
+	since   time.Time // it does that
+	answers int
+
+	struck map[peer.ID]time.Time // when, at the earliest, peers failed the asker; its goroutine's
 }
 
 func (w *world) newAsker(i int) (*asker, error) {
@@ -42,7 +48,7 @@ func (w *world) newAsker(i int) (*asker, error) {
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}}, nil
+	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}, struck: make(map[peer.ID]time.Time)}, nil
 }
 
 // leave ends the asker.
@@ -66,6 +72,7 @@ func (a *asker) run(ctx context.Context) {
 	}
 	for n := 0; ctx.Err() == nil; n++ {
 		a.converse(ctx, c, n)
+		a.does("pause")
 		select {
 		case <-time.After(time.Duration(500+n*37%2000) * time.Millisecond):
 		case <-ctx.Done():
@@ -73,8 +80,16 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
+// does takes down what the asker does, for whoever wonders what it waits for.
+func (a *asker) does(what string) {
+	a.world.mu.Lock()
+	defer a.world.mu.Unlock()
+	a.doing, a.since = what, time.Now()
+}
+
 // connect joins the swarm, as long as it takes.
 func (a *asker) connect(ctx context.Context) *client.Client {
+	a.does("connect")
 	for ctx.Err() == nil {
 		c, err := client.Connect(ctx, a.host, a.dir, client.Config{Join: a.world.doors(a.id), Model: "tiny"})
 		if err == nil {
@@ -97,6 +112,7 @@ func (a *asker) converse(ctx context.Context, c *client.Client, n int) {
 	all := questions()
 	for turn := range 2 {
 		q := all[(a.name+n+5*turn)%len(all)]
+		a.does(fmt.Sprintf("ask %+v", q))
 		asked := time.Now()
 		limited, cancel := context.WithTimeout(ctx, answerLimit)
 		out, err := generate(limited, talk, q)
@@ -113,6 +129,7 @@ func (a *asker) converse(ctx context.Context, c *client.Client, n int) {
 			return
 		}
 		a.answered(q, out, took)
+		a.bans(out, asked)
 	}
 }
 
@@ -124,6 +141,7 @@ func (a *asker) answered(q Question, out *client.Outcome, took time.Duration) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	a.answers++
 	w.report.Answers++
 	w.report.Failovers += len(out.Failovers)
 	w.report.Longest = max(w.report.Longest, took)
@@ -135,6 +153,36 @@ func (a *asker) answered(q Question, out *client.Outcome, took time.Duration) {
 // excused is how long every layer must have had a holder within reach for a failure to have no excuse: a client gives up
 // after 30 s.
 const excused = 40 * time.Second
+
+// banned is for how long at least a peer that failed is left out of chains where others can do its work.
+const banned = 15 * time.Second
+
+// bans sees to it that no chain goes through a peer that has just failed, where others hold its layers that have been there
+// for a while and have not failed.
+func (a *asker) bans(out *client.Outcome, asked time.Time) {
+	w := a.world
+	for _, f := range out.Failovers {
+		if !strings.Contains(f.Reason.Error(), "leaving") {
+			a.struck[f.Peer] = asked
+		}
+	}
+	w.mu.Lock()
+	var again []client.HopInfo
+	for _, hop := range out.Chain {
+		when, struck := a.struck[hop.Peer]
+		others := func(pl *player) bool {
+			_, failed := a.struck[pl.id]
+			return pl.id != hop.Peer && !failed && time.Since(pl.since) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
+		}
+		if struck && time.Since(when) < banned && w.held(others) {
+			again = append(again, hop)
+		}
+	}
+	w.mu.Unlock()
+	for _, hop := range again {
+		w.wrong("client %d goes through %s for %v, which failed it less than %v ago: %s", a.name, w.nameOf(hop.Peer), hop.Layers, banned, w.tell(out.Failovers))
+	}
+}
 
 // slow is how long an answer may take without a note.
 const slow = 12 * time.Second
