@@ -241,7 +241,9 @@ func (w *world) busy(s *server, not *session) uint32 {
 		more += x.more
 	}
 	if n := time.Duration(len(s.steps)); n > 0 {
-		c.Slower = int64(1000 * (c.Alone + more/n) / c.Alone)
+		c.More = more / n
+	} else {
+		c.Stepping = 0
 	}
 	return c.Busy()
 }
