@@ -20,6 +20,8 @@ const (
 	// idleSlots is how many pieces are sent at a time while no session lives: as many as keep a fast link busy. 8 of 1 MiB
 	// are 8 MiB of memory.
 	idleSlots = 8
+	// cappedSlots is the same where the owner's cap is the limit: one on its way, and one behind it.
+	cappedSlots = 2
 	// turnWait is how long a request waits for its turn before it is refused as busy: well below the 15 s after which who
 	// asks gives up.
 	turnWait = 5 * time.Second
