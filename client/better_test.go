@@ -72,6 +72,9 @@ func TestSession_GoesOverToABetterChainBetweenTwoSteps(t *testing.T) {
 			t.Fatal(err)
 		}
 		offers[1].Sequence, offers[1].Busy = 2, busy
+		for i := range offers {
+			offers[i].CacheFree = 1 << 20
+		}
 		w.client.known = func() []protocol.Offer { return offers }
 		s.pace.look, s.pace.token = time.Now().Add(-time.Second), time.Second
 		time.Sleep(10 * time.Millisecond)

@@ -92,8 +92,8 @@ func (n *Node) busyNow(now time.Time, but *hop) uint32 {
 			away, known = away+h.rhythm.usual, known+1
 		}
 	}
-	if steps > 0 && c.Alone > 0 {
-		c.Slower = int64(1000 * (c.Alone + more) / c.Alone)
+	if c.More = more; steps == 0 {
+		c.Stepping = 0
 	}
 	if known > 0 {
 		c.Away = away / time.Duration(known)

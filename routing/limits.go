@@ -126,7 +126,7 @@ const (
 
 	// Bounds of what a peer says of the sessions that it has: rounds until the rows in a pass have settled, and sessions.
 	crowdRounds = 12
-	maxCrowd    = 1 << 20
+	maxCrowd    = 1 << 16
 
 	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
 	// is better by a repairMargin-th of its time, and by repairLeast: below that it is noise.

@@ -122,18 +122,18 @@ func TestCrowd_SaysHowLongANewcomerWaits(t *testing.T) {
 		last = got
 	}
 	// What is measured counts: steps took twice as long as alone among 4, and nobody has come since.
-	c.Sessions, c.Stepping, c.Slower = 3, 4, 2000
+	c.Sessions, c.Stepping, c.More = 3, 4, 10_700*time.Microsecond
 	if got := c.Busy(); got != 500 {
-		t.Errorf("steps take twice as long, and it says %d", got)
+		t.Errorf("steps take twice as long, with what a hop costs, and it says %d", got)
 	}
 	c.Sessions = 12
 	if got := c.Busy(); got <= 500 {
 		t.Errorf("eight more have come, and it says %d", got)
 	}
-	if got := (Crowd{Share: 1000, Alone: time.Millisecond}).Busy(); got != 334 {
+	if got := (Crowd{Share: 1000, Alone: time.Second}).Busy(); got != 333 {
 		t.Errorf("with a device that computes all the time, half a pass is waited for: %d", got)
 	}
-	if got := (Crowd{Sessions: -1, Share: -1, Slower: -5, Stepping: -2}).Busy(); got != 0 {
+	if got := (Crowd{Sessions: -1, Share: -1, More: -5, Stepping: -2}).Busy(); got != 0 {
 		t.Errorf("nonsense makes it %d", got)
 	}
 }
