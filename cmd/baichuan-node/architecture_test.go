@@ -54,7 +54,7 @@ func mayImportOutside() map[string][]string {
 		"golang.org/x/sys/cpu":                   {"kernels", "kernels/probe"},
 		"golang.org/x/sys/unix":                  {"kernels", "node/launch", "shard/store"},
 		"github.com/gofrs/flock":                 {"shard/store", "routing"},
-		"github.com/libp2p/go-libp2p":            {"routing"},
+		"github.com/libp2p/go-libp2p":            {"routing", "sim/planner"},
 		"github.com/libp2p/go-libp2p/core":       {"protocol", "routing", "node", "node/session", "client", "sim", "cmd/baichuan-node"},
 		"github.com/libp2p/go-libp2p-kad-dht":    {"routing"},
 		"github.com/libp2p/go-msgio":             {"routing"},
