@@ -122,9 +122,11 @@ Made by
     %s
 
 which plays swarms in made-up time: the code that decides where nodes serve (routing/placement) and which chain a client
-takes (routing.Plan), without sockets or models. The same command gives the same figures everywhere.
+takes (routing.Plan), without sockets or models. The same command gives the same figures again.
 
-%s
+~~~
+%s~~~
+
 - *all layers served*: the part of the samples, one a minute, in which every layer had a holder.
 - *tokens/s*: through the weakest layer; *of the ceiling*: beside the sum of all nodes' speeds over the layers, which no
   placement exceeds.
