@@ -58,7 +58,7 @@ func TestDecide_MovesOnlyAfterSeveralEqualLooks(t *testing.T) {
 func TestDecide_AllFollowOnePlan(t *testing.T) {
 	v := crossed()
 	moves, gain := Plan(v)
-	if len(moves) < 2 || gain < 2*calmCost {
+	if len(moves) < 2 || gain < largeGain {
 		t.Fatalf("the plan is %v: this swarm shows nothing", moves)
 	}
 	planned := map[string]protocol.Span{}
