@@ -2,6 +2,8 @@ package placement
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -48,6 +50,54 @@ func TestDecide_MovesOnlyAfterSeveralEqualLooks(t *testing.T) {
 	}
 	if len(m.moves) != 1 {
 		t.Errorf("it remembers %d moves", len(m.moves))
+	}
+}
+
+// TestDecide_AllFollowOnePlan: where two have to trade places each does its part, though neither move pays by itself, and
+// nobody else moves.
+func TestDecide_AllFollowOnePlan(t *testing.T) {
+	v := crossed()
+	moves, gain := Plan(v)
+	if len(moves) < 2 || gain < largeGain {
+		t.Fatalf("the plan is %v: this swarm shows nothing", moves)
+	}
+	planned := map[string]protocol.Span{}
+	for _, mv := range moves {
+		planned[mv.Peer] = mv.To
+	}
+	for _, p := range v.Peers {
+		a, at := until(v, selfAt(p, v.Layers), &Memory{}, time.Hour, 2*calmAfter)
+		if want, moves := planned[p.ID]; moves != (a.Kind == Announce) || a.Span != want {
+			t.Errorf("%s decides %+v after %v, want %v", p.ID, a, at-time.Hour, want)
+		}
+	}
+}
+
+// TestDecide_FollowsThePlanThatHasBegun at once, without looking as often as who began.
+func TestDecide_FollowsThePlanThatHasBegun(t *testing.T) {
+	v := crossed()
+	moves, _ := Plan(v)
+	second := moves[1]
+	i := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.ID == second.Peer })
+	me, m := selfAt(v.Peers[i], v.Layers), &Memory{together: together{}}
+	Decide(v, me, 0, m)
+	m.together.plan = plan{moves: moves, gain: 150}
+	k := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.ID == moves[0].Peer })
+	v.Peers[k].Target = moves[0].To
+	if a := Decide(v, me, m.next, m); a.Kind != Announce || a.Span != second.To {
+		t.Errorf("it decides %+v, want %v", a, second)
+	}
+}
+
+// crossed is a drawn swarm whose plan has several moves.
+func crossed() View {
+	for seed := uint64(0); ; seed++ {
+		v := made(rand.New(rand.NewPCG(seed, 9)), 16, 7)
+		if moves, gain := Plan(v); len(moves) > 1 && Measure(v).Gaps == 0 && gain > 2*largeGain {
+			if busy := newSwarm(v.coarse(), "").plan(busyCost); slices.Equal(busy.moves, moves) {
+				return v
+			}
+		}
 	}
 }
 

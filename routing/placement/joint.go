@@ -16,7 +16,8 @@ type Move struct {
 // Plan finds moves, of one peer or several together, that make a swarm better by as much as they cost, by ruin and
 // recreate on J, in an order in which each is safe by what is announced. The gain is in thousandths of J.
 func Plan(v View) (moves []Move, gain int64) {
-	p := newSwarm(v.coarse(), "").plan(calmCost)
+	s := newSwarm(v.coarse(), "")
+	p := s.plan(s.calmCost())
 	return p.moves, p.gain
 }
 

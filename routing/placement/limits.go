@@ -48,9 +48,9 @@ const (
 	maxJoint     = 24 // peers up to which all are placed together
 	moversAtOnce = 4  // that a larger swarm draws in each look
 	jointRounds  = 300
-	calmCost     = 8  // thousandths of J that each move of a plan must bring where nobody has come or gone for calmAfter
-	busyCost     = 45 // elsewhere: what moves bring there does not last
-	calmAfter    = 5 * time.Minute
+	calmCost     = 100 // thousandths of J, shared by all peers, that each move of a plan must bring where nobody has come or gone for calmAfter
+	busyCost     = 50  // elsewhere, not shared: what moves bring there does not last
+	calmAfter    = 90 * time.Second
 	planFor      = 5 * time.Minute // that a plan may take
 	maxPlans     = 8               // that are remembered
 	placeRounds  = 200

@@ -59,7 +59,7 @@ func (d *decision) lookTogether() Action {
 	}
 	cost := int64(busyCost)
 	if d.now-t.calm >= calmAfter {
-		cost = calmCost
+		cost = s.calmCost()
 	}
 	begun, left := t.progress(s)
 	if s.key(t.moves) != t.begin || d.now-t.since >= planFor || (begun == 0 && t.cost != cost) || (left == 0 && begun > 0) {
@@ -89,6 +89,9 @@ func (d *decision) lookTogether() Action {
 	}
 	return d.announce(to, fmt.Sprintf("part of %d moves that save %d.%d %%", len(t.moves), t.gain/10, t.gain%10))
 }
+
+// calmCost is what a move must bring where all is calm: the less the more peers there are, of whom each moves as rarely.
+func (s *swarm) calmCost() int64 { return min(busyCost, calmCost/int64(max(1, len(s.peers)))) }
 
 // progress counts the moves of the plan that have been announced, and those that are yet to be done.
 func (t *together) progress(s *swarm) (begun, left int) {
