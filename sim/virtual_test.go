@@ -8,9 +8,11 @@ package sim_test
 import (
 	"flag"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/sim/virtual"
 )
@@ -21,6 +23,7 @@ var (
 	nodes     = flag.Int("nodes", 12, "honest nodes of a virtual swarm")
 	withKad   = flag.Bool("kad", false, "let the real DHT find the keepers of offers")
 	notes     = flag.Bool("notes", false, "tell what happens")
+	long      = flag.Bool("long", false, "measure larger swarms, too")
 	calm      = flag.Bool("calm", false, "let nothing happen")
 )
 
@@ -60,3 +63,35 @@ func playVirtual(t *testing.T, m *virtual.Model, plan virtual.Plan) {
 		t.Log(strings.Join(report.Notes, "\n"))
 	}
 }
+
+// The sizes of swarms whose directories' traffic is printed. Two of them are enough to see whether it grows.
+func TestVirtual_DirectoryTrafficGrowsSlowerThanTheSquareOfTheLogarithm(t *testing.T) {
+	sizes := []int{10, 30}
+	if *long {
+		sizes = append(sizes, 100, 300)
+	}
+	var all []virtual.Traffic
+	for _, n := range sizes {
+		synctest.Test(t, func(t *testing.T) {
+			traffic, err := virtual.MeasureDirectory(t.Context(), n, 3*time.Minute, trafficTime)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, traffic)
+		})
+	}
+	t.Log("messages that a node sends in an hour, questions and answers")
+	t.Log("| nodes | puts | lists | DHT | all | KiB | all / log2(n)^2 |")
+	square := func(n int) float64 { return math.Log2(float64(n)) * math.Log2(float64(n)) }
+	for _, x := range all {
+		t.Logf("| %d | %.0f | %.0f | %.0f | %.0f | %.0f | %.0f |", x.Nodes, x.Puts, x.Lists, x.Kad, x.Messages(), x.KiB, x.Messages()/square(x.Nodes))
+		if x.Messages()/all[0].Messages() > square(x.Nodes)/square(all[0].Nodes) {
+			t.Errorf("from %d to %d nodes the messages of a node grow %.1f times, log2(n)^2 grows %.1f times", all[0].Nodes, x.Nodes,
+				x.Messages()/all[0].Messages(), square(x.Nodes)/square(all[0].Nodes))
+		}
+	}
+}
+
+// trafficTime is how long a swarm's traffic is counted: a whole number of the times after which lookups are made anew, which
+// are 5 and 10 minutes.
+const trafficTime = 10 * time.Minute

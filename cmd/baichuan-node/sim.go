@@ -67,7 +67,7 @@ func (f *simFlags) checkFor(name string) error {
 func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 	all := sim.Scenarios()
 	if name == "list" {
-		_, err := fmt.Fprintln(cmd.OutOrStdout(), scenarioTable()+plannerTable())
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s\n", scenarioTable()+plannerTable(), virtualSwarms)
 		return err
 	}
 	if name != "all" {
@@ -197,6 +197,10 @@ func printSpeeds(out io.Writer, verdict string, s sim.Step) {
 	_ = w.Flush()
 	printWrong(out, s)
 }
+
+// virtualSwarms says where the swarms are that need no processes.
+const virtualSwarms = "Virtual swarms, with the real node, client and routing code in simulated time, run in the source tree by\n" +
+	"go test ./sim -run Virtual -seed N -seeds M [-nodes 12] [-kad] [-notes] [-v]"
 
 // scenarioTable tells of each scenario in a line.
 func scenarioTable() string {

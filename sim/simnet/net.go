@@ -25,7 +25,7 @@ type Config struct {
 	Lose func(from, to peer.ID, id protocol.ID) bool
 
 	// Sent is told of each message. Nil: nobody is told.
-	Sent func(from, to peer.ID, id protocol.ID, bytes int)
+	Sent func(from, to peer.ID, id protocol.ID, message []byte)
 }
 
 // Net is a network. Its methods, and those of its hosts, are safe for concurrent use.

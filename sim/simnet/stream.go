@@ -149,7 +149,7 @@ func (s *stream) Write(b []byte) (int, error) {
 	cfg := &s.conn.link.net.cfg
 	from, to := s.conn.host.id, s.conn.far.host.id
 	if cfg.Sent != nil {
-		cfg.Sent(from, to, s.proto, len(b))
+		cfg.Sent(from, to, s.proto, b)
 	}
 	lost := s.dir == network.DirInbound && cfg.Lose != nil && cfg.Lose(from, to, s.proto)
 	for {

@@ -32,7 +32,7 @@ type asker struct {
 	since   time.Time // it does that
 	answers int
 
-	struck map[peer.ID]time.Time // when, at the earliest, peers failed the asker; its goroutine's
+	struck map[peer.ID]strike // which peers failed the asker; its goroutine's
 }
 
 func (w *world) newAsker(i int) (*asker, error) {
@@ -48,7 +48,7 @@ func (w *world) newAsker(i int) (*asker, error) {
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}, struck: make(map[peer.ID]time.Time)}, nil
+	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}, struck: make(map[peer.ID]strike)}, nil
 }
 
 // leave ends the asker.
@@ -157,30 +157,48 @@ const excused = 40 * time.Second
 // banned is for how long at least a peer that failed is left out of chains where others can do its work.
 const banned = 15 * time.Second
 
+// strike is a failure and when, at the earliest, it came.
+type strike struct {
+	at time.Time
+	client.Failover
+}
+
+// isStrike says whether a peer is banned for what was the reason of a failover: not for leaving, moving or being full.
+func isStrike(f client.Failover) bool {
+	var said protocol.Failure
+	if errors.As(f.Reason, &said) {
+		switch said.Code {
+		case protocol.CodeBusy, protocol.CodeLoading, protocol.CodeNoMemory, protocol.CodeDraining, protocol.CodeNoSuchSpan:
+			return false
+		}
+	}
+	return !strings.Contains(f.Reason.Error(), "leaving")
+}
+
 // bans sees to it that no chain goes through a peer that has just failed, where others hold its layers that have been there
 // for a while and have not failed.
 func (a *asker) bans(out *client.Outcome, asked time.Time) {
 	w := a.world
 	for _, f := range out.Failovers {
-		if !strings.Contains(f.Reason.Error(), "leaving") {
-			a.struck[f.Peer] = asked
+		if isStrike(f) {
+			a.struck[f.Peer] = strike{asked, f}
 		}
 	}
 	w.mu.Lock()
 	var again []client.HopInfo
 	for _, hop := range out.Chain {
-		when, struck := a.struck[hop.Peer]
+		s, struck := a.struck[hop.Peer]
 		others := func(pl *player) bool {
 			_, failed := a.struck[pl.id]
 			return pl.id != hop.Peer && !failed && time.Since(pl.since) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
 		}
-		if struck && time.Since(when) < banned && w.held(others) {
+		if struck && time.Since(s.at) < banned && w.held(others) {
 			again = append(again, hop)
 		}
 	}
 	w.mu.Unlock()
 	for _, hop := range again {
-		w.wrong("client %d goes through %s for %v, which failed it less than %v ago: %s", a.name, w.nameOf(hop.Peer), hop.Layers, banned, w.tell(out.Failovers))
+		w.wrong("client %d goes through %s for %v, which failed it less than %v ago: %s", a.name, w.nameOf(hop.Peer), hop.Layers, banned, w.tell([]client.Failover{a.struck[hop.Peer].Failover}))
 	}
 }
 

@@ -52,7 +52,6 @@ type Report struct {
 	Failovers       int
 	Moves           int // of nodes that choose their layers
 	Messages        map[libprotocol.ID]int
-	Bytes           map[libprotocol.ID]int
 	Wrong           []string // what was not as it must be
 	Notes           []string // what may be of use to whoever looks into that
 	Longest         time.Duration
@@ -61,7 +60,7 @@ type Report struct {
 // Play plays a plan.
 func Play(ctx context.Context, m *Model, p Plan) (*Report, error) {
 	w := &world{plan: p, model: m, began: time.Now(), rng: rand.New(rand.NewPCG(p.Seed, 0x91a7))}
-	w.report.Messages, w.report.Bytes = map[libprotocol.ID]int{}, map[libprotocol.ID]int{}
+	w.report.Messages = map[libprotocol.ID]int{}
 	w.net = simnet.New(simnet.Config{RTT: w.rtt, Lose: w.lose, Sent: w.sent})
 	for i, c := range p.Casts {
 		pl, err := w.newPlayer(i, c)
@@ -174,11 +173,10 @@ func (w *world) lose(_, _ peer.ID, id libprotocol.ID) bool {
 	return w.lossy && (id == protocol.DirectoryID || strings.Contains(string(id), "/kad/")) && w.rng.IntN(10) < 3
 }
 
-func (w *world) sent(_, _ peer.ID, id libprotocol.ID, bytes int) {
+func (w *world) sent(_, _ peer.ID, id libprotocol.ID, message []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.report.Messages[id]++
-	w.report.Bytes[id] += bytes
 }
 
 // wrong takes down what must not be.
