@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -92,6 +93,7 @@ func (s *session) reconsider(ctx context.Context) error {
 // better plans among some offers, and says whether the session is to go over to what it finds.
 func (s *session) better(offers []protocol.Offer, now time.Time) (hops []routing.Hop, better bool) {
 	layers := s.client.model.Manifest.Layers
+	offers = s.roomy(offers)
 	w := wish{span: protocol.Span{End: layers}, not: s.shunned(offers), affinity: routing.Affinity{Room: s.expect}}
 	m := s.client.tiers(offers, now, w).strict
 	hops, err := routing.Plan(offers, m, layers)
@@ -105,6 +107,17 @@ func (s *session) better(offers []protocol.Offer, now time.Time) (hops []routing
 		return nil, false
 	}
 	return hops, routing.Worth(takes, would, s.len, s.replays(hops))
+}
+
+// roomy gives the offers of the session's own peers the room that it has there already.
+func (s *session) roomy(offers []protocol.Offer) []protocol.Offer {
+	all := slices.Clone(offers)
+	for i := range all {
+		if slices.ContainsFunc(s.hops, func(h routing.Hop) bool { return h.Peer == all[i].Peer }) {
+			all[i].CacheFree = max(all[i].CacheFree, uint32(s.expect))
+		}
+	}
+	return all
 }
 
 // newer gives hops the offers that are known now.

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -66,7 +65,7 @@ func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers)
 		}
 		if s.banned > 0 {
 			t.strict.Banned[o.Peer], t.full.Banned[o.Peer] = true, true
-			if !s.mercy || !s.fresh && c.host.Network().Connectedness(o.Peer) != network.Connected {
+			if !s.mercy || !s.fresh && !routing.Connected(c.host, o.Peer) {
 				t.last.Banned[o.Peer] = true
 			}
 		}

@@ -66,7 +66,7 @@ func startHop(t *testing.T, h host.Host, span protocol.Span) *toyHop {
 func (h *toyHop) offer() protocol.Offer {
 	o := protocol.Offer{
 		Version: protocol.OfferVersion, Model: toyModel().ID, ModelName: "toy", Peer: h.host.ID(), Sequence: 1,
-		Span: h.span, Target: h.span, Layers: toyLayers, State: protocol.Online, Device: "toy",
+		Span: h.span, Target: h.span, Layers: toyLayers, State: protocol.Online, Device: "toy", CacheFree: 1 << 20,
 	}
 	for _, a := range h.info.Addrs {
 		o.Addrs = append(o.Addrs, a.String())

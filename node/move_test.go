@@ -230,20 +230,20 @@ func TestMove_BoundsAreThoseOfTheNode(t *testing.T) {
 	full := func() {
 		t.Helper()
 		for i := range 3 { // 3 x 640 of 2,048
-			if o := open(fmt.Sprint(n.Stats().Layers, i), 640); o != (protocol.Opened{Epoch: 1}) {
+			if o, ok := open(fmt.Sprint(n.Stats().Layers, i), 640).(protocol.Opened); !ok || o.Epoch != 1 {
 				t.Fatalf("opened: %+v", o)
 			}
 		}
-		if f := open("too much", 640); f.(protocol.Failure).Code != protocol.CodeNoMemory {
-			t.Fatalf("opened: %+v", f)
+		if f, refused := open("too much", 640).(protocol.Failure); !refused || f.Code != protocol.CodeNoMemory {
+			t.Fatalf("refused: %+v", f)
 		}
 	}
 	full()
 	n.move(0, 1)
 	full()
 	open("the last", 1)
-	if f := open("too many", 1); f.(protocol.Failure).Code != protocol.CodeBusy {
-		t.Fatalf("opened: %+v", f)
+	if f, refused := open("too many", 1).(protocol.Failure); !refused || f.Code != protocol.CodeBusy {
+		t.Fatalf("refused: %+v", f)
 	}
 	if l := n.Load(); l.Sessions != 7 || l.CacheUsed != 6*640+64 || l.CacheFree != 2048-3*640-64 {
 		t.Errorf("the load is %+v", l)

@@ -1,5 +1,5 @@
-// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host, keeps the directory
-// of signed offers, fetches what describes a model, and plans chains.
+// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host and sees to it that others
+// reach it, keeps the directory of signed offers, fetches what describes a model, and plans chains.
 //
 // Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
 // [Directory] does the talking. Plans prefer peers that keep what a session begins with, see [Affinity]: by what that

@@ -65,6 +65,12 @@ const (
 	maxPledges  = 16
 	maxPledgers = 1024
 
+	// A peer may have so many bytes/s of small blobs, and so many at once: the largest manifest and tokenizer several times.
+	// Each question counts like getCost bytes: so there are 256 a second, which with 64 KiB each are 16 MiB of a part.
+	blobRate  = 4 << 20
+	blobBurst = 32 << 20
+	getCost   = 16 << 10
+
 	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
 	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
 	// those to endsEach who begin chains and endsEach who end them.
@@ -162,6 +168,17 @@ const (
 	connBurst           = 64
 	protocolMemory      = 512 << 20 // 64 streams with a push of 5.2 MB under way, and room
 
+	// A peer may begin so many streams a second, and so many at once: a stream that nothing comes of costs some 0.2 ms, 3 in 100
+	// of a core. A gateway opens its 64 sessions anew at once when a hop fails; in the long run a session needs a stream for
+	// each answer at most.
+	streamRate  = 128
+	streamBurst = 1024
+	// So often may a peer connect; a handshake costs some 1 ms. One whose network comes and goes needs one each time.
+	peerConnRate  = 1
+	peerConnBurst = 32
+	// maxPaced is the peers that a Pacer remembers, of 80 bytes each, unless more are at it at once.
+	maxPaced = 4096
+
 	connsLow   = 192 // the connection manager trims from High down to Low, sparing what is protected
 	connsHigh  = 384
 	connsGrace = 30 * time.Second
@@ -193,6 +210,7 @@ const (
 	observeOneTimeout = 2 * time.Second
 	directPoll        = 250 * time.Millisecond
 	maxIdentify       = 8 << 10
+	maxHoles          = 8 // addresses dialled because a peer asks for it
 )
 
 // What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.

@@ -125,9 +125,9 @@ func (c Crowd) Busy() uint32 {
 // With n sessions that are away for a, a pass of p has max(1, y) rows and min(1, y) of the time, where y = n*p / (a + p +
 // the wait) is how many come while one is computed. Who comes at any time waits for half a pass, if there is one.
 func (c Crowd) among(sessions int, share int64) int64 {
-	gain := int64(1000)
+	gain := int64(900) // with which a pass over one row takes 1,000
 	if c.Decode > 0 && c.Prefill > c.Decode {
-		gain = 1000 * int64(c.Decode) / int64(c.Prefill)
+		gain = min(gain, 1000*int64(c.Decode)/int64(c.Prefill))
 	}
 	pass := func(rows int64) int64 { // both in thousandths
 		return max(1000+(rows-1000)*gain/4000, rows*gain*11/10_000)

@@ -74,7 +74,7 @@ func TestReach_APlaceAtARelayIsInTheOfferAndCarriesMuch(t *testing.T) {
 	if Direct(client, served.ID()) || !Connected(client, served.ID()) || !c.Stat().Limited || RelayOf(c) != relay.ID() {
 		t.Fatalf("connected over %v", c.RemoteMultiaddr())
 	}
-	if got, want := Way(client.Network().ConnsToPeer(served.ID()), true), "relay "+relay.ID().String(); got != want {
+	if got, want := Way(client.Network().ConnsToPeer(served.ID()), &o), "relay "+relay.ID().String(); got != want {
 		t.Errorf("it is reached by %q, want %q", got, want)
 	}
 	echoes(t, client, served.ID(), 1<<20)
@@ -178,8 +178,8 @@ func TestReached_SaysWhatToDo(t *testing.T) {
 		"nobody met":        {Reached{}, "unknown", ""},
 		"one network":       {Reached{Observers: 1}, "directly, by peers that see", ""},
 		"from outside":      {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
-		"the router helps":  {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router has mapped: /ip4/8.8.8.8/tcp/1", ""},
-		"over a relay":      {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}}, "over relays: ", "forward port TCP 1 and UDP 2 to this machine in the router, or switch on UPnP or NAT-PMP there: a relay works"},
+		"the router helps":  {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
+		"over a relay":      {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}}, "over relays: ", "forward port TCP 1 and UDP 2 to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there: a relay works"},
 		"not at all":        {Reached{Observers: 1, BehindNAT: true}, "not at all", "--join a swarm in which somebody serves with --relay"},
 		"behind a firewall": {Reached{Observers: 1, Closed: true}, "not at all", "forward port TCP 1"},
 	} {
@@ -188,6 +188,24 @@ func TestReached_SaysWhatToDo(t *testing.T) {
 		}
 		if got := c.now.Remedy(listen); !strings.Contains(got, c.advice) || (got == "") != (c.advice == "") {
 			t.Errorf("%s: the advice is %q, want %q", name, got, c.advice)
+		}
+	}
+}
+
+func TestDirectWay_TellsHolesFromOpenDoors(t *testing.T) {
+	behind := &protocol.Offer{Relayed: true, Addrs: []string{"/ip4/192.168.1.2/tcp/1"}}
+	for at, c := range map[string]struct {
+		offer *protocol.Offer
+		want  string
+	}{
+		"/ip4/8.8.8.8/tcp/1":             {nil, "direct tcp"},
+		"/ip4/8.8.8.8/udp/1/quic-v1":     {&protocol.Offer{}, "direct quic"},
+		"/ip6/2001:db8::1/udp/1/quic-v1": {nil, "direct quic ip6"},
+		"/ip4/9.9.9.9/udp/1/quic-v1":     {behind, "punched quic"},
+		"/ip4/192.168.1.2/tcp/1":         {behind, "direct tcp"}, // in the same home
+	} {
+		if got := directWay(ma.StringCast(at), c.offer); got != c.want {
+			t.Errorf("%s is %q, want %q", at, got, c.want)
 		}
 	}
 }
@@ -257,5 +275,56 @@ func TestIdentityAndSwarmKey_AreNewAndForTheirOwnerAlone(t *testing.T) {
 	}
 	if after, _ := os.ReadFile(secret); !bytes.Equal(after, before) {
 		t.Error("the swarm key is another one")
+	}
+}
+
+func TestHoles_AStrangerCanNotHaveDoorsOfOurNetworkKnockedAt(t *testing.T) {
+	var theirs []ma.Multiaddr
+	for _, a := range []string{"/ip4/8.8.8.8/udp/1/quic-v1", "/ip4/10.0.0.9/tcp/22", "/ip4/127.0.0.1/tcp/22", "/dns4/printer/tcp/9100", "/ip4/8.8.4.4/tcp/1"} {
+		theirs = append(theirs, ma.StringCast(a))
+	}
+	for outside, want := range map[string]int{"/ip4/9.9.9.9/tcp/1": 2, "/ip4/10.0.0.3/tcp/1": 3} {
+		r := NewReach(ReachConfig{})
+		r.outside["x"] = ma.StringCast(outside)
+		if got := (*holes)(r).FilterRemote("", theirs); len(got) != want {
+			t.Errorf("seen at %s it dials %v", outside, got)
+		}
+	}
+	if got := (*holes)(NewReach(ReachConfig{})).FilterRemote("", slices.Repeat(theirs[:1], 100)); len(got) != maxHoles {
+		t.Errorf("it dials %d addresses", len(got))
+	}
+}
+
+// mapper is a router that maps every port.
+type mapper struct{}
+
+func (mapper) GetMapping(a ma.Multiaddr) ma.Multiaddr {
+	port, err := a.ValueForProtocol(ma.P_TCP)
+	if err != nil {
+		return nil
+	}
+	return ma.StringCast("/ip4/8.8.8.8/tcp/" + port)
+}
+func (mapper) HasDiscoveredNAT() bool { return true }
+func (mapper) Close() error           { return nil }
+
+func TestReach_APortThatIsMappedNeedsNoRelay(t *testing.T) {
+	_, directory, reach := reachable(t, ReachConfig{}, "/ip4/127.0.0.1/tcp/0")
+	relay, _, _ := reachable(t, ReachConfig{Relay: true}, "/ip4/127.0.0.1/tcp/0")
+	if err := directory.Join(t.Context(), []peer.AddrInfo{{ID: relay.ID(), Addrs: relay.Addrs()}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a place at the relay", func() bool { return len(reach.Now().Relays) == 1 })
+	reach.mu.Lock()
+	reach.seen[relay.ID()] = true // the relay sees another address
+	reach.mu.Unlock()
+	if !reach.relayed() {
+		t.Error("behind a NAT, with a place at a relay: others are not told so")
+	}
+	reach.mu.Lock()
+	reach.router = mapper{}
+	reach.mu.Unlock()
+	if now := reach.Now(); reach.relayed() || len(now.Mapped) != 1 || now.Remedy(nil) != "" {
+		t.Errorf("with a port that is mapped: relayed %v, %+v", reach.relayed(), now)
 	}
 }

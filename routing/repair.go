@@ -54,7 +54,7 @@ func (r *Repair) Next(busy map[peer.ID]uint32) []Hop {
 		return nil
 	}
 	now, then := Predict(r.open, r.m), Predict(hops, r.m)
-	if then.Total() >= now.Total()-max(now.Total()/repairMargin, repairLeast) {
+	if then.Total() >= now.Total()-max((now.Total()-now.Lacking)/repairMargin, repairLeast) {
 		return nil
 	}
 	r.open = hops

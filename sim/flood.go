@@ -22,11 +22,11 @@ func flood(ctx context.Context, st *stage) error {
 	}
 	c := cast{
 		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(attacks)+1)*3*long,
-		args: func(int) []string { return []string{"--idle", soakIdleShort.String()} },
+		args: func(int) []string { return []string{"--idle", soakIdleShort.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)} },
 		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
 	return st.stepWith(ctx, "one peer against another's node", c, func(ctx context.Context, sc *scene) error {
-		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
+		if err := sc.fills(ctx); err != nil {
 			return err
 		}
 		before, err := sc.settles(ctx, nil, soakIdleShort)
@@ -51,7 +51,17 @@ func flood(ctx context.Context, st *stage) error {
 	})
 }
 
+// fills has the node use all of its cache, which stays with the process then.
+func (sc *scene) fills(ctx context.Context) error {
+	t := sc.talk(0, client.SessionConfig{Private: true})
+	_, err := t.answers(ctx, ask(someIDs(sc.stage.model.Manifest.Context-answerTokens, 1), answerTokens))
+	return errors.Join(err, t.Close())
+}
+
 const (
+	// floodLayers makes a token take milliseconds, as those of a real model take: what a machine spends on messages is little
+	// beside it.
+	floodLayers = 24
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
 	floodLong  = 6 * time.Second
 	floodShort = 2 * time.Second

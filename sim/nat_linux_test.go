@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -282,5 +283,38 @@ func TestNAT_AConversationGoesOnWithoutTheRelayWhenHolesArePunched(t *testing.T)
 	}
 	if err := chat.Wait(); err != nil {
 		t.Errorf("chat: %v: %s", err, &errOut)
+	}
+}
+
+// On a local network nobody needs an address, and a private swarm's peers find their own alone.
+func TestLAN_PeersFindEachOtherByMulticast(t *testing.T) {
+	t.Parallel()
+	h := newHomes(t, "lan", false)
+	h.must("ip -n {pub} route add default dev br0") // multicast needs a way
+	key := filepath.Join(t.TempDir(), "swarm.key")
+	if out, err := exec.Command(program, "swarm-key", "new", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "0:3")
+	h.serve("pub", nil, "baichuan2-mini-alibi", "--swarm-key", key)
+	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "3:6")
+	for late := time.Now().Add(time.Minute); ; {
+		out, err := h.command("pub", "status", "baichuan2-mini-chat").CombinedOutput()
+		if err == nil && strings.Contains(string(out), "every layer has a host") {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatalf("without --join: %v: %s", err, out)
+		}
+	}
+	for _, private := range []bool{false, true} {
+		args := []string{"status"}
+		if private {
+			args = append(args, "--swarm-key", key)
+		}
+		out, err := h.command("pub", args...).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "alibi") != private || strings.Contains(string(out), "mini-chat") == private {
+			t.Errorf("private %v: %v: %s", private, err, out)
+		}
 	}
 }

@@ -50,8 +50,8 @@ func playVirtual(t *testing.T, m *virtual.Model, plan virtual.Plan) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d answers, %d failed, %d failovers, the longest took %v, messages %v",
-		report.Answers, report.Failed, report.Failovers, report.Longest, report.Messages)
+	t.Logf("%d answers, %d failed, %d failovers, %d moves, the longest took %v, messages %v",
+		report.Answers, report.Failed, report.Failovers, report.Moves, report.Longest, report.Messages)
 	for _, wrong := range report.Wrong {
 		t.Error(wrong)
 	}

@@ -133,6 +133,9 @@ func printStep(w io.Writer, s sim.Step) {
 	if p := s.Pace; p != nil {
 		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS)
 	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(w, "        %s\n", note)
+	}
 	printFloods(w, s.Floods)
 	printUses(w, s.Uses)
 	printWrong(w, s)

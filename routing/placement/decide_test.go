@@ -62,10 +62,10 @@ func TestDecide_NeedsMoreForEachMoveMadeLately(t *testing.T) {
 	}
 }
 
-func TestDecide_WaitsWhileAnotherMoves(t *testing.T) {
+// TestDecide_CountsOthersWhereTheyGo: once b has announced the move that m would make, there is nothing left to mend.
+func TestDecide_CountsOthersWhereTheyGo(t *testing.T) {
 	v, me := lopsided()
 	v.Peers[1].Target = span(4, 8)
-	v.Peers[2].Target = span(0, 4)
 	if a, at := until(v, me, &Memory{}, 0, 10*time.Minute); a.Kind != Stay {
 		t.Errorf("after %v it decides %+v", at, a)
 	}
@@ -204,12 +204,12 @@ func TestDecide_FillsAGapInTurn(t *testing.T) {
 		}
 		when[at-time.Hour] += p.ID
 	}
-	if len(when) != 3 || when[0] == "" || when[rankSlot] == "" || when[2*rankSlot] == "" {
+	if len(when) != 3 || when[0] == "" || when[turnEvery] == "" || when[2*turnEvery] == "" {
 		t.Errorf("they go at %v", when)
 	}
 	slow := selfAt(v.Peers[0], 8)
 	for _, p := range v.Peers {
-		if when[rankSlot] == p.ID {
+		if when[turnEvery] == p.ID {
 			slow = selfAt(p, 8)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type asker struct {
 	doing   string    // guarded by the world's mutex, as the following
 	since   time.Time // it does that
 	answers int
+
+	struck map[peer.ID]time.Time // when, at the earliest, peers failed the asker; its goroutine's
 }
 
 func (w *world) newAsker(i int) (*asker, error) {
@@ -45,7 +48,7 @@ func (w *world) newAsker(i int) (*asker, error) {
 	if err != nil {
 		return nil, errors.Join(err, h.Close())
 	}
-	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}}, nil
+	return &asker{world: w, name: i, id: h.ID(), host: h, dir: d, stop: func() {}, struck: make(map[peer.ID]time.Time)}, nil
 }
 
 // leave ends the asker.
@@ -126,6 +129,7 @@ func (a *asker) converse(ctx context.Context, c *client.Client, n int) {
 			return
 		}
 		a.answered(q, out, took)
+		a.bans(out, asked)
 	}
 }
 
@@ -149,6 +153,36 @@ func (a *asker) answered(q Question, out *client.Outcome, took time.Duration) {
 // excused is how long every layer must have had a holder within reach for a failure to have no excuse: a client gives up
 // after 30 s.
 const excused = 40 * time.Second
+
+// banned is for how long at least a peer that failed is left out of chains where others can do its work.
+const banned = 15 * time.Second
+
+// bans sees to it that no chain goes through a peer that has just failed, where others hold its layers that have been there
+// for a while and have not failed.
+func (a *asker) bans(out *client.Outcome, asked time.Time) {
+	w := a.world
+	for _, f := range out.Failovers {
+		if !strings.Contains(f.Reason.Error(), "leaving") {
+			a.struck[f.Peer] = asked
+		}
+	}
+	w.mu.Lock()
+	var again []client.HopInfo
+	for _, hop := range out.Chain {
+		when, struck := a.struck[hop.Peer]
+		others := func(pl *player) bool {
+			_, failed := a.struck[pl.id]
+			return pl.id != hop.Peer && !failed && time.Since(pl.since) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
+		}
+		if struck && time.Since(when) < banned && w.held(others) {
+			again = append(again, hop)
+		}
+	}
+	w.mu.Unlock()
+	for _, hop := range again {
+		w.wrong("client %d goes through %s for %v, which failed it less than %v ago: %s", a.name, w.nameOf(hop.Peer), hop.Layers, banned, w.tell(out.Failovers))
+	}
+}
 
 // slow is how long an answer may take without a note.
 const slow = 12 * time.Second

@@ -23,6 +23,7 @@ func (w *world) look() {
 			}
 		}
 	}
+	w.gaps()
 	for _, c := range w.clients {
 		w.cover(c)
 		w.judge("client", c.name, c.known())
@@ -38,19 +39,63 @@ func (w *world) look() {
 func (w *world) cover(c *asker) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var held [Layers]bool
-	for _, pl := range w.players {
-		if pl.up && pl.cast.Kind == Honest && (w.sides == nil || w.sides(pl.id) == w.sides(c.id)) {
-			for l := pl.cast.Span.Start; l < pl.cast.Span.End; l++ {
-				held[l] = true
-			}
-		}
-	}
-	switch all := !slices.Contains(held[:], false); {
+	all := w.held(func(pl *player) bool { return w.sides == nil || w.sides(pl.id) == w.sides(c.id) })
+	switch {
 	case !all:
 		c.covered = time.Time{}
 	case c.covered.IsZero():
 		c.covered = time.Now()
+	}
+}
+
+// held says whether honest nodes hold all layers, those that count.
+func (w *world) held(counts func(*player) bool) bool {
+	var held [Layers]bool
+	for _, pl := range w.players {
+		if pl.up && pl.cast.Kind == Honest && counts(pl) {
+			for l := pl.span.Start; l < pl.span.End; l++ {
+				held[l] = true
+			}
+		}
+	}
+	return !slices.Contains(held[:], false)
+}
+
+// How long a gap may last that the living could fill, and how long after the last fault it is no consequence of that any
+// more: the dead must be missed, after up to 24 s, those who choose their layers decide, load and offer them.
+const (
+	fillLimit = 50 * time.Second
+	aftermath = 35 * time.Second
+)
+
+// gaps sees to it that layers without a holder find one, and that no move takes the last from any. Nodes can't know that a
+// bragger lies who says that it has all layers: while there is one, gaps are not theirs to find.
+func (w *world) gaps() {
+	w.mu.Lock()
+	room, lied, since, faults := 0, false, w.gap, w.faults
+	for _, pl := range w.players {
+		if pl.up && pl.cast.Kind == Honest {
+			room += pl.cast.Span.Len()
+		}
+		lied = lied || pl.cast.Kind == Bragger || pl.cast.Kind == Mute || pl.cast.Kind == Babbler
+	}
+	all := w.held(func(*player) bool { return true })
+	switch {
+	case all || room < Layers || lied || w.sides != nil:
+		w.gap = time.Time{}
+	case since.IsZero():
+		w.gap = time.Now()
+	}
+	began := w.gap
+	w.mu.Unlock()
+	if began.IsZero() {
+		return
+	}
+	switch lasts := time.Since(began); {
+	case since.IsZero() && time.Since(faults) > aftermath && time.Since(w.began) > warmUp+aftermath:
+		w.wrong("a gap opens %.0f s after the last fault", time.Since(faults).Seconds())
+	case lasts >= fillLimit && lasts < fillLimit+time.Second && time.Since(faults) >= fillLimit:
+		w.wrong("a gap that %d layers of room could fill lasts for %.0f s", room, lasts.Seconds())
 	}
 }
 

@@ -42,6 +42,7 @@ type Cast struct {
 	Pace  time.Duration // of a token in a layer
 	Skew  time.Duration // of its wall clock; when it is started again it is wrong the other way
 	Later bool          // it is not there from the start
+	Auto  bool          // it chooses its layers, as many as Span has, and moves
 }
 
 // Act is what happens to a swarm.
@@ -95,10 +96,11 @@ func Draw(seed uint64, shape Shape) Plan {
 	rng := rand.New(rand.NewPCG(seed, 0x5eed))
 	p := Plan{Seed: seed, Shape: shape, Quiet: warmUp + troubles}
 	p.End = p.Quiet + recovery + calm
+	auto := rng.IntN(2) == 0
 	for i := range shape.Nodes {
 		p.Casts = append(p.Casts, Cast{
 			Span: spanOf(rng, i), Pace: time.Duration(1+rng.IntN(8)) * time.Millisecond, Skew: skewOf(rng),
-			Later: i >= Layers && rng.IntN(6) == 0,
+			Later: i >= Layers && rng.IntN(6) == 0, Auto: auto && i > 0,
 		})
 	}
 	if shape.Calm {
@@ -147,7 +149,7 @@ func (p *Plan) trouble(rng *rand.Rand) {
 			add(t+20*time.Second, Quick, i)
 		default:
 			add(t, []Act{Leave, Kill, Crash, Crash}[rng.IntN(4)], i)
-			if back := rng.IntN(2) == 0; back || i < Layers {
+			if back := rng.IntN(2) == 0; back || i < Layers && !c.Auto {
 				add(t+time.Duration(1+rng.IntN(30))*time.Second, Start, i)
 			}
 		}
@@ -169,6 +171,9 @@ func (p Plan) String() string {
 	s := fmt.Sprintf("seed %d:", p.Seed)
 	for i, c := range p.Casts {
 		s += fmt.Sprintf(" %d=%v/%v", i, c.Kind, c.Span)
+		if c.Auto {
+			s += "/auto"
+		}
 		if c.Skew != 0 {
 			s += fmt.Sprintf("/clock%+v", c.Skew)
 		}

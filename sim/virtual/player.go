@@ -14,6 +14,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node"
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -29,8 +30,9 @@ type player struct {
 	id    peer.ID
 	addr  ma.Multiaddr
 
-	up    bool      // guarded by the world's mutex, as the following
-	since time.Time // it is up, or down
+	up    bool          // guarded by the world's mutex, as the following
+	since time.Time     // it is up, or down
+	span  protocol.Span // that it serves; none before it has chosen
 	run   *process
 
 	before *process // what ran before; the playing goroutine's, as the following
@@ -134,12 +136,6 @@ func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) er
 
 // serve runs a real node.
 func (p *player) serve(ctx context.Context, r *process) (err error) {
-	span := store.Span(p.cast.Span)
-	layers, err := shard.Load(context.WithoutCancel(ctx), p.world.model.stored, span, r.pace, shard.Config{CacheTokens: cacheTokens})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, layers.Close()) }()
 	cfg := node.DefaultConfig(p.world.model.stored)
 	cfg.DrainFor = drainFor
 	cfg.Log = slog.New(slog.DiscardHandler)
@@ -149,11 +145,48 @@ func (p *player) serve(ctx context.Context, r *process) (err error) {
 	if p.cast.Kind == Babbler {
 		h = &babbling{Host: h, world: p.world}
 	}
+	if p.cast.Auto {
+		return (&mover{player: p, host: h, dir: r.dir, pace: r.pace, cfg: cfg}).run(ctx)
+	}
+	layers, err := p.load(r.pace, store.Span(p.cast.Span))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, layers.Close()) }()
+	cfg.Fixed = true
 	n, err := node.New(h, r.dir, layers, cfg)
 	if err != nil {
 		return fmt.Errorf("start node %d: %w", p.name, err)
 	}
+	p.serves(p.cast.Span)
 	return n.Run(ctx)
+}
+
+// load loads some layers.
+func (p *player) load(on *pacer, span store.Span) (*shard.Shard, error) {
+	return shard.Load(context.Background(), p.world.model.stored, span, on, shard.Config{CacheTokens: cacheTokens})
+}
+
+// choices are the spans that a node of the cast may choose from.
+func (p *player) choices() (all []protocol.Span) {
+	for n, start := p.cast.Span.Len(), 0; start+n <= Layers; start++ {
+		all = append(all, protocol.Span{Start: start, End: start + n})
+	}
+	return all
+}
+
+// serves takes down which layers the player serves.
+func (p *player) serves(span protocol.Span) {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.span = span
+}
+
+func (p *player) moved() {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.world.report.Moves++
+	p.world.note("node %d has moved to %v", p.name, p.span)
 }
 
 // over takes down that the player's process is down, or about to be.
@@ -162,7 +195,7 @@ func (p *player) over() *process {
 	defer p.world.mu.Unlock()
 	r := p.run
 	if r != nil {
-		p.run, p.before, p.up, p.since = nil, r, false, time.Now()
+		p.run, p.before, p.up, p.since, p.span = nil, r, false, time.Now(), protocol.Span{}
 	}
 	return r
 }

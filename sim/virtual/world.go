@@ -41,6 +41,8 @@ type world struct {
 	lossy  bool                 // guarded by mu, as all below
 	rng    *rand.Rand           // of what is left to chance while it is played
 	sides  func(id peer.ID) int // nil: nobody is cut off
+	gap    time.Time            // since when a layer has no honest holder; zero: all have
+	faults time.Time            // when something last happened that may open a gap
 	report Report
 }
 
@@ -48,6 +50,7 @@ type world struct {
 type Report struct {
 	Answers, Failed int // of all questions
 	Failovers       int
+	Moves           int // of nodes that choose their layers
 	Messages        map[libprotocol.ID]int
 	Bytes           map[libprotocol.ID]int
 	Wrong           []string // what was not as it must be
@@ -120,6 +123,9 @@ func (w *world) play(ctx context.Context) error {
 
 // act carries out an event. What can't happen any more does not.
 func (w *world) act(ctx context.Context, e Event) error {
+	w.mu.Lock()
+	w.faults = time.Now()
+	w.mu.Unlock()
 	switch e.Act {
 	case Start:
 		return w.players[e.Who].start(ctx)
