@@ -96,6 +96,7 @@ func each(answer func(protocol.Get) any) func(network.Stream) {
 }
 
 func TestFetch_GoesOnBesideBadPeers(t *testing.T) {
+	span := store.Span{Start: 1, End: 3}
 	closing := make(chan struct{})
 	t.Cleanup(func() { close(closing) })
 	for name, bad := range map[string]func(t *testing.T) host.Host{
@@ -170,10 +171,10 @@ func TestFetch_GoesOnBesideBadPeers(t *testing.T) {
 			s, m := home(t)
 			good := give(t, &giver{})
 			f := fetcher(t, s, m, nil, bad(t), good)
-			if err := f.Fetch(t.Context(), whole(), nil); err != nil {
+			if err := f.Fetch(t.Context(), span, nil); err != nil {
 				t.Fatal(err)
 			}
-			mustHave(t, f, whole())
+			mustHave(t, f, span)
 		})
 	}
 }

@@ -174,7 +174,8 @@ func (s *Server) Arrived(m *store.Model) {
 
 // turn waits until a piece of a chunk may go to a peer.
 func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, done func(), err error) {
-	most = s.uplink.piece(bytes, s.isLive())
+	live := s.isLive()
+	most = s.uplink.piece(bytes, live)
 	waiting, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	release, err := s.turns.take(waiting, who, most)
@@ -184,6 +185,9 @@ func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, do
 	if err := s.uplink.Wait(waiting, most); err != nil {
 		release()
 		return 0, nil, err
+	}
+	if live {
+		time.Sleep(livePause)
 	}
 	// Written is not arrived: the next piece waits until this one's receiver asks for more, or has had time enough.
 	timer := time.AfterFunc(turnHeld, release)
