@@ -243,6 +243,11 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 	h.swarm.directory.OnPledge(func(from peer.ID, p protocol.Pledge) bool {
 		return p.Model == h.model() && driver.Pledge(from, p.Layers, time.Duration(p.ForMS)*time.Millisecond)
 	})
+	if len(h.budgets) > 1 {
+		if err := h.speeds.guess(ctx, h.cfg.Model, h.device); err != nil && ctx.Err() == nil {
+			h.log.Warn("the layers are chosen without knowing how fast this machine is", "error", err)
+		}
+	}
 	h.look(ctx)
 	span, why, err := driver.Join(ctx)
 	if err != nil {

@@ -85,6 +85,7 @@ type swarm struct {
 	key       pnet.PSK
 	memory    *routing.Remembered // nil: nobody is remembered
 	serving   bool
+	log       *slog.Logger
 	closers   // what else runs, before these
 }
 
@@ -100,16 +101,16 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 	if s.key, err = f.key(); err != nil {
 		return nil, err
 	}
-	log := reach.Log
-	if log == nil {
-		log = slog.Default()
+	if reach.Log == nil {
+		reach.Log = slog.New(slog.DiscardHandler)
 	}
+	s.log = reach.Log
 	if f.remember {
 		home, err := homeDir()
 		if err != nil {
 			return nil, err
 		}
-		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, log)
+		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, s.log)
 	}
 	s.reach = routing.NewReach(reach)
 	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
@@ -133,7 +134,7 @@ func (s *swarm) remembers() {
 		return
 	}
 	if err := s.memory.Keep(s.directory.Met()); err != nil {
-		slog.Debug("peers are not remembered", "error", err)
+		s.log.Warn("peers are not remembered", "error", err)
 	}
 }
 
@@ -144,7 +145,8 @@ func enterSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, w io.Wri
 	if err != nil {
 		return nil, err
 	}
-	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{})
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: log})
 	if err != nil {
 		return nil, err
 	}

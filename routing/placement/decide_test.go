@@ -273,3 +273,18 @@ func TestDecide_AsksANewHolderAtOnce(t *testing.T) {
 		t.Errorf("it decides %+v when the other serves", a)
 	}
 }
+
+// TestDecide_FillsAnOldGapOnceItIsFree: as long as nobody else holds its layers it can't go, and goes when somebody does.
+func TestDecide_FillsAnOldGapOnceItIsFree(t *testing.T) {
+	v := View{Layers: 8, Peers: []Peer{peerAt("m", 0, 4, 50)}}
+	me, m := selfAt(v.Peers[0], 8), &Memory{}
+	if a, at := until(v, me, m, time.Hour, 5*time.Second); a.Kind != Stay {
+		t.Fatalf("at %v it decides %+v", at, a)
+	}
+	fixed := peerAt("a", 0, 4, 50)
+	fixed.Fixed = true
+	v.Peers = append(v.Peers, fixed)
+	if a, _ := until(v, me, m, time.Hour+5*time.Second, 2*time.Second); a.Kind != Announce || a.Span != span(4, 8) {
+		t.Errorf("it decides %+v", a)
+	}
+}

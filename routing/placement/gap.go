@@ -12,6 +12,7 @@ import (
 // gap is what a peer remembers of layers that nobody serves.
 type gap struct {
 	which uint64 // 0: none
+	in    uint64 // the placement in which turn and to were found
 	since time.Duration
 	turn  int           // in which this peer goes
 	to    protocol.Span // where; empty: it mends nothing
@@ -25,9 +26,16 @@ func (d *decision) fill() (Action, bool) {
 		m.gap = gap{}
 		return Action{}, false
 	}
-	if m.gap.which != which {
-		m.gap = gap{which: which, since: d.now}
+	switch key := s.key(nil); {
+	case m.gap.which != which:
+		m.gap = gap{which: which, in: key, since: d.now}
 		m.gap.turn, m.gap.to = d.turn()
+	case m.gap.in != key && m.gap.turn == maxTurns && len(s.peers) <= maxRanked:
+		// Who could not go may be free to since somebody else has come.
+		m.gap.in = key
+		if m.gap.turn, m.gap.to = d.turn(); m.gap.turn < maxTurns {
+			m.gap.since = d.now
+		}
 	}
 	if m.gap.to.Len() == 0 {
 		return Action{}, false
