@@ -25,14 +25,14 @@ const (
 	emptyEach     = "auto:4"
 	seedLayers    = 3
 	emptyMachines = 4
-	// healLimit is for the layers of a node that was killed to be served again.
+	// healLimit is for the layers of a node that was killed to be served again, and busyLimit where others keep the machine busy:
+	// some 25 s, of which its offer takes most.
 	healLimit = time.Minute
+	busyLimit = 3 * time.Minute
 	// restLimit is for a swarm to come to rest: a move is announced for three to seven looks of 15 s each before it is made.
 	restLimit = 3 * time.Minute
 	// restsFor is how long nobody is on the way elsewhere in a swarm that is at rest.
 	restsFor = 2 * time.Second
-	// patient is the grace of a client that has answers made all the while.
-	patient = healLimit
 	// lookAgain is how often offers are asked for.
 	lookAgain = 200 * time.Millisecond
 )
@@ -56,17 +56,25 @@ func empty(ctx context.Context, st *stage) error {
 		if _, err := sc.launch(ctx, machines...); err != nil {
 			return err
 		}
-		if err := sc.served(ctx, "the machines have joined", begun, healLimit); err != nil {
+		if err := sc.served(ctx, "the machines have joined", begun, st.healWithin()); err != nil {
 			return err
 		}
 		sc.fetched(machines)
 		return sc.whileAsked(ctx, func(ctx context.Context) error {
-			if err := sc.heals(ctx); err != nil {
-				return err
+			if err := sc.heals(ctx); err != nil || !st.cfg.Long {
+				return err // coming to rest may take minutes
 			}
 			return sc.takesIn(ctx, st.machine(emptyMachines))
 		})
 	})
+}
+
+// healWithin is for the layers of a killed node to be served again.
+func (st *stage) healWithin() time.Duration {
+	if st.cfg.Long {
+		return healLimit
+	}
+	return busyLimit
 }
 
 // machine is an empty machine that chooses.
@@ -91,7 +99,7 @@ func (sc *scene) whileAsked(ctx context.Context, play func(context.Context) erro
 	var failed error
 	asking.Go(func() {
 		cfg := private
-		cfg.Grace = patient
+		cfg.Grace = sc.stage.healWithin()
 		for k := uint32(0); failed == nil; k++ {
 			select {
 			case <-over:
@@ -99,6 +107,7 @@ func (sc *scene) whileAsked(ctx context.Context, play func(context.Context) erro
 			default:
 			}
 			t := sc.talk(0, cfg)
+			t.limit = cfg.Grace + answerLimit
 			_, err := t.answers(ctx, ask(someIDs(40, 1+k%8), 20))
 			failed = errors.Join(err, t.Close())
 		}
@@ -117,22 +126,22 @@ func (sc *scene) heals(ctx context.Context) error {
 		victims = victims[:1] // to be chosen
 	}
 	for _, n := range victims {
-		if err := sc.atRest(ctx); err != nil {
-			return err
+		var err error
+		if sc.stage.cfg.Long {
+			err = sc.atRest(ctx)
+		} else {
+			n, err = sc.soleHolder(ctx)
 		}
-		if !sc.stage.cfg.Long {
-			var err error
-			if n, err = sc.soleHolder(ctx); err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
 		killed := time.Now()
 		kill(n)
-		if err := sc.served(ctx, fmt.Sprintf("%s was killed", n.spec.layers), killed, healLimit); err != nil {
+		if err := sc.served(ctx, fmt.Sprintf("%s was killed", n.spec.layers), killed, sc.stage.healWithin()); err != nil {
 			return err
 		}
 		if !sc.stage.cfg.Long {
-			return nil // a fifth comes instead
+			return nil
 		}
 		if _, err := sc.launch(ctx, n.spec); err != nil {
 			return err
@@ -235,13 +244,26 @@ func (sc *scene) served(ctx context.Context, what string, since time.Time, limit
 			sc.mu.Lock()
 			defer sc.mu.Unlock()
 			if missing > 0 {
-				sc.result.wrong("%s: %d layers are not served after %v", what, missing, took.Round(time.Second))
+				sc.result.wrong("%s: %d layers are not served after %v: there are %s", what, missing, took.Round(time.Second), whoServes(offers))
 			}
 			sc.result.Notes = append(sc.result.Notes, fmt.Sprintf("%s: all is served after %.1f s", what, took.Seconds()))
 			return nil
 		}
 		time.Sleep(lookAgain)
 	}
+}
+
+// whoServes tells the layers of offers, and where their peers are going.
+func whoServes(offers []protocol.Offer) string {
+	var all []string
+	for _, o := range offers {
+		words := o.Span.String()
+		if o.Target != o.Span {
+			words += " going to " + o.Target.String()
+		}
+		all = append(all, words)
+	}
+	return strings.Join(all, ", ")
 }
 
 // missing counts the layers that no offer serves.
@@ -322,7 +344,7 @@ func petals(ctx context.Context, st *stage) error {
 		if err := sc.join(ctx); err != nil {
 			return err
 		}
-		if err := sc.served(ctx, "B serves what A did", time.Now(), healLimit); err != nil {
+		if err := sc.served(ctx, "B serves what A did", time.Now(), st.healWithin()); err != nil {
 			return err
 		}
 		if err := sc.atRest(ctx); err != nil {

@@ -16,14 +16,14 @@ import (
 // looks at what an honest client notices of it.
 func flood(ctx context.Context, st *stage) error {
 	st.layers = st.model.Manifest.Layers // a single node, which all of it goes to
-	long := floodShort
+	long, idle := floodShort, floodShort
 	if st.cfg.Long {
-		long = floodLong
+		long, idle = floodLong, soakIdleShort
 	}
 	c := cast{
 		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(attacks)+1)*3*long,
 		args: func(int) []string {
-			return []string{"--idle", soakIdleShort.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
+			return []string{"--idle", idle.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
 		},
 		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
@@ -31,7 +31,7 @@ func flood(ctx context.Context, st *stage) error {
 		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
 			return err
 		}
-		before, err := sc.settles(ctx, nil, soakIdleShort)
+		before, err := sc.settles(ctx, nil, idle)
 		if err != nil {
 			return err
 		}
@@ -44,7 +44,7 @@ func flood(ctx context.Context, st *stage) error {
 				return err
 			}
 		}
-		after, err := sc.settles(ctx, before, soakIdleShort)
+		after, err := sc.settles(ctx, before, idle)
 		if err != nil {
 			return err
 		}
@@ -58,7 +58,7 @@ const (
 	floodLayers = 12
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
 	floodLong  = 6 * time.Second
-	floodShort = 2 * time.Second
+	floodShort = time.Second
 	// floodMemory is what a node may take more of the machine while it is attacked: 64 streams of the directory of 1 MiB, as
 	// many of parts, and 64 sessions' rows at the mini models' size.
 	floodMemory = 256 << 20

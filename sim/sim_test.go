@@ -82,7 +82,7 @@ func TestPartition_ChangesNoAnswer(t *testing.T) { beside(t, "partition") }
 // memory bounded, and nothing left behind.
 func TestFlood_GetsNoMoreThanItsShare(t *testing.T) { plays(t, "flood") }
 
-func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { plays(t, "empty") }
+func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { beside(t, "empty") }
 func TestPetals_EndsInTheGap(t *testing.T)               { beside(t, "petals") }
 
 func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
