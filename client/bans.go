@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -36,6 +37,19 @@ type standing struct {
 	mercy, fresh bool
 
 	paused time.Duration // it had no room, and is to be left alone for so long yet
+}
+
+// String says why a peer is left alone, and for how long; "": it is not.
+func (s standing) String() string {
+	switch {
+	case s.banned > 0 && s.why != nil:
+		return fmt.Sprintf("it failed (%v), and is left alone for another %v", s.why, max(s.banned.Round(time.Second), time.Second))
+	case s.banned > 0:
+		return fmt.Sprintf("it failed, and is left alone for another %v", max(s.banned.Round(time.Second), time.Second))
+	case s.paused > 0:
+		return fmt.Sprintf("it had no room for a session, and is left alone for another %v", s.paused.Round(time.Millisecond))
+	}
+	return ""
 }
 
 // strike bans a peer after a failure: for 15 s, doubled up to 10 minutes. boot is that of its offer.

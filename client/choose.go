@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -28,10 +27,12 @@ func (e *BusyError) Error() string {
 
 // wish is what a session wants a plan for.
 type wish struct {
-	span     protocol.Span
-	not      map[peer.ID]bool // who is not to be in it
-	prefer   map[peer.ID]bool // who is chosen wherever it serves
-	affinity routing.Affinity
+	span   protocol.Span
+	not    map[peer.ID]bool // who is not to be in it
+	prefer map[peer.ID]bool // who is chosen wherever it serves
+
+	before, after peer.ID // the hops around it; "": the client
+	affinity      routing.Affinity
 }
 
 // tiers are measures under which peers are left out that failed lately or have no room: strict leaves out all of them,
@@ -44,6 +45,8 @@ type tiers struct {
 func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers) {
 	t.strict = c.directory.Measures()
 	t.strict.Prefer, t.strict.Affinity = w.prefer, w.affinity
+	t.strict.Before, t.strict.After = w.before, w.after
+	t.strict.Allow, t.strict.Block, t.strict.Why = c.allow, c.block, make(map[peer.ID]string)
 	t.full, t.last = t.strict, t.strict
 	for _, m := range []*routing.Measures{&t.strict, &t.full, &t.last} {
 		m.Banned = make(map[peer.ID]bool)
@@ -54,12 +57,15 @@ func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers)
 			t.strict.RTT[o.Peer] = 0 // the map is that of all three
 		}
 		s := c.bans.of(o.Peer, o.Boot, now)
+		if why := s.String(); why != "" {
+			t.strict.Why[o.Peer] = why
+		}
 		if s.paused > 0 {
 			t.paused, t.strict.Banned[o.Peer], t.last.Banned[o.Peer] = true, true, true
 		}
 		if s.banned > 0 {
 			t.strict.Banned[o.Peer], t.full.Banned[o.Peer] = true, true
-			if !s.mercy || !s.fresh && c.host.Network().Connectedness(o.Peer) != network.Connected {
+			if !s.mercy || !s.fresh && !routing.Connected(c.host, o.Peer) {
 				t.last.Banned[o.Peer] = true
 			}
 		}

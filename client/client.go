@@ -12,6 +12,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"sync"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -29,6 +30,9 @@ type Config struct {
 
 	// Model is a model's name, its id, or at least the first 8 digits of the id. "": the only model that is served.
 	Model string
+
+	// Allow, if it is not empty, names the only peers that sessions may go to; Block those that they may not.
+	Allow, Block map[peer.ID]bool
 }
 
 // Client is one model of a swarm. It is safe for concurrent use; each of its sessions is for one goroutine at a time.
@@ -40,6 +44,8 @@ type Client struct {
 	refresh   func(ctx context.Context)                           // learns what is known anew; nil: there is no need
 	sealed    func(id peer.ID) []byte                             // a peer's offer as it signed it
 	model     *Model
+	allow     map[peer.ID]bool
+	block     map[peer.ID]bool
 	bans      bans
 	holders   holders
 }
@@ -67,16 +73,22 @@ func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config)
 			peers = append(peers, o.Peer)
 		}
 	}
+	var measuring sync.WaitGroup // who is near, while there is something to wait for
+	measuring.Go(func() { d.MeasureEnds(ctx, chosen.Model) })
 	model, err := fetchModel(ctx, h, chosen, peers)
+	measuring.Wait()
 	if err != nil {
 		return nil, err
 	}
 	return &Client{
-		host: h, directory: d, model: model,
-		offers:  func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
-		known:   func() []protocol.Offer { return plain(d.Known(model.ID)) },
-		refresh: func(ctx context.Context) { _, _ = d.Offers(ctx, model.ID) }, // else what is known ages
-		sealed:  d.Sealed,
+		host: h, directory: d, model: model, allow: cfg.Allow, block: cfg.Block,
+		offers: func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
+		known:  func() []protocol.Offer { return plain(d.Known(model.ID)) },
+		refresh: func(ctx context.Context) {
+			_, _ = d.Offers(ctx, model.ID) // else what is known ages
+			d.MeasureEnds(ctx, model.ID)
+		},
+		sealed: d.Sealed,
 	}, nil
 }
 

@@ -38,6 +38,14 @@ const (
 	remindEvery = 250 * time.Millisecond
 	refreshSoon = time.Second
 
+	// lookFirst is how long a session goes on at least before it looks for a better chain again, and lookMore by how much longer
+	// at most: they are not to look all at once. What is saved must be leastSaving a token at least: below that it is noise. A
+	// new token weighs a paceWeight-th in what a session takes a token to take.
+	lookFirst   = 15 * time.Second
+	lookMore    = 30 * time.Second
+	leastSaving = 2 * time.Millisecond
+	paceWeight  = 8
+
 	// banFirst and banLongest are the bans of a peer that failed: 15 s, doubled up to 10 minutes.
 	banFirst   = 15 * time.Second
 	banLongest = 10 * time.Minute

@@ -258,7 +258,14 @@ func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error)
 		for ; i < len(s.hops) && faults[i] != nil && !s.mind.reach[s.ids[i]]; i++ {
 			gap.End = s.hops[i].Span.End
 		}
-		hops, err := s.client.choose(offers, now, wish{span: gap, not: not, affinity: s.affinity()})
+		w := wish{span: gap, not: not, affinity: s.affinity()}
+		if len(places) > 0 {
+			w.before = places[len(places)-1].hop.Peer
+		}
+		if i < len(s.hops) {
+			w.after = s.hops[i].Peer
+		}
+		hops, err := s.client.choose(offers, now, w)
 		if err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package client_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/client/local"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -256,6 +256,15 @@ func covered(spans [][2]int) bool {
 
 // chats has a conversation of a few turns, and another, each as a client does that remembers.
 func (m *moves) chats(rng *rand.Rand) {
+	whole, unload := load(m.t, 0, 4)
+	defer unload()
+	alone, err := local.New(whole)
+	if err != nil {
+		m.t.Error(err)
+		return
+	}
+	defer alone.Close()
+	oracle := client.NewConversation(m.client.Model(), alone)
 	for range 2 {
 		s := m.client.NewSession(client.SessionConfig{Private: rng.IntN(2) == 0})
 		c := client.NewConversation(m.client.Model(), s)
@@ -268,11 +277,16 @@ func (m *moves) chats(rng *rand.Rand) {
 				m.t.Error(err)
 				break
 			}
-			equal(m.t, out, alone(m.t, prompt, o))
+			want, err := ask(m.t, oracle, prompt, o)
+			if err != nil {
+				m.t.Error(err)
+				break
+			}
+			equal(m.t, out, want)
 			prompt = append(append(prompt, out.IDs...), someIDs(10+rng.IntN(30))...)
 		}
 		if err := s.Close(); err != nil {
-			m.t.Error(errors.Join(errors.New("close the session"), err))
+			m.t.Error(err)
 		}
 	}
 }

@@ -193,6 +193,12 @@ func (s *session) succeed(offers []protocol.Offer, span protocol.Span) ([]routin
 	s.seen = offers
 	for _, h := range s.hops {
 		w.not[h.Peer] = true
+		if h.Span.End == span.Start {
+			w.before = h.Peer
+		}
+		if h.Span.Start == span.End {
+			w.after = h.Peer
+		}
 	}
 	return s.client.choose(offers, time.Now(), w)
 }

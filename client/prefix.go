@@ -70,10 +70,10 @@ func (h *holders) forget(names []protocol.Digest) {
 	}
 }
 
-// affinity is what the session would like to find: nothing, if it is private.
+// affinity is what the session would like to find: room alone, if it is private.
 func (s *session) affinity() routing.Affinity {
 	if len(s.names) == 0 {
-		return routing.Affinity{}
+		return routing.Affinity{Room: s.expect}
 	}
 	return routing.Affinity{
 		Name: s.names[0], Held: s.client.holders.of(s.names), Steps: s.expect - s.prompt, Room: s.expect,

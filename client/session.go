@@ -73,6 +73,7 @@ type session struct {
 	books books
 	mind  mind
 	kept  []chain.Action // of the step: what came while the chain was mended
+	pace  progressing
 
 	seen     []protocol.Offer                 // that the newest plan was made from
 	asked    time.Time                        // when the directory was asked for them
@@ -160,6 +161,7 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 		return l.chain.Open(l.now(), s.len, r.Expect, wire, prompt)
 	}
 	s.again = func() []chain.Action { return open(nil) }
+	fresh := !s.opened
 	err := s.run(ctx, open(r.Prompt), func(a chain.Action) (bool, error) {
 		ready, ok := a.(chain.Ready)
 		if ok {
@@ -172,6 +174,9 @@ func (s *session) Begin(ctx context.Context, r Run) error {
 		}
 		return ok, nil
 	})
+	if err == nil && fresh && s.len == 0 {
+		err = s.repair(ctx)
+	}
 	if err == nil {
 		s.rest(idleAfter, l.chain.Partings)
 	}
@@ -211,6 +216,10 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 	s.rouse()
 	s.refresh()
 	s.remind()
+	if err := s.reconsider(ctx); err != nil {
+		return nil, err
+	}
+	began, failovers := time.Now(), len(s.books.failovers)
 	var found []sample.Candidate
 	l := s.link
 	err := s.run(ctx, l.chain.Append(l.now(), ids, want.onWire()), func(a chain.Action) (bool, error) {
@@ -234,6 +243,9 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 	}
 	s.len += len(ids)
 	s.held()
+	if len(ids) == 1 && want.Candidates && len(s.books.failovers) == failovers {
+		s.paced(time.Since(began))
+	}
 	s.rest(idleAfter, l.chain.Partings)
 	return found, nil
 }

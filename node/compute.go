@@ -112,15 +112,13 @@ func (n *Node) chunk(now time.Time) func(*hop) int {
 	}
 }
 
-// more says how many tokens an owner's other sessions may have in a pass beside its first: as many as ride along for little
-// with those of others, if there are others; so 64 sessions of one peer do not slow down the one of another. Called with the
-// mutex held.
+// more says how many tokens an owner's other sessions may have in a pass beside its first: hardly any if there are others, so
+// that 64 sessions of one peer do not slow down the one of another. Called with the mutex held.
 func (n *Node) more(now time.Time) func(peer.ID) int {
 	decoding := n.table.Decoders(now.Add(-decodingFor))
-	beside := n.pace.beside()
 	return func(owner peer.ID) int {
 		if len(decoding) > 1 || len(decoding) == 1 && !decoding[owner] || n.queue.others(owner) {
-			return beside
+			return crowdTokens
 		}
 		return batchRows
 	}
@@ -209,8 +207,8 @@ func (n *Node) passes(steps []piece, all caches) {
 	n.mu.Unlock()
 }
 
-// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the others wait for their
-// next turn.
+// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the
+// others wait for their next turn.
 func (n *Node) forward(batch []piece, all caches) {
 	begun := time.Now()
 	steps := make([]*shard.Step, len(batch))
@@ -251,6 +249,7 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
 	n.passTook = n.passEnd.Sub(begun)
+	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
 		n.passed(n.passEnd, p.job)
 	}
@@ -301,6 +300,7 @@ func (n *Node) passed(now time.Time, j *job) {
 		h.books.Finish(now, j.in)
 		if j.short() && j.in.Number != 0 {
 			h.rhythm.leaves(now)
+			n.stepped(now, j)
 		}
 		h.deliver(j)
 	case h.books.Closed() || h.books.Epoch() != j.in.Epoch || h.control == nil || j.stream != nil && j.stream != h.control:

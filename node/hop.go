@@ -29,6 +29,8 @@ type hop struct {
 	inflight []*job  // steps that have no answer yet, at most stepsInFlight, oldest first
 	names    *protocol.Names
 	rhythm   rhythm
+	since    time.Time // it was opened for the first time
+	stepped  time.Time // a short step was done
 	leaveBy  time.Time // until when it is served although the node has moved away from its layers; zero: it has not
 
 	way   *way  // the goroutine's alone; nil before the first open
@@ -211,7 +213,7 @@ func (h *hop) opened(o *opening) {
 	}
 	names := h.find(o)
 	h.node.mu.Lock()
-	opened, closed := h.books.Opened(), h.books.Closed()
+	opened, closed := h.node.openedNow(h), h.books.Closed()
 	h.node.mu.Unlock()
 	if closed {
 		_ = o.stream.send(protocol.Failure{Epoch: o.open.Epoch, Code: protocol.CodeLostSession, Text: "the session has ended here: open it anew"})
@@ -231,7 +233,7 @@ func (h *hop) openedBefore(o *opening) {
 		return
 	}
 	h.node.mu.Lock()
-	opened := h.books.Opened()
+	opened := h.node.openedNow(h)
 	h.node.mu.Unlock()
 	_ = o.stream.send(opened)
 	h.node.tellParting(h)

@@ -25,6 +25,10 @@ const (
 	// 8: 1.4). At most 2.5 times is what is asked.
 	chunkAlone = 64
 	chunkStep  = 4
+	// crowdTokens is what a peer's other sessions have together in a pass beside its first, if others decode: so the one session of
+	// another peer finds two steps beside its own at most, whose time is 16 ms instead of 14. With pace.beside, 4 there, it
+	// waited 20, and a model that the processor's caches hold takes almost as long for each token.
+	crowdTokens = 1
 	// decodingFor is how long after a short step a session counts as decoding: a round through the chain and back.
 	decodingFor = 2 * time.Second
 	// A pass is put off for sessions that decode and are about to be back by at most a gatherPart of what the pass before
@@ -39,6 +43,13 @@ const (
 	// streamsPerPeer stays below the 256 that QUIC allows on a connection, so that the directory still gets through.
 	streamsPerPeer = 192
 
+	// A peer may send so many frames a second that ask for more than computing does, or that are refused, and so many at once;
+	// then its streams are read more slowly. 64 sessions ping 128 times a second; each frame takes some 50 us.
+	askRate  = 512
+	askBurst = 2048
+	// openCost is what an open counts: the next hop's signature is checked, 145 us.
+	openCost = 4
+
 	// frameTimeout is what a frame may take once it has begun: 5.2 MB, the largest of the 13B, at 1 Mbit/s are 42 s.
 	frameTimeout = time.Minute
 	// helloTimeout is how long a stream may stand open before its session is opened.
@@ -50,6 +61,14 @@ const (
 	beatEvery = time.Second / 2
 	// tendEvery is how often idle sessions are looked for and the offer's load is brought up to date.
 	tendEvery = time.Second
+
+	// What the node says of how busy it is: the share of the time in which the device computed is that of busySeconds, what
+	// steps waited that of stepSeconds. A session that was opened counts for openedFor before it has had a step. unknownWays is
+	// how long one is on its way between two steps here, if none has been seen.
+	busySeconds = 10
+	stepSeconds = 4
+	openedFor   = 10 * time.Second
+	unknownWays = 50 * time.Millisecond
 
 	// drainPoll is how often a draining node looks whether it is done.
 	drainPoll = 20 * time.Millisecond

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -214,42 +212,6 @@ func TestMove_EndsNothingThatNobodyElseServes(t *testing.T) {
 	eventually(t, "the old shard is given back", n.gone(1))
 }
 
-// Two shards have each their own cache, but the bounds on sessions are those of the node.
-func TestMove_BoundsAreThoseOfTheNode(t *testing.T) {
-	n, _ := moves(t, 0, 2, time.Minute)
-	n.Node.mu.Lock()
-	n.table = session.New(session.Config{Layers: 3, Context: 640, PerPeer: 7})
-	n.Node.mu.Unlock()
-	h := newHost(t)
-	open := func(key string, expect uint32) any {
-		c := call(t, h, n.Node, key)
-		m := c.open(1, 0, 1, 0)
-		m.Expect = expect
-		return ask[any](c, m)
-	}
-	full := func() {
-		t.Helper()
-		for i := range 3 { // 3 x 640 of 2,048
-			if o := open(fmt.Sprint(n.Stats().Layers, i), 640); o != (protocol.Opened{Epoch: 1}) {
-				t.Fatalf("opened: %+v", o)
-			}
-		}
-		if f := open("too much", 640); f.(protocol.Failure).Code != protocol.CodeNoMemory {
-			t.Fatalf("opened: %+v", f)
-		}
-	}
-	full()
-	n.move(0, 1)
-	full()
-	open("the last", 1)
-	if f := open("too many", 1); f.(protocol.Failure).Code != protocol.CodeBusy {
-		t.Fatalf("opened: %+v", f)
-	}
-	if l := n.Load(); l.Sessions != 7 || l.CacheUsed != 6*640+64 || l.CacheFree != 2048-3*640-64 {
-		t.Errorf("the load is %+v", l)
-	}
-}
-
 func TestMove_TakesAHandOverOnTheShardOfItsSession(t *testing.T) {
 	n, _ := moves(t, 0, 2, time.Minute)
 	owner := newHost(t)
@@ -323,62 +285,6 @@ func TestMove_HoldsAndGoesOnInTheMidstOfIt(t *testing.T) {
 	if s := n.Stats(); s.State != protocol.Online || s.Sessions != 0 {
 		t.Errorf("the node says %+v", s)
 	}
-}
-
-// A session begins anew on the new layers while a step of it runs on the old ones.
-func TestMove_ARunningStepOfASessionThatBeginsAnewIsForgotten(t *testing.T) {
-	next := loaded(t, 0, 3)
-	n, pass := held(t, 0, 2)
-	n.started = true
-	c := call(t, newHost(t), n, "s")
-	c.opened(c.open(1, 0, 2, 0), 0)
-	ids := sequence(100)
-	c.send(step(1, 1, 0, protocol.WantNone, ids...))
-	eventually(t, "the prompt waits", func() bool { return queued(n) == 1 })
-	pass() // 64 of its tokens
-	moved := make(chan error, 1)
-	retired := make(chan *shard.Shard, 1)
-	go func() { moved <- n.Move(t.Context(), next, func(s *shard.Shard) { retired <- s }) }()
-	eventually(t, "the self-test waits", func() bool {
-		n.mu.Lock()
-		defer n.mu.Unlock()
-		return len(n.queue.chores) == 1
-	})
-	old := n.current().shard
-	pass() // the rest, and the test
-	if err := <-moved; err != nil {
-		t.Fatal(err)
-	}
-	answer[protocol.Push](c)
-	c.send(step(1, 2, 100, protocol.WantNone, ids...))
-	eventually(t, "another prompt waits", func() bool { return queued(n) == 1 })
-	pass()
-	c.opened(c.open(2, 0, 3, 200), 0)
-	for range 3 {
-		pass()
-	}
-	if s := <-retired; s != old {
-		t.Error("another shard is given back than the old one")
-	}
-	c.send(step(2, 3, 0, protocol.WantRows, ids[:10]...))
-	eventually(t, "a step waits", func() bool { return queued(n) == 1 })
-	var passes sync.WaitGroup
-	answered := make(chan struct{})
-	passes.Go(func() {
-		for {
-			select {
-			case <-n.work:
-				pass()
-			case <-answered:
-				return
-			}
-		}
-	})
-	if !bytes.Equal(c.logits(10), newOracle(t).logits(ids[:10]...)) {
-		t.Error("other logits than by computing directly")
-	}
-	close(answered)
-	passes.Wait()
 }
 
 func TestMove_RefusesWhatItCanNotServe(t *testing.T) {

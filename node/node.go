@@ -7,6 +7,8 @@
 // it takes the steps that wait in turns and computes them together. All of them are started by [Node.Run], which waits
 // for them.
 //
+// A node that moves to other layers ([Node.Move]) holds several shards, until the last session has left the old ones.
+//
 // A node knows ids and rows. Text, sampling's draw and the other hops of a chain are the client's.
 package node
 
@@ -45,6 +47,7 @@ type Node struct {
 	maxFrame  int // bytes
 	kvBytes   int // of a token's keys and values in a layer, as they are handed over
 	metrics   *metrics
+	asks      *routing.Pacer // of peers for what is not computing
 
 	ctx      context.Context // of streams and of computing: ends when draining is over
 	end      context.CancelFunc
@@ -66,6 +69,7 @@ type Node struct {
 	hops     map[*session.Session]*hop
 	queue    queue
 	pace     pace
+	busyness busyness
 	uplink   uplink
 	busy     bool            // steps are being computed
 	passEnd  time.Time       // of the last pass
@@ -102,6 +106,7 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 		streams: make(map[peer.ID]int), early: make(map[peer.ID]int), dials: make(map[peer.ID]dials),
 	}
 	n.maxFrame = maxFrameBytes(n.limits)
+	n.asks = routing.NewPacer(askRate, askBurst)
 	n.kvBytes = s.NewCache(s.Span()).PageBytes(s.Span().Start, protocol.PageTokens) / protocol.PageTokens
 	n.uplink.Uplink = parts.NewUplink(cfg.NetRate)
 	if cfg.Parts != nil {

@@ -38,7 +38,7 @@ func (n *Node) openSession(st *stream, m protocol.Open, next *protocol.Offer) (w
 	}
 	h := n.hops[s]
 	if h == nil {
-		h = &hop{node: n, books: s, berth: on, work: make(chan struct{}, 1)}
+		h = &hop{node: n, books: s, berth: on, since: now, work: make(chan struct{}, 1)}
 		n.hops[s] = h
 		on.hops++
 		n.handlers.Go(h.run)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -42,12 +43,11 @@ func (c *chain) listen(wg *sync.WaitGroup) *listener {
 	return l
 }
 
-// reopen opens the session anew and waits until all hops have it at a position.
+// reopen opens the session anew, with one layer at each hop, and waits until all hops have it at a position.
 func (l *listener) reopen(position int) error {
 	l.epoch++
 	for i, hop := range l.hops {
-		span := l.nodes[i].current().shard.Span()
-		m := hop.open(l.epoch, span.Start, span.End, position)
+		m := hop.open(l.epoch, i, i+1, position)
 		m.Private = true
 		if i > 0 {
 			m.Prev = l.nodes[i-1].host.ID()
@@ -167,6 +167,71 @@ func TestStorm_ManySessionsOverStreamsThatBreak(t *testing.T) {
 		}
 		eventually(t, "all sessions are gone", func() bool { return n.Stats().Sessions == 0 })
 	}
+	eventually(t, "no goroutine is left of them", func() bool { return ours() <= before })
+}
+
+// The node in the middle moves all the time, always to layers among which is the one that the sessions run through: they
+// notice nothing, and nothing is computed twice, although their push streams break and their owners open anew.
+func TestMove_SessionsOfTheOverlapGoOnInAStorm(t *testing.T) {
+	m, _ := moves(t, 1, 2, time.Minute)
+	first, _ := serve(t, 0, 1, nil)
+	last, _ := serve(t, 2, 3, nil)
+	nodes := []*Node{first, m.Node, last}
+	ids := sequence(80)
+	want := newOracle(t).logits(ids...)
+	before := ours()
+	const owners, each = 3, 3
+	var talks, storm, listening sync.WaitGroup
+	over := make(chan struct{})
+	moved := 0
+	storm.Go(func() {
+		rng := rand.New(rand.NewPCG(3, 3))
+		for i := 0; ; i++ {
+			select {
+			case <-over:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+			resetPushes(nodes[i%2], nodes[i%2+1])
+			s := m.beside(rng.IntN(2), 2+rng.IntN(2))
+			if err := m.Move(context.Background(), s, m.retire); err != nil {
+				m.retire(s) // three are in use
+				continue
+			}
+			moved++
+		}
+	})
+	for k := range each {
+		for i := range owners {
+			c := newChain(t, newHost(t), "s", nodes...)
+			talks.Go(func() {
+				if err := c.listen(&listening).talk(rand.New(rand.NewPCG(uint64(k), uint64(i))), ids, want); err != nil {
+					t.Errorf("session %d of %d: %v", k, i, err)
+				}
+				for _, hop := range c.hops {
+					_ = hop.s.CloseWrite()
+				}
+			})
+		}
+		talks.Wait()
+	}
+	close(over)
+	storm.Wait()
+	listening.Wait()
+	for i, n := range nodes {
+		if got := count(t, n, "tokens_total"); got != owners*each*len(ids) {
+			t.Errorf("hop %d computed %d tokens of %d", i, got, owners*each*len(ids))
+		}
+		if got := count(t, n, "replayed_tokens_total"); got != 0 {
+			t.Errorf("hop %d computed %d tokens again", i, got)
+		}
+		eventually(t, "all sessions are gone", func() bool { return n.Stats().Sessions == 0 })
+		eventually(t, "all caches are free", func() bool { return count(t, n, "cache_bytes") == 0 })
+	}
+	if moved < 3 {
+		t.Errorf("the node has moved %d times", moved)
+	}
+	eventually(t, "all shards but one are given back", func() bool { m.mu.Lock(); defer m.mu.Unlock(); return len(m.lent) == 1 })
 	eventually(t, "no goroutine is left of them", func() bool { return ours() <= before })
 }
 

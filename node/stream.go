@@ -137,6 +137,13 @@ func (st *stream) decide(msg any, reserved int) error {
 		return st.submit(pushed(m, st.frames, reserved))
 	}
 	defer st.release(reserved)
+	cost := 1.0
+	if _, ok := msg.(protocol.Open); ok {
+		cost = openCost
+	}
+	if err := st.paced(cost); err != nil {
+		return err
+	}
 	switch m := msg.(type) {
 	case protocol.Open:
 		return st.open(m)
@@ -157,8 +164,14 @@ func (st *stream) decide(msg any, reserved int) error {
 	return st.send(f)
 }
 
+// paced holds up a peer that asks too often.
+func (st *stream) paced(cost float64) error { return st.node.asks.Wait(st.ctx, st.who, cost) }
+
 // refuse answers a message that nothing is done about.
 func (st *stream) refuse(epoch uint32, number uint64, code protocol.Code, format string, args ...any) error {
+	if err := st.paced(1); err != nil {
+		return err
+	}
 	f := refusal(code, format, args...)
 	f.Epoch, f.Number = epoch, number
 	return st.send(f)

@@ -166,8 +166,18 @@ func serve(t *testing.T, start, end int, change func(*Config)) (*Node, func()) {
 	return n, stop
 }
 
-// leftOver gives the goroutines that run code of this package, but for tests.
-func leftOver() string {
+// leftOver gives the goroutines that run code of this package, but for tests. One that has said that it is done may be on its
+// way out for a moment.
+func leftOver() (left string) {
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+		if left = running(); left == "" || time.Now().After(deadline) {
+			return left
+		}
+	}
+}
+
+// running gives the goroutines that run code of this package now.
+func running() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string

@@ -315,8 +315,8 @@ type Offer struct {
 	NetRate                 uint64 // bytes/s
 	CacheFree               uint32 // tokens
 	Queue                   uint32
-	Busy                    uint32 // share of the time in which it computes, in thousandths
-	Near                    []Near // round trips to peers that it talks to, at most MaxNear
+	Busy                    uint32 // the part of a newcomer's time at the peer that is other sessions', in thousandths (routing.Crowd)
+	Near                    []Near // round trips to peers that may follow it in a chain, at most MaxNear
 	Relayed                 bool   // others reach it over a relay alone
 	Relay                   bool   // it is one
 	Nick                    string // untrusted text

@@ -82,6 +82,7 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 	o.Version, o.Peer, o.Sequence, o.LifeMS = protocol.OfferVersion, d.host.ID(), d.sequence, uint32(life.Milliseconds())
 	o.Boot, o.Relayed, o.Relay = d.boot, reach.relayed(), reach.relays()
 	kept := o
+	o.Near = d.near(o)
 	if len(o.Addrs) == 0 {
 		o.Addrs = offerAddrs(d.host.Addrs())
 	}
@@ -197,6 +198,7 @@ func (d *Directory) run() {
 			return
 		case <-d.wake:
 			renew.Reset(jitter(renewEvery))
+			d.measureNear()
 		case <-d.behind:
 			d.renew()
 			renew.Reset(jitter(renewEvery))

@@ -40,8 +40,9 @@ type Blobs struct {
 // host; it waits for the streams.
 func ServeBlobs(h host.Host, b Blobs) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	pace := NewPacer(blobRate, blobBurst)
 	s := serve(h, protocol.PartsID, "baichuan.parts", func(st network.Stream) error {
-		g := getter{ctx: ctx, st: st, blobs: b, done: func() {}}
+		g := getter{ctx: ctx, st: st, blobs: b, pace: pace, done: func() {}}
 		defer func() { g.done() }()
 		return g.answer()
 	})
@@ -56,6 +57,7 @@ type getter struct {
 	ctx   context.Context
 	st    network.Stream
 	blobs Blobs
+	pace  *Pacer
 	done  func() // ends the turn of the answer before
 }
 
@@ -85,6 +87,18 @@ func (g *getter) answer() error {
 	return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeBusy, Text: "too many requests on one stream"})
 }
 
+// waits holds up a peer that asks too often, or for too much of what has no turns.
+func (g *getter) waits(blob Blob, bytes int) error {
+	cost := getCost
+	if !blob.Bulk {
+		cost += bytes
+	}
+	if err := g.pace.Wait(g.ctx, g.st.Conn().RemotePeer(), float64(cost)); err != nil {
+		return err
+	}
+	return g.st.SetDeadline(time.Now().Add(blobTimeout)) // waiting took none of it
+}
+
 // answerGet sends the answer to a Get.
 func (g *getter) answerGet(get protocol.Get) error {
 	blob, ok := g.blobs.Find(get.Hash)
@@ -92,6 +106,9 @@ func (g *getter) answerGet(get protocol.Get) error {
 		return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeOtherManifest, Text: "there is no " + get.Hash.String() + " here"})
 	}
 	n := int(min(int64(get.Length), max(0, blob.Size()-get.Offset)))
+	if err := g.waits(blob, n); err != nil {
+		return err
+	}
 	if blob.Bulk && n > 0 {
 		most, done, err := g.blobs.Turn(g.ctx, g.st.Conn().RemotePeer(), n)
 		if err != nil {
@@ -162,12 +179,13 @@ func (b *BlobStream) get(ctx context.Context, msg protocol.Get) (protocol.Data, 
 		return protocol.Data{}, err
 	}
 	b.gets++
-	if err := b.st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
+	st := b.st // what runs after ctx may run when b has another one
+	if err := st.SetDeadline(time.Now().Add(blobTimeout)); err != nil {
 		return protocol.Data{}, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = b.st.SetDeadline(time.Now()) })
+	stop := context.AfterFunc(ctx, func() { _ = st.SetDeadline(time.Now()) })
 	defer stop()
-	answer, err := exchange(b.st, msg)
+	answer, err := exchange(st, msg)
 	if err != nil {
 		return protocol.Data{}, err
 	}

@@ -207,6 +207,17 @@ func (b *book) sealedOf(id peer.ID, now time.Time) []byte {
 	return e.sealed
 }
 
+// offerOf returns a peer's live offer, which must not be changed, or nil.
+func (b *book) offerOf(id peer.ID, now time.Time) *protocol.Offer {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	if e == nil || !now.Before(e.ends) {
+		return nil
+	}
+	return e.offer
+}
+
 // list makes the answer to List: all, or a random sample of limit.
 func (b *book) list(model protocol.ModelID, limit int, now time.Time) (answer protocol.Offers) {
 	all := b.liveOf(model, now)

@@ -105,17 +105,17 @@ func TestRecord_SmoothsRoundTripsAndIsBounded(t *testing.T) {
 	r := newRecord()
 	r.measured("a", 8*time.Millisecond)
 	r.measured("a", 16*time.Millisecond)
-	if rtt := r.measures().RTT["a"]; rtt != 9*time.Millisecond {
+	if rtt := r.measures(time.Now(), nil).RTT["a"]; rtt != 9*time.Millisecond {
 		t.Errorf("a slow answer makes the round trip %v, want 9ms", rtt)
 	}
 	r.measured("a", 2*time.Millisecond)
-	if rtt := r.measures().RTT["a"]; rtt != 2*time.Millisecond {
+	if rtt := r.measures(time.Now(), nil).RTT["a"]; rtt != 2*time.Millisecond {
 		t.Errorf("a fast answer makes the round trip %v, want 2ms", rtt)
 	}
 	for i := range 2*maxMeasured + 1 {
 		r.measured(peer.ID(fmt.Sprint(i)), time.Millisecond)
 	}
-	if n := len(r.measures().RTT); n > maxMeasured {
+	if n := len(r.measures(time.Now(), nil).RTT); n > maxMeasured {
 		t.Errorf("%d round trips are kept", n)
 	}
 }

@@ -1,10 +1,36 @@
-// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host, keeps the directory
-// of signed offers, fetches what describes a model, and plans chains.
+// Package routing knows who serves what, how far it is, and whom to call: it makes the libp2p host and sees to it that others
+// reach it, keeps the directory of signed offers, fetches what describes a model, and plans chains.
 //
 // Deciding is separate from doing. [Plan] and [PickModel] are functions of the offers and measurements they are given;
-// [Directory] does the talking. Plans prefer peers that keep what a session begins with, see [Affinity]: by what that
-// saves and no more, and a peer that is banned or busy is not waited for. A Directory is safe for concurrent use; the
-// slices it returns belong to the caller. Weights, the streams of inference and text are never in here.
+// [Directory] does the talking. A Directory is safe for concurrent use; the slices it returns belong to the caller.
+// Weights, the streams of inference and text are never in here.
+//
+// # What a chain costs
+//
+// A chain costs the time that a token takes through it, in whole microseconds, so that everyone finds the same:
+//
+//	half a round trip from the client to the first hop, and half a one from the last hop back
+//	for each hop   fix + c * (layers that it is asked for) + wait + 10 s if it has less free cache than the session may reach
+//	between hops   half a round trip + row / bandwidth of whoever sends
+//
+//	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4)
+//	fix   700: reading, checking, queueing and passing on a row
+//	wait  (fix + c * (layers that it serves)) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
+//	      all its layers whatever it is asked for, because the device computes one pass for many sessions, and its rows leave
+//	      when all are done. rho is what the peer says: see [Crowd], which also says why a busy device takes further sessions.
+//
+// Round trips are as the peers have measured them to each other, the longer one if both have; else the longer one of the
+// client's own to the two, which is the middle of what the triangle allows (their sum if one is behind a relay); 50 ms to
+// whom the client has not measured (100 ms behind a relay); 0 between peers on the client's own machine. A relay adds 20 ms
+// to what comes in and to what goes out. A row is that of the 13B, 10 KiB.
+//
+// With f[i][q] the least time in which layers 0..i are computed and layer i at q,
+//
+//	f[i][q] = c + min( f[i-1][q] if q holds layer i-1,  fix + wait + lack + min over the 16 soonest p at i-1 of f[i-1][p] + way )
+//
+// Less than that counts a peer that holds what the session begins with, by what it saves and no more ([Affinity]), and a
+// session's own peers count before all others. Banned, blocked and draining peers have no part in it, and no peer comes
+// twice. [Repair] plans again by what peers say when a session is opened, [Explain] says why a peer is not in a chain.
 package routing
 
 import (
@@ -267,9 +293,9 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	return all[:min(len(all), someAsked)]
 }
 
-// Measures returns the round trips to the peers that answered questions, for Plan. Who is banned, and whom a session
+// Measures returns the round trips to the peers that answered questions, and what their steps tell, for Plan. Who is banned, and whom a session
 // prefers, is the caller's to add to its empty maps: a peer that answers questions may still fail at its work.
-func (d *Directory) Measures() Measures { return d.record.measures() }
+func (d *Directory) Measures() Measures { return d.record.measures(time.Now(), nil) }
 
 // askAll asks peers for offers of a model side by side, and returns what they hint at, without those asked already. Once
 // one has answered, the others have half a second more. The error, if none answered, has one reason for each.

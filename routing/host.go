@@ -70,13 +70,14 @@ func NewHost(cfg HostConfig) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg.Reach.prepare(listenOn)
+	cfg.Reach.prepare(listenOn, announced)
 	conns, err := connmgr.NewConnManager(connsLow, connsHigh, connmgr.WithGracePeriod(connsGrace))
 	if err != nil {
 		resources.Close()
 		return nil, fmt.Errorf("start the network: connection manager: %w", err)
 	}
-	h, err := libp2p.New(append(hostOptions(cfg, announced), libp2p.ResourceManager(resources), libp2p.ConnectionManager(conns))...)
+	guarded := newGuard(resources)
+	h, err := libp2p.New(append(hostOptions(cfg, announced), libp2p.ResourceManager(guarded), libp2p.ConnectionGater(guarded), libp2p.ConnectionManager(conns))...)
 	if err != nil {
 		conns.Close()
 		resources.Close()

@@ -78,7 +78,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if !ok || len(offers.Sealed) > 1 {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: asked about itself, it answers with something else", id)}
 	}
-	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), false)}
+	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), nil)}
 	if len(offers.Sealed) == 0 {
 		return told
 	}
@@ -90,7 +90,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: %w", id, err)}
 	}
 	d.learn(offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
-	told.Offer, told.Way = o, Way(d.host.Network().ConnsToPeer(id), o.Relayed)
+	told.Offer, told.Way = o, Way(d.host.Network().ConnsToPeer(id), o)
 	return told
 }
 

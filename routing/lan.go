@@ -27,7 +27,7 @@ func lanService(key pnet.PSK) string {
 // the result is closed. The host listens already.
 func ServeLAN(h host.Host, d *Directory, key pnet.PSK) (io.Closer, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &lanFinds{ctx: ctx, directory: d}
+	f := &lanFinds{ctx: ctx, directory: d, slots: make(chan struct{}, maxPeerStreams)}
 	s := mdns.NewMdnsService(h, lanService(key), f)
 	if err := s.Start(); err != nil {
 		cancel()
@@ -43,12 +43,19 @@ func ServeLAN(h host.Host, d *Directory, key pnet.PSK) (io.Closer, error) {
 type lanFinds struct {
 	ctx       context.Context
 	directory *Directory
+	slots     chan struct{} // whoever fills the network with names has no more of us than these
 }
 
 // HandlePeerFound is called in a goroutine for each peer that is heard of, each time.
 func (f *lanFinds) HandlePeerFound(p peer.AddrInfo) {
 	if f.ctx.Err() != nil || Connected(f.directory.host, p.ID) {
 		return
+	}
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	default:
+		return // it is heard of again
 	}
 	p.Addrs = dialable(f.directory.host, p.Addrs)
 	if len(p.Addrs) > 0 {

@@ -26,6 +26,11 @@ const (
 	askNext        = time.Second      // of a small blob from one peer, before the next is asked as well
 	closeTimeout   = time.Second      // of the last words at Close
 	quotaWindow    = time.Minute      // in which a peer's questions for a pledge are counted
+
+	nearAgain   = time.Minute
+	nearLife    = 300 * time.Second // that a round trip is told to others
+	busyLife    = renewEvery        // that a peer's word of how busy it is counts: then its offer has been renewed
+	endsTimeout = time.Second
 )
 
 // Numbers of the directory.
@@ -59,6 +64,18 @@ const (
 	// peers that ask.
 	maxPledges  = 16
 	maxPledgers = 1024
+
+	// A peer may have so many bytes/s of small blobs, and so many at once: the largest manifest and tokenizer several times.
+	// Each question counts like getCost bytes: so there are 256 a second, which with 64 KiB each are 16 MiB of a part.
+	blobRate  = 4 << 20
+	blobBurst = 32 << 20
+	getCost   = 16 << 10
+
+	// Each announcement a serving peer measures the ways to nearEach of those whose layers begin where its own end, and to
+	// nearEach of those that hold the next layer otherwise, each once in nearAgain; and a client, each time it asks for offers,
+	// those to endsEach who begin chains and endsEach who end them.
+	nearEach = 5
+	endsEach = 3
 
 	maxGets = 1024 // pieces of blobs in one stream: 64 MiB of 64 KiB each, 1 GiB of the largest
 )
@@ -100,17 +117,22 @@ const (
 	// Petals has it, 10 s.
 	noRoomCost = 10_000_000
 
+	// How far a peer's pace may be taken to be from what it promises: its steps took so many thousandths of what was predicted.
+	leastPace = 500
+	mostPace  = 4000
+
 	// mostBusy is where busyness counts no further: a thousand times as slow is as good as never.
 	mostBusy = 999
 
 	// Bounds of what a peer says of the sessions that it has: rounds until the rows in a pass have settled, and sessions.
 	crowdRounds = 12
-	maxCrowd    = 1 << 20
+	maxCrowd    = 1 << 16
 
 	// repairRounds is how often a chain is planned by what its peers say of themselves (Repair). A chain is left for one that
-	// is better by a repairMargin-th of its time.
+	// is better by a repairMargin-th of its time, and by repairLeast: below that it is noise.
 	repairRounds = 4
 	repairMargin = 20
+	repairLeast  = time.Millisecond
 
 	// leastAhead is how many tokens a session is taken to have before it at least (Worth).
 	leastAhead = 64
@@ -130,6 +152,9 @@ const (
 // leastPrefix is the hex digits that can stand for a model's whole id.
 const leastPrefix = 8
 
+// maxShownName is how much of a name that a stranger gave is shown.
+const maxShownName = 64
+
 // Limits of the host, by libp2p's resource manager. Its defaults refuse the 65th stream of a protocol and peer, and the
 // 9th connection from one address, which is every home behind a NAT.
 const (
@@ -142,6 +167,17 @@ const (
 	connRate            = 4    // new connections per second, address and burst of 64
 	connBurst           = 64
 	protocolMemory      = 512 << 20 // 64 streams with a push of 5.2 MB under way, and room
+
+	// A peer may begin so many streams a second, and so many at once: a stream that nothing comes of costs some 0.2 ms, 3 in 100
+	// of a core. A gateway opens its 64 sessions anew at once when a hop fails; in the long run a session needs a stream for
+	// each answer at most.
+	streamRate  = 128
+	streamBurst = 1024
+	// So often may a peer connect; a handshake costs some 1 ms. One whose network comes and goes needs one each time.
+	peerConnRate  = 1
+	peerConnBurst = 32
+	// maxPaced is the peers that a Pacer remembers, of 80 bytes each, unless more are at it at once.
+	maxPaced = 4096
 
 	connsLow   = 192 // the connection manager trims from High down to Low, sparing what is protected
 	connsHigh  = 384
@@ -174,6 +210,7 @@ const (
 	observeOneTimeout = 2 * time.Second
 	directPoll        = 250 * time.Millisecond
 	maxIdentify       = 8 << 10
+	maxHoles          = 8 // addresses dialled because a peer asks for it
 )
 
 // What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
@@ -181,6 +218,7 @@ const (
 	maxMet      = 64
 	maxSwarms   = 16
 	maxMemory   = 2 << 20
+	followFirst = 2 * time.Second // after the start; others are heard of by then
 	followEvery = 10 * time.Second
 	keepEvery   = 10 * time.Minute // though nobody new has been met
 )

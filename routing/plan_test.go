@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -215,11 +216,16 @@ func pairRTT(a, b protocol.Offer, toA, toB int64) int64 {
 
 // cheapest tries all chains.
 func cheapest(offers []protocol.Offer, m Measures, layers int) int64 {
+	return cheapestWith(offers, m, layers, "")
+}
+
+// cheapestWith tries all chains that have some peer.
+func cheapestWith(offers []protocol.Offer, m Measures, layers int, with peer.ID) int64 {
 	best := int64(-1)
 	var try func(at int, hops []Hop)
 	try = func(at int, hops []Hop) {
 		if at == layers {
-			if c := cost(hops, m, layers); c >= 0 && (best < 0 || c < best) {
+			if c := cost(hops, m, layers); (with == "" || slices.ContainsFunc(hops, func(h Hop) bool { return h.Peer == with })) && c >= 0 && (best < 0 || c < best) {
 				best = c
 			}
 			return

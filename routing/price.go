@@ -95,9 +95,8 @@ type Crowd struct {
 
 	Decode, Prefill uint32 // tokens/s through one layer
 
-	// Slower is what steps took lately, beside what they take alone, in thousandths, when Stepping sessions were at it; 0:
-	// there were none. Whatever a step waits counts as if it had gone through all layers.
-	Slower   int64
+	// More is how much longer steps took lately than alone, when Stepping sessions were at it; 0 of these: there were none.
+	More     time.Duration
 	Stepping int
 }
 
@@ -109,11 +108,13 @@ type Crowd struct {
 // as there are steps, and told from the number of sessions as far as those that are opened have had none: else a crowd that
 // comes within seconds is seen when it is too late.
 func (c Crowd) Busy() uint32 {
-	slower := c.among(c.Sessions, c.Share)
-	if c.Slower > 0 && c.Stepping > 0 {
-		slower = max(c.Slower, 1000) * c.among(c.Sessions, 0) / c.among(c.Stepping-1, 0)
+	alone := max(c.Alone, time.Microsecond).Microseconds()
+	takes := alone * c.among(c.Sessions, c.Share) / 1000
+	if c.Stepping > 0 {
+		takes = (alone + max(c.More, 0).Microseconds()) * c.among(c.Sessions, 0) / c.among(c.Stepping-1, 0)
 	}
-	return uint32(min(1000-1_000_000/max(slower, 1000), mostBusy))
+	more := max(takes-alone, 0)
+	return uint32(min(1000*more/(alone+hopFix+more), mostBusy))
 }
 
 // among is how many times as long as alone a step takes among some sessions, in thousandths.
@@ -125,9 +126,9 @@ func (c Crowd) Busy() uint32 {
 // With n sessions that are away for a, a pass of p has max(1, y) rows and min(1, y) of the time, where y = n*p / (a + p +
 // the wait) is how many come while one is computed. Who comes at any time waits for half a pass, if there is one.
 func (c Crowd) among(sessions int, share int64) int64 {
-	gain := int64(1000)
+	gain := int64(900) // with which a pass over one row takes 1,000
 	if c.Decode > 0 && c.Prefill > c.Decode {
-		gain = 1000 * int64(c.Decode) / int64(c.Prefill)
+		gain = min(gain, 1000*int64(c.Decode)/int64(c.Prefill))
 	}
 	pass := func(rows int64) int64 { // both in thousandths
 		return max(1000+(rows-1000)*gain/4000, rows*gain*11/10_000)

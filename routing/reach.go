@@ -45,6 +45,7 @@ type Reach struct {
 	wide      bool                               // it listens beyond loopback
 	sockets   map[peer.ID]*quicreuse.ConnManager // of QUIC, while the host is made
 	udp       *quicreuse.ConnManager             // those of the host; nil: it has none
+	announced []ma.Multiaddr                     // by which others reach it, as its owner says
 	router    basichost.NATManager               // nil: no router is asked for anything
 	host      host.Host
 	directory *Directory
@@ -55,6 +56,8 @@ type Reach struct {
 	done   sync.WaitGroup
 	ends   []io.Closer // in the order of their starts
 	poke   chan struct{}
+
+	asking sync.Mutex // one begins to listen, and asks how a NAT maps the port; the others wait for the answer
 
 	mu        sync.Mutex
 	confirmed []ma.Multiaddr          // guarded by mu, as the following: reached from outside
@@ -81,11 +84,12 @@ func NewReach(cfg ReachConfig) *Reach {
 	return r
 }
 
-// prepare learns what will be listened on.
-func (r *Reach) prepare(listen []ma.Multiaddr) {
+// prepare learns what will be listened on and announced.
+func (r *Reach) prepare(listen, announced []ma.Multiaddr) {
 	if r == nil {
 		return
 	}
+	r.announced = announced
 	for _, a := range listen {
 		r.wide = r.wide || !manet.IsIPLoopback(a)
 		_, err := a.ValueForProtocol(ma.P_TCP)
@@ -254,14 +258,15 @@ func (r *Reach) relays() bool { return r != nil && r.cfg.Relay }
 // BeyondLoopback says whether the process listens where others than this machine may come from.
 func (r *Reach) BeyondLoopback() bool { return r.wide }
 
-// portsMapped returns the addresses that a router has mapped to this process.
+// portsMapped returns the addresses that a router has mapped to this process, or that its owner says are.
 func (r *Reach) portsMapped() (all []ma.Multiaddr) {
+	all = slices.Clone(r.announced)
 	if r.router == nil || !r.router.HasDiscoveredNAT() {
-		return nil
+		return all
 	}
 	own, err := r.host.Network().InterfaceListenAddresses()
 	if err != nil {
-		return nil
+		return all
 	}
 	for _, a := range own {
 		if m := r.router.GetMapping(a); m != nil && !ma.Contains(all, m) {
@@ -296,7 +301,7 @@ func (r *Reach) startPunching() error {
 	if !ok {
 		return nil // a simulated host
 	}
-	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout))
+	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout), holepunch.WithAddrFilter((*holes)(r)))
 	if err != nil {
 		return fmt.Errorf("punch holes into NATs: %w", err)
 	}

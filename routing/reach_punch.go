@@ -71,11 +71,37 @@ func (r *Reach) punchAddrs() []ma.Multiaddr {
 	return ma.Unique(all)
 }
 
+// holes says which addresses are dialled because another peer asks for it.
+type holes Reach
+
+// FilterLocal is part of libp2p's holepunch.AddrFilter: punchAddrs has chosen.
+func (h *holes) FilterLocal(_ peer.ID, own []ma.Multiaddr) []ma.Multiaddr { return own }
+
+// FilterRemote is part of libp2p's holepunch.AddrFilter. Private addresses are dialled if others see this process at one: then
+// all that it can be reached from is a private network. Else a stranger could have our machine knock at doors of its own.
+func (h *holes) FilterRemote(_ peer.ID, theirs []ma.Multiaddr) []ma.Multiaddr {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	private := false
+	for _, a := range h.outside {
+		private = private || manet.IsPrivateAddr(a)
+	}
+	for _, m := range h.mapped {
+		private = private || manet.IsPrivateAddr(m.outside)
+	}
+	theirs = slices.DeleteFunc(slices.Clone(theirs), func(a ma.Multiaddr) bool {
+		return !isTransport(a) || !manet.IsPublicAddr(a) && (!private || manet.IsIPLoopback(a))
+	})
+	return theirs[:min(len(theirs), maxHoles)]
+}
+
 // outsideUDP returns how relays see the port that QUIC sends from. Who does not listen, as clients, begins to.
 func (r *Reach) outsideUDP() ma.Multiaddr {
 	if r.udp == nil {
 		return nil
 	}
+	r.asking.Lock()
+	defer r.asking.Unlock()
 	if !r.listensUDP() {
 		if err := r.host.Network().Listen(ma.StringCast("/ip4/0.0.0.0/udp/0/quic-v1")); err != nil {
 			return nil

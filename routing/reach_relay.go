@@ -97,32 +97,33 @@ func (r *Reach) tend() {
 	}
 	now := time.Now()
 	r.mu.Lock()
-	needed := len(r.confirmed) == 0
-	lost := false
-	for id, p := range r.places {
-		if !needed || !Direct(r.host, id) {
-			r.leave(id)
-			lost = true
-		} else if now.After(p.renew) {
-			r.mu.Unlock()
-			r.take(id)
-			r.mu.Lock()
-		}
-	}
-	missing := relaysKept - len(r.places)
+	needed := len(r.confirmed) == 0 && len(r.announced) == 0
+	held := maps.Clone(r.places)
 	r.mu.Unlock()
-	if needed {
-		for _, id := range r.candidates(now) {
-			if missing <= 0 || r.ctx.Err() != nil {
-				break
-			}
-			if r.take(id) {
-				missing--
-				lost = true
-			}
+	changed := false
+	for id, p := range held {
+		switch {
+		case !needed || !Direct(r.host, id):
+			r.mu.Lock()
+			r.leave(id)
+			r.mu.Unlock()
+		case now.After(p.renew) && !r.take(id):
+		default:
+			continue
+		}
+		delete(held, id)
+		changed = true
+	}
+	for _, id := range r.candidates(now) {
+		if !needed || len(held) >= relaysKept || r.ctx.Err() != nil {
+			break
+		}
+		if r.take(id) {
+			held[id] = place{}
+			changed = true
 		}
 	}
-	if lost && r.directory != nil {
+	if changed && r.directory != nil {
 		r.directory.renew() // the addresses are other ones now
 	}
 }

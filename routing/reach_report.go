@@ -8,14 +8,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
-	manet "github.com/multiformats/go-multiaddr/net"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // Reached is how others reach this process, as far as is known.
 type Reached struct {
 	// Confirmed are addresses at which another peer has got through from outside; Refuted those at which one has not.
 	Confirmed, Refuted []ma.Multiaddr
-	// Mapped are addresses that the router has mapped to this process.
+	// Mapped are addresses that the router has mapped to this process, or that its owner announces.
 	Mapped []ma.Multiaddr
 	// Observers is how many peers have said what they see, BehindNAT whether any of them sees another machine's address.
 	Observers int
@@ -42,7 +43,7 @@ func (s Reached) String() string {
 	case len(s.Confirmed) > 0:
 		return "directly, at " + joined(s.Confirmed)
 	case len(s.Mapped) > 0:
-		return "by ports that the router has mapped: " + joined(s.Mapped)
+		return "by ports that the router passes on: " + joined(s.Mapped)
 	case len(s.Relays) > 0 && (s.BehindNAT || s.Closed):
 		names := make([]string, len(s.Relays))
 		for i, id := range s.Relays {
@@ -66,7 +67,7 @@ func (s Reached) Remedy(listen []ma.Multiaddr) string {
 		_, err := a.ValueForProtocol(ma.P_IP6)
 		return err == nil
 	})
-	advice := "forward " + ports(listen) + " to this machine in the router, or switch on UPnP or NAT-PMP there"
+	advice := "forward " + ports(listen) + " to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there"
 	if len(s.Relays) == 0 {
 		return advice + ", or --join a swarm in which somebody serves with --relay"
 	}
@@ -89,6 +90,7 @@ func ports(addrs []ma.Multiaddr) string {
 	if len(all) == 0 {
 		return "a port"
 	}
+	slices.Sort(all) // TCP first
 	return "port " + strings.Join(all, " and ")
 }
 
@@ -121,25 +123,25 @@ func (r *Reach) tellChange() {
 }
 
 // Way says how a peer is reached over a host's connections: "direct tcp", "direct quic ip6", "punched quic", "relay PEER".
-// punched says that the peer itself is reached over relays alone, so that a direct connection to it went through a hole in
-// its NAT. "" is not at all.
-func Way(conns []network.Conn, punched bool) (way string) {
+// o is the peer's offer, if it is known: where it says that the peer is reached over relays alone, a direct connection to an
+// address that it does not name went through a hole in a NAT. "" is not at all.
+func Way(conns []network.Conn, o *protocol.Offer) (way string) {
 	for _, c := range conns {
 		switch {
 		case c.IsClosed():
 		case ByRelay(c):
 			way = strings.TrimSpace("relay " + RelayOf(c).String())
 		default:
-			return directWay(c.RemoteMultiaddr(), punched)
+			return directWay(c.RemoteMultiaddr(), o)
 		}
 	}
 	return way
 }
 
 // directWay says over what an address leads.
-func directWay(a ma.Multiaddr, punched bool) string {
+func directWay(a ma.Multiaddr, o *protocol.Offer) string {
 	way := "direct"
-	if punched && manet.IsPublicAddr(a) {
+	if o != nil && o.Relayed && !slices.Contains(o.Addrs, a.String()) {
 		way = "punched"
 	}
 	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {

@@ -205,7 +205,7 @@ func (d *Directory) Met() (all []peer.AddrInfo) {
 // so a swarm grows together again after all of its connections have broken, and needs none of the peers that it began
 // with.
 func (m *Remembered) Follow(ctx context.Context, d *Directory) {
-	tick := time.NewTicker(followEvery)
+	tick := time.NewTimer(followFirst)
 	defer tick.Stop()
 	var kept map[peer.ID]bool
 	var at time.Time
@@ -215,6 +215,7 @@ func (m *Remembered) Follow(ctx context.Context, d *Directory) {
 		case <-ctx.Done():
 			return
 		}
+		tick.Reset(followEvery)
 		met := d.Met()
 		if len(met) == 0 {
 			_ = d.Join(ctx, m.Peers()) // nobody may be there; it is tried again

@@ -50,11 +50,11 @@ func (r *Repair) Next(busy map[peer.ID]uint32) []Hop {
 		}
 	}
 	hops, err := Plan(r.offers, m, r.layers)
-	if err != nil || sameChain(hops, r.open) {
+	if err != nil || SameChain(hops, r.open) {
 		return nil
 	}
 	now, then := Predict(r.open, r.m), Predict(hops, r.m)
-	if then.Total() >= now.Total()-now.Total()/repairMargin {
+	if then.Total() >= now.Total()-max((now.Total()-now.Lacking)/repairMargin, repairLeast) {
 		return nil
 	}
 	r.open = hops
@@ -64,7 +64,8 @@ func (r *Repair) Next(busy map[peer.ID]uint32) []Hop {
 // Busy is what is known by now.
 func (r *Repair) Busy() map[peer.ID]uint32 { return r.m.Busy }
 
-func sameChain(a, b []Hop) bool {
+// SameChain says whether two chains have the same peers for the same layers.
+func SameChain(a, b []Hop) bool {
 	return slices.EqualFunc(a, b, func(x, y Hop) bool { return x.Peer == y.Peer && x.Span == y.Span })
 }
 

@@ -26,6 +26,8 @@ type planner struct {
 
 	rtt    []int64 // of each peer, to the client
 	behind []bool  // a relay
+
+	after func() // called when a layer is done, if it is not nil
 }
 
 // What came before a layer at a peer, beside another peer.
@@ -144,6 +146,9 @@ func (p *planner) solve(q *problem) bool {
 			if p.time[i] != never {
 				p.time[i] += c.layer - c.found
 			}
+		}
+		if p.after != nil {
+			p.after()
 		}
 	}
 	return p.finish(q)

@@ -249,6 +249,7 @@ type talk struct {
 	*client.Conversation
 	*watched
 	scene *scene
+	limit time.Duration // for an answer
 }
 
 func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
@@ -257,7 +258,7 @@ func (sc *scene) talk(i int, cfg client.SessionConfig) *talk {
 
 func (sc *scene) talkOf(a *asker, cfg client.SessionConfig) *talk {
 	w := &watched{Stepper: a.NewSession(cfg), swarm: sc.swarm}
-	return &talk{client.NewConversation(a.Model(), w), w, sc}
+	return &talk{client.NewConversation(a.Model(), w), w, sc, answerLimit}
 }
 
 // private is for sessions that are to find nothing of others.
@@ -312,7 +313,7 @@ func (t *talk) answers(ctx context.Context, q question) (*client.Outcome, error)
 	if err != nil {
 		return nil, fmt.Errorf("answer in this process: %w", err)
 	}
-	asking, cancel := context.WithTimeout(ctx, answerLimit)
+	asking, cancel := context.WithTimeout(ctx, t.limit)
 	defer cancel()
 	got, err := generate(asking, t.Conversation, q)
 	if ctx.Err() != nil {

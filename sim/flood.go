@@ -16,20 +16,22 @@ import (
 // looks at what an honest client notices of it.
 func flood(ctx context.Context, st *stage) error {
 	st.layers = st.model.Manifest.Layers // a single node, which all of it goes to
-	long := floodShort
+	long, idle := floodShort, floodShort
 	if st.cfg.Long {
-		long = floodLong
+		long, idle = floodLong, soakIdleShort
 	}
 	c := cast{
 		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(attacks)+1)*3*long,
-		args: func(int) []string { return []string{"--idle", soakIdleShort.String()} },
+		args: func(int) []string {
+			return []string{"--idle", idle.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
+		},
 		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
 	return st.stepWith(ctx, "one peer against another's node", c, func(ctx context.Context, sc *scene) error {
 		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
 			return err
 		}
-		before, err := sc.settles(ctx, nil, soakIdleShort)
+		before, err := sc.settles(ctx, nil, idle)
 		if err != nil {
 			return err
 		}
@@ -42,7 +44,7 @@ func flood(ctx context.Context, st *stage) error {
 				return err
 			}
 		}
-		after, err := sc.settles(ctx, before, soakIdleShort)
+		after, err := sc.settles(ctx, before, idle)
 		if err != nil {
 			return err
 		}
@@ -52,9 +54,11 @@ func flood(ctx context.Context, st *stage) error {
 }
 
 const (
+	// floodLayers is the layers of the model: a token takes a millisecond, and the cache of a context 26 MB.
+	floodLayers = 12
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
 	floodLong  = 6 * time.Second
-	floodShort = 2 * time.Second
+	floodShort = time.Second
 	// floodMemory is what a node may take more of the machine while it is attacked: 64 streams of the directory of 1 MiB, as
 	// many of parts, and 64 sessions' rows at the mini models' size.
 	floodMemory = 256 << 20

@@ -101,9 +101,9 @@ func (h *hostile) stream(ctx context.Context, id libprotocol.ID) (network.Stream
 }
 
 // opened opens a session on a stream of its own.
-func (h *hostile) opened(ctx context.Context) (network.Stream, protocol.Key, error) {
+func (h *hostile) opened(ctx context.Context, expect int) (network.Stream, protocol.Key, error) {
 	open := protocol.Open{
-		Epoch: 1, Model: h.limits.Model, Span: protocol.Span{End: h.limits.Layers}, Expect: uint32(h.limits.Context),
+		Epoch: 1, Model: h.limits.Model, Span: protocol.Span{End: h.limits.Layers}, Expect: uint32(expect),
 		Sampling: protocol.Sampling{Temperature: 1, TopP: 1, Penalty: 1}, Private: true,
 	}
 	rand.Read(open.Session[:])
@@ -134,14 +134,14 @@ func (h *hostile) answered(s network.Stream) error {
 
 func (h *hostile) opensSessions(ctx context.Context) {
 	h.side(ctx, 8, func(ctx context.Context) error {
-		_, _, err := h.opened(ctx)
+		_, _, err := h.opened(ctx, h.limits.Context)
 		return err
 	})
 }
 
 func (h *hostile) opensAndCloses(ctx context.Context) {
 	h.side(ctx, 8, func(ctx context.Context) error {
-		s, key, err := h.opened(ctx)
+		s, key, err := h.opened(ctx, h.limits.Context)
 		if err != nil {
 			return err
 		}
@@ -223,7 +223,7 @@ func (h *hostile) asksForParts(ctx context.Context) {
 // steps has each of many sessions do one step after the other.
 func (h *hostile) steps(ctx context.Context, tokens int, want protocol.Want) {
 	h.side(ctx, sessionsWanted, func(ctx context.Context) error {
-		s, key, err := h.opened(ctx)
+		s, key, err := h.opened(ctx, tokens)
 		if err != nil {
 			return err
 		}

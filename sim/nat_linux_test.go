@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -226,11 +227,11 @@ func TestNAT_AChainBehindSymmetricNATsAnswersOverTheRelay(t *testing.T) {
 	if !slices.Equal(got.IDs, want.IDs) || len(got.Chain) != 2 || len(got.Failovers) != 0 {
 		t.Errorf("%d tokens of %d over %d hops, failovers %s", len(got.IDs), len(want.IDs), len(got.Chain), got.Failovers)
 	}
-	out, err := h.command("c", "status", "--join", h.join).Output()
+	out, err := h.command("c", "status", "--join", h.join).CombinedOutput()
 	if err != nil || strings.Count(string(out), "relay 12D3..") != 2 || !strings.Contains(string(out), "2 peers reached over a relay") {
 		t.Errorf("status: %v:\n%s", err, out)
 	}
-	out, err = h.command("a", "doctor", "--join", h.join).Output()
+	out, err = h.command("a", "doctor", "--join", h.join).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "over relays: ") || !strings.Contains(string(out), "-> forward port TCP ") {
 		t.Errorf("doctor: %v:\n%s", err, out)
 	}
@@ -282,5 +283,38 @@ func TestNAT_AConversationGoesOnWithoutTheRelayWhenHolesArePunched(t *testing.T)
 	}
 	if err := chat.Wait(); err != nil {
 		t.Errorf("chat: %v: %s", err, &errOut)
+	}
+}
+
+// On a local network nobody needs an address, and a private swarm's peers find their own alone.
+func TestLAN_PeersFindEachOtherByMulticast(t *testing.T) {
+	t.Parallel()
+	h := newHomes(t, "lan", false)
+	h.must("ip -n {pub} route add default dev br0") // multicast needs a way
+	key := filepath.Join(t.TempDir(), "swarm.key")
+	if out, err := exec.Command(program, "swarm-key", "new", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "0:3")
+	h.serve("pub", nil, "baichuan2-mini-alibi", "--swarm-key", key)
+	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "3:6")
+	for late := time.Now().Add(time.Minute); ; {
+		out, err := h.command("pub", "status", "baichuan2-mini-chat").CombinedOutput()
+		if err == nil && strings.Contains(string(out), "every layer has a host") {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatalf("without --join: %v: %s", err, out)
+		}
+	}
+	for _, private := range []bool{false, true} {
+		args := []string{"status"}
+		if private {
+			args = append(args, "--swarm-key", key)
+		}
+		out, err := h.command("pub", args...).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "alibi") != private || strings.Contains(string(out), "mini-chat") == private {
+			t.Errorf("private %v: %v: %s", private, err, out)
+		}
 	}
 }

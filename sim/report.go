@@ -30,7 +30,8 @@ type Step struct {
 	Uses      []Use             `json:"uses,omitempty"`
 	Pace      *Pace             `json:"pace,omitempty"`
 	Floods    []Flood           `json:"floods,omitempty"`
-	Wrong     []string          `json:"wrong"` // what was not as it should be
+	Notes     []string          `json:"notes,omitempty"` // what happened and how long it took, in sentences
+	Wrong     []string          `json:"wrong"`           // what was not as it should be
 }
 
 // Node is a process and what it has counted.

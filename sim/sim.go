@@ -57,7 +57,9 @@ func Scenarios() []Scenario {
 		{Name: "sweep", Is: "eight hops lose ever more of what they send: answers stay as they are, and nearly as fast", play: sweep, hops: 8},
 		{Name: "wan", Is: "nodes and client live in homes 30 to 80 ms from each other, with 20 Mbit/s upwards", play: wan},
 		{Name: "partition", Is: "a hop is cut off for ten seconds and comes back; then a swarm falls into two halves, and grows together", play: partition},
-		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood},
+		{Name: "empty", Is: "machines that have nothing join one that has the model: they serve it, heal it when one is killed, and take in another", play: empty, hops: emptyLayers},
+		{Name: "petals", Is: "of 24 layers A chooses 5, C 14, B is told to serve A's: A goes where nobody is, and C stays", play: petals, hops: 24},
+		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood, hops: floodLayers},
 		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }

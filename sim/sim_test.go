@@ -78,6 +78,13 @@ func TestSweep_LosesNothing(t *testing.T)              { beside(t, "sweep") }
 func TestWAN_ChangesNoAnswer(t *testing.T)       { beside(t, "wan") }
 func TestPartition_ChangesNoAnswer(t *testing.T) { beside(t, "partition") }
 
+// In the short form of the scenario nothing is held against the clock: answers must be right, what is too much refused,
+// memory bounded, and nothing left behind.
+func TestFlood_GetsNoMoreThanItsShare(t *testing.T) { plays(t, "flood") }
+
+func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { beside(t, "empty") }
+func TestPetals_EndsInTheGap(t *testing.T)               { beside(t, "petals") }
+
 func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
 func TestCrowd_GetsItsAnswers(t *testing.T)       { plays(t, "crowd") }
 func TestSoak_LeavesNothingBehind(t *testing.T)   { plays(t, "soak") }

@@ -39,6 +39,7 @@ type swarm struct {
 // process is a node.
 type process struct {
 	*launch.Process
+	spec  nodeSpec
 	span  store.Span
 	peer  peer.ID
 	ready launch.Ready
@@ -50,7 +51,7 @@ type process struct {
 	count Counters // guarded by mu; as last read
 }
 
-// newSwarm starts some copies of each span and waits until all accept requests.
+// newSwarm starts some copies of each span and waits until all accept requests; of 0 copies nobody is started.
 func newSwarm(ctx context.Context, st *stage, c cast) (_ *swarm, err error) {
 	group, err := launch.NewGroup(launch.Config{})
 	if err != nil {
@@ -65,6 +66,9 @@ func newSwarm(ctx context.Context, st *stage, c cast) (_ *swarm, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
+	if c.copies == 0 {
+		return w, nil
+	}
 	if _, err = w.start(ctx, st.spans()[:1]); err != nil {
 		return nil, err
 	}
@@ -87,41 +91,66 @@ func (st *stage) spans() (all []store.Span) {
 // start starts a node for each span and waits until all accept requests. Each has the first identity of the home that
 // no other uses: that of one that was killed, if there is one, as a node has that is started again.
 func (w *swarm) start(ctx context.Context, spans []store.Span, more ...string) ([]*process, error) {
-	args := []string{"serve", w.stage.model.Name, "--threads", "1", "--metrics", "127.0.0.1:0", "--kv-tokens", fmt.Sprint(cacheTokens)}
-	args = append(args, more...)
+	var wanted []nodeSpec
+	for _, span := range spans {
+		wanted = append(wanted, nodeSpec{span: span, layers: span.String(), home: w.stage.home, args: more})
+	}
+	return w.launch(ctx, wanted...)
+}
+
+// nodeSpec is a node that is to be started.
+type nodeSpec struct {
+	span   store.Span // that it is told to serve; empty: it chooses
+	layers string     // as --layers has it
+	home   string
+	args   []string // more of them
+}
+
+// launch starts nodes and waits until all accept requests.
+func (w *swarm) launch(ctx context.Context, wanted ...nodeSpec) ([]*process, error) {
+	args := []string{"--threads", "1", "--metrics", "127.0.0.1:0", "--kv-tokens", fmt.Sprint(cacheTokens)}
 	for _, n := range w.living() {
 		args = append(args, "--join", n.ready.Addrs[0])
 	}
 	var started []*process
-	for _, span := range spans {
+	for _, spec := range wanted {
 		home, own, err := w.next()
 		if err != nil {
 			return nil, err
 		}
+		model := w.stage.model.ID.String()
+		if spec.home == w.stage.home {
+			model = w.stage.model.Name
+		}
 		p, err := w.group.Start(launch.Command{
-			Name: fmt.Sprintf("a node of layers %v", span), Binary: w.stage.cfg.Binary,
-			Args:    slices.Concat(args, []string{"--layers", span.String()}, own),
-			Env:     append([]string{"BAICHUAN_HOME=" + w.stage.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
+			Name: "a node of layers " + spec.layers, Binary: w.stage.cfg.Binary,
+			Args:    slices.Concat([]string{"serve", model, "--layers", spec.layers}, args, own, spec.args),
+			Env:     append([]string{"BAICHUAN_HOME=" + spec.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
 			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
 		})
 		if err != nil {
 			return nil, err
 		}
-		started = append(started, &process{Process: p, span: span, home: home})
+		started = append(started, &process{Process: p, spec: spec, span: spec.span, home: home})
 	}
+	return started, w.await(ctx, started)
+}
+
+// await waits until nodes accept requests, and takes them among the swarm's.
+func (w *swarm) await(ctx context.Context, started []*process) error {
 	for _, n := range started {
 		var err error
 		if n.ready, err = n.Ready(ctx); err != nil {
-			return nil, err
+			return err
 		}
 		if n.peer, err = peer.Decode(n.ready.Peer); err != nil {
-			return nil, fmt.Errorf("the ready file's peer: %w", err)
+			return fmt.Errorf("the ready file's peer: %w", err)
 		}
 		w.mu.Lock()
 		w.nodes = append(w.nodes, n)
 		w.mu.Unlock()
 	}
-	return started, nil
+	return nil
 }
 
 // next gives the home of the next node, and the arguments that it has beside those of all.

@@ -159,7 +159,8 @@ type hop struct {
 	opened   bool
 	position int
 	last     uint64
-	cut      int // position to go back to at the next open; -1: none
+	busy     uint32 // as it said when it was opened
+	cut      int    // position to go back to at the next open; -1: none
 
 	parting bool // it is leaving, and nothing has been done about it
 	told    bool // a Parting has been given out
@@ -218,6 +219,29 @@ func (c *Chain) Hops() (hops []Hop, faults []*Fault) {
 		faults = append(faults, h.fault)
 	}
 	return hops, faults
+}
+
+// Said is what a hop has told of itself: how busy it was when it was opened, and the shortest round trip to it; 0: none was
+// measured.
+type Said struct {
+	Peer protocol.PeerID
+	Busy uint32
+	RTT  time.Duration
+}
+
+// Said gives what the hops have told, those that are open.
+func (c *Chain) Said() (all []Said) {
+	for _, h := range c.hops {
+		if !h.opened {
+			continue
+		}
+		s := Said{Peer: h.Peer, Busy: h.busy}
+		if h.measured {
+			s.RTT = h.rtt
+		}
+		all = append(all, s)
+	}
+	return all
 }
 
 // Broken says that the session can't go on before Route: some hop failed, or there is none.

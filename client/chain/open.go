@@ -90,7 +90,7 @@ func (c *Chain) onOpened(now time.Duration, h *hop, i int, m protocol.Opened) []
 	case m.Last > c.last:
 		return c.breach(h, fmt.Errorf("its last step is %d, the newest is %d", m.Last, c.last))
 	}
-	h.opened, h.position, h.last = true, int(m.Position), m.Last
+	h.opened, h.position, h.last, h.busy = true, int(m.Position), m.Last, m.Busy
 	delete(c.once, h.Peer)
 	h.answered(now)
 	if c.Broken() || slices.ContainsFunc(c.hops, func(o hop) bool { return !o.opened }) {

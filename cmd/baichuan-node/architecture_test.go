@@ -55,7 +55,7 @@ func mayImportOutside() map[string][]string {
 		"golang.org/x/sys/unix":                  {"kernels", "node/launch", "shard/store"},
 		"github.com/gofrs/flock":                 {"shard/store", "routing"},
 		"github.com/libp2p/go-libp2p":            {"routing", "sim/simnet"},
-		"github.com/libp2p/go-libp2p/core":       {"protocol", "routing", "node", "node/session", "client", "sim", "sim/simnet", "sim/virtual", "cmd/baichuan-node"},
+		"github.com/libp2p/go-libp2p/core":       {"protocol", "routing", "node", "node/parts", "node/session", "client", "sim", "sim/simnet", "sim/virtual", "cmd/baichuan-node", "sim/planner"},
 		"github.com/libp2p/go-libp2p-kad-dht":    {"routing"},
 		"github.com/libp2p/go-msgio":             {"routing"},
 		"github.com/libp2p/zeroconf/v2":          {"routing"},

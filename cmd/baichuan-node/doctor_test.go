@@ -14,7 +14,7 @@ func TestDoctor_FindsThisMachineInOrder(t *testing.T) {
 	if code != 0 || errOut != "" {
 		t.Fatalf("code %d, %s", code, errOut)
 	}
-	for _, want := range []string{"kernels", "cpu/", "memory", "reading", "GB/s", "arithmetic", "home", "0 stored", "ports", "IPv6", "reached  unknown", "--join"} {
+	for _, want := range []string{"kernels", "cpu/", "memory", "reading", "GB/s", "arithmetic", "home", "0 stored", "ports", "IPv6", "unknown: only other peers can tell", "--join"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not tell of %q:\n%s", want, out)
 		}

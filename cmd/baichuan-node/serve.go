@@ -50,8 +50,14 @@ func newServeCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "serve MODEL|ID",
 		Short: "Host layers of a model for a swarm",
-		Long: "Hosts a range of a model's layers. Of a model that is not stored here, all that lacks comes from the peers of --join. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
-			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join.",
+		Long: "Hosts a range of a model's layers. Who hosts layer 0 also holds the embedding, who hosts the last layer also the\n" +
+			"final norm and the lm_head. Without --join it begins a swarm: it prints addresses that others can join. Of a model\n" +
+			"that is not stored here, all that lacks comes from peers.\n\n" +
+			"With --layers auto it hosts as many layers as fit, where they help the swarm most: it announces them, loads them, and\n" +
+			"later moves where a gap or a gain is, while it goes on serving; it leaves layers only when others promise to stay.\n\n" +
+			"--memory is for the layers that are served, their cache and the program. During a move those that come are there\n" +
+			"beside those that go: the weights as pages of files, which the system takes back where memory is short, the second\n" +
+			"cache as sessions fill it.",
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd, a, &f, args[0]) },
 	}
@@ -85,7 +91,9 @@ func runServe(cmd *cobra.Command, a *app, f *serveFlags, name string) error {
 	if err != nil {
 		return err
 	}
-	f.swarm.remember = !f.untilStdin // who started this process knows the others
+	if f.untilStdin && !cmd.Flags().Changed("remember") {
+		f.swarm.remember = false // who started this process knows the others
+	}
 	if err := removeStale(f.readyFile); err != nil {
 		return err
 	}
@@ -235,6 +243,11 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 	h.swarm.directory.OnPledge(func(from peer.ID, p protocol.Pledge) bool {
 		return p.Model == h.model() && driver.Pledge(from, p.Layers, time.Duration(p.ForMS)*time.Millisecond)
 	})
+	if len(h.budgets) > 1 {
+		if err := h.speeds.guess(ctx, h.cfg.Model, h.device); err != nil && ctx.Err() == nil {
+			h.log.Warn("the layers are chosen without knowing how fast this machine is", "error", err)
+		}
+	}
 	h.look(ctx)
 	span, why, err := driver.Join(ctx)
 	if err != nil {

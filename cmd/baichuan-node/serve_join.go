@@ -47,7 +47,7 @@ func (f *serveFlags) join(ctx context.Context, w io.Writer, log *slog.Logger, op
 		return nil, err
 	}
 	if err := s.goOn(f.swarm.lan); err != nil {
-		log.Warn("peers of the local network are not found", "error", err)
+		log.Info("peers of the local network are not found", "error", err)
 	}
 	s.reach.Settle(ctx)
 	return s, nil

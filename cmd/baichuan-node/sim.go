@@ -33,7 +33,7 @@ func newSimCommand() *cobra.Command {
 		Long: "Plays a scenario with a swarm of serve processes on loopback: its nodes are killed, held up or told to leave while\n" +
 			"answers are made. Each answer must equal that of one process, and the nodes' counters must show that no healthy\n" +
 			"one computed anything twice. Fails if something was not as it should be. The scenarios, all of which `sim all` plays:\n\n" +
-			scenarioTable(),
+			scenarioTable() + plannerTable(),
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("for") {
@@ -49,6 +49,7 @@ func newSimCommand() *cobra.Command {
 	flags.BoolVar(&f.long, "long", false, "each hop, each moment and longer answers instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance: which nodes fail, and when")
 	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 6s)")
+	cmd.AddCommand(newSimPlacementCommand(), newSimPlannerCommand())
 	return cmd
 }
 
@@ -66,7 +67,7 @@ func (f *simFlags) checkFor(name string) error {
 func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 	all := sim.Scenarios()
 	if name == "list" {
-		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s\n", scenarioTable(), virtualSwarms)
+		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s\n", scenarioTable()+plannerTable(), virtualSwarms)
 		return err
 	}
 	if name != "all" {
@@ -132,6 +133,9 @@ func printStep(w io.Writer, s sim.Step) {
 	}
 	if p := s.Pace; p != nil {
 		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS)
+	}
+	for _, note := range s.Notes {
+		fmt.Fprintf(w, "        %s\n", note)
 	}
 	printFloods(w, s.Floods)
 	printUses(w, s.Uses)

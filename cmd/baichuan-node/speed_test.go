@@ -59,3 +59,41 @@ func TestSpeeds_AreKeptForWhatTheyDependOn(t *testing.T) {
 		}
 	}
 }
+
+// TestSpeeds_GuessWhatNoLayerHasToldYet: layers are chosen before any is loaded, on an empty machine too.
+func TestSpeeds_GuessWhatNoLayerHasToldYet(t *testing.T) {
+	newHome(t)
+	model, err := bundled.Open(bundled.Chat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := kernels.NewCPU(1), kernels.NewCPU(2)
+	defer one.Close()
+	defer two.Close()
+	s, err := openSpeeds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.expected(model, one); got != (node.Speed{}) {
+		t.Errorf("before anything was measured it expects %+v", got)
+	}
+	if err := s.guess(t.Context(), model, one); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.expected(model, one); got.Decode <= 0 || got.Prefill <= 0 {
+		t.Errorf("it expects %+v of what it has measured", got)
+	}
+	if got := s.expected(model, two); got != (node.Speed{}) {
+		t.Errorf("with other threads it expects %+v", got)
+	}
+	slower := node.Speed{Decode: 1e-3, Prefill: 1}
+	if err := s.keep(s.key(model, store.Span{Start: 2, End: 5}, one), slower); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.guess(t.Context(), model, one); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.expected(model, one); got != slower {
+		t.Errorf("it expects %+v, the slowest that was measured is %+v", got, slower)
+	}
+}

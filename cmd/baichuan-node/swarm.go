@@ -31,7 +31,7 @@ func (f *swarmFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.join, "join", nil, "address of any peer of the swarm, /ip4/.../p2p/PEER (repeatable; default: peers met before, or in the local network)")
 	cmd.Flags().StringVar(&f.swarmKey, "swarm-key", "", "file with the key of a private swarm")
 	cmd.Flags().BoolVar(&f.lan, "lan", true, "find peers in the local network by multicast (--lan=false: don't)")
-	f.remember = true
+	cmd.Flags().BoolVar(&f.remember, "remember", true, "remember peers in the home, and go back to them (--remember=false: don't)")
 }
 
 // peers parses the --join addresses; several of one peer become one.
@@ -85,6 +85,7 @@ type swarm struct {
 	key       pnet.PSK
 	memory    *routing.Remembered // nil: nobody is remembered
 	serving   bool
+	log       *slog.Logger
 	closers   // what else runs, before these
 }
 
@@ -100,16 +101,16 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 	if s.key, err = f.key(); err != nil {
 		return nil, err
 	}
-	log := reach.Log
-	if log == nil {
-		log = slog.Default()
+	if reach.Log == nil {
+		reach.Log = slog.New(slog.DiscardHandler)
 	}
+	s.log = reach.Log
 	if f.remember {
 		home, err := homeDir()
 		if err != nil {
 			return nil, err
 		}
-		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, log)
+		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, s.log)
 	}
 	s.reach = routing.NewReach(reach)
 	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
@@ -133,7 +134,7 @@ func (s *swarm) remembers() {
 		return
 	}
 	if err := s.memory.Keep(s.directory.Met()); err != nil {
-		slog.Debug("peers are not remembered", "error", err)
+		s.log.Warn("peers are not remembered", "error", err)
 	}
 }
 
@@ -144,7 +145,8 @@ func enterSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, w io.Wri
 	if err != nil {
 		return nil, err
 	}
-	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{})
+	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: log})
 	if err != nil {
 		return nil, err
 	}

@@ -76,6 +76,7 @@ type Driver struct {
 	why     string        // it was
 	fails   int           // of loads and moves, running
 	rest    time.Duration // after a failure: nothing is begun before
+	ease    time.Duration // after a decision: none is made before
 }
 
 // New makes a driver that has done nothing yet.
@@ -128,7 +129,7 @@ func (d *Driver) know() placement.Self {
 
 // Pledge answers a peer that asks this one to go on serving layers. Who does not serve them itself has no reason to ask.
 func (d *Driver) Pledge(asker protocol.PeerID, layers protocol.Span, want time.Duration) bool {
-	if want > pledgeFor || !d.host.Serving() || !d.holds(string(asker), layers) {
+	if want > PledgeFor || !d.host.Serving() || !d.holds(string(asker), layers) {
 		return false
 	}
 	d.mu.Lock()

@@ -31,7 +31,9 @@ func (d *Driver) step(ctx context.Context) error {
 		d.drop()
 		d.target(protocol.Span{})
 	}
+	began := time.Now()
 	a := d.decide(view)
+	d.ease = min(easeTimes*time.Since(began), easeMost)
 	d.say(a)
 	if d.act(ctx, a, me.Held) {
 		return nil
@@ -140,9 +142,13 @@ func (d *Driver) yields(me placement.Self, v placement.View) bool {
 	return placement.Join(v, me) != at
 }
 
-// wait waits until something has changed, loading has ended, or the time is up.
+// wait waits until something has changed, loading has ended, or the time is up; and before that for a moment, the longer
+// the last decision took: in a large swarm something changes all the time.
 func (d *Driver) wait(ctx context.Context, most time.Duration, changed <-chan struct{}) error {
-	timer := time.NewTimer(max(most, leastWait))
+	if err := sleep(ctx, d.ease); err != nil {
+		return err
+	}
+	timer := time.NewTimer(max(most-d.ease, leastWait))
 	defer timer.Stop()
 	var loaded <-chan error
 	if d.loading != nil {
@@ -159,6 +165,18 @@ func (d *Driver) wait(ctx context.Context, most time.Duration, changed <-chan st
 	return nil
 }
 
+// sleep waits, unless ctx ends before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}
+
 // say tells what is decided, each thing once.
 func (d *Driver) say(a placement.Action) {
 	said := fmt.Sprint(a.Kind, a.Span, a.Ask, a.Why)
@@ -170,22 +188,22 @@ func (d *Driver) say(a placement.Action) {
 	if a.Kind != placement.Announce && a.Kind != placement.Withdraw || len(d.cfg.Choices) == 1 {
 		level = slog.LevelDebug
 	}
-	d.cfg.Log.Log(context.Background(), level, "which layers this node serves", "it", verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
+	d.cfg.Log.Log(context.Background(), level, "this node "+verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
 }
 
 // verb says what is done.
 func verb(k placement.Kind) string {
 	switch k {
 	case placement.Announce:
-		return "goes for"
+		return "is going to serve other layers"
 	case placement.Ask:
 		return "asks others to stay"
 	case placement.Serve:
-		return "has come to"
+		return "serves what it has loaded"
 	case placement.Withdraw:
-		return "goes back to"
+		return "serves its layers on after all"
 	}
-	return "stays"
+	return "stays as it is"
 }
 
 // turnBack gives a move up.

@@ -1,12 +1,14 @@
 package parts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -29,7 +31,9 @@ type FetcherConfig struct {
 	Live func() bool
 	// Arrived is told of the model whenever it has more parts than before, by one goroutine at a time. nil tells nobody.
 	Arrived func(*store.Model)
-	Log     *slog.Logger
+	// Patience is for how long nothing comes from anybody before a fetch is given up. Default 45 s.
+	Patience time.Duration
+	Log      *slog.Logger
 }
 
 // Fetcher gets parts of a model that this machine lacks from its peers. It is safe for concurrent use: one fetch runs at a time.
@@ -49,6 +53,7 @@ func NewFetcher(cfg FetcherConfig) *Fetcher {
 	if cfg.Arrived == nil {
 		cfg.Arrived = func(*store.Model) {}
 	}
+	cfg.Patience = cmp.Or(cfg.Patience, patience)
 	return &Fetcher{cfg: cfg, fetching: make(chan struct{}, 1), model: cfg.Model}
 }
 

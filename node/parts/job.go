@@ -114,6 +114,7 @@ func (j *job) pull(ctx context.Context, into []byte) error {
 		ask := min(j.report.piece, len(into)-at)
 		if j.live() {
 			ask = min(ask, smallPiece)
+			time.Sleep(livePause)
 		}
 		asked := time.Now()
 		data, err := j.stream.Get(ctx, j.chunk.hash, int64(at), ask)

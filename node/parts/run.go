@@ -258,14 +258,14 @@ func (r *run) stalled(now time.Time) error {
 		}
 	}
 	missing := r.book.missing()
-	if len(missing) == 0 || now.Sub(r.moved) < patience/4 {
+	if len(missing) == 0 || now.Sub(r.moved) < r.f.cfg.Patience/4 {
 		return nil
 	}
 	if !r.told {
 		r.told = true
 		r.f.cfg.Log.Info("nobody sends these parts now: waiting for a peer that has them", "parts", partNames(r.manifest, missing))
 	}
-	if now.Sub(r.moved) < patience {
+	if now.Sub(r.moved) < r.f.cfg.Patience {
 		return nil
 	}
 	why := strings.Join(r.book.reasons(), "; ")

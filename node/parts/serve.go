@@ -54,12 +54,7 @@ func Serve(h host.Host, m *store.Model, uplink *Uplink) (*Server, error) {
 		id: protocol.Digest(m.ID), raw: m.Raw, tokenizer: words, words: sha256.Sum256(words), chunks: chunksOf(m.Manifest),
 		uplink: uplink, live: func() bool { return false }, model: m, read: time.Now(), files: map[int]*store.PartFile{},
 	}
-	s.turns = turns{asking: map[peer.ID]*turnOwner{}, slots: func() int {
-		if s.isLive() {
-			return 1
-		}
-		return idleSlots
-	}}
+	s.turns = turns{asking: map[peer.ID]*turnOwner{}, slots: s.slots}
 	s.stop = routing.ServeBlobs(h, routing.Blobs{Find: s.find, Turn: s.turn})
 	return s, nil
 }
@@ -111,6 +106,18 @@ func (s *Server) isLive() bool {
 	live := s.live
 	s.mu.Unlock()
 	return live()
+}
+
+// slots is how many pieces are on their way at a time. Where the owner's cap is the limit there are few: whose turn it is would
+// not be decided here, but by who asks most often.
+func (s *Server) slots() int {
+	switch {
+	case s.isLive():
+		return 1
+	case s.uplink.capped():
+		return cappedSlots
+	}
+	return idleSlots
 }
 
 // find gives a blob of the model.
@@ -167,7 +174,8 @@ func (s *Server) Arrived(m *store.Model) {
 
 // turn waits until a piece of a chunk may go to a peer.
 func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, done func(), err error) {
-	most = s.uplink.piece(bytes, s.isLive())
+	live := s.isLive()
+	most = s.uplink.piece(bytes, live)
 	waiting, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
 	release, err := s.turns.take(waiting, who, most)
@@ -177,6 +185,9 @@ func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, do
 	if err := s.uplink.Wait(waiting, most); err != nil {
 		release()
 		return 0, nil, err
+	}
+	if live {
+		time.Sleep(livePause)
 	}
 	// Written is not arrived: the next piece waits until this one's receiver asks for more, or has had time enough.
 	timer := time.AfterFunc(turnHeld, release)

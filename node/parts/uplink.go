@@ -82,6 +82,13 @@ func (u *Uplink) Wait(ctx context.Context, bytes int) error {
 	}
 }
 
+// capped says whether the owner has set a cap.
+func (u *Uplink) capped() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.rate > 0
+}
+
 // piece is how many of the wanted bytes go at once.
 func (u *Uplink) piece(wanted int, live bool) int {
 	if live {

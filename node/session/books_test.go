@@ -134,3 +134,39 @@ func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
 		t.Error("it has decoded")
 	}
 }
+
+// Sessions of two shards share the table, and not the cache: who wants tokens of one has none of the other give way, but a
+// place is a place.
+func TestOpen_OnlySessionsOfTheSameCacheGiveWayForTokens(t *testing.T) {
+	now := time.Unix(0, 0)
+	table := New(Config{Layers: 2, Context: 256, Total: 3})
+	old, current := NewBudget(256), NewBudget(256)
+	open := func(owner peer.ID, tokens uint32, b *Budget) error {
+		_, err := table.Open(now, owner, protocol.Open{Epoch: 1, Span: protocol.Span{End: 1}, Expect: tokens}, b)
+		return err
+	}
+	for _, o := range []struct {
+		owner peer.ID
+		cache *Budget
+	}{{"a", old}, {"b", current}} {
+		if err := open(o.owner, 256, o.cache); err != nil {
+			t.Fatal(err)
+		}
+		now = now.Add(defaultGoneAfter) // both are gone in the end, a for longer
+	}
+	if got := table.Available(now, old); got != 256 || old.Free() != 0 {
+		t.Errorf("%d tokens can be had, %d are free", got, old.Free())
+	}
+	if err := open("c", 64, current); err != nil || table.Find(ID{Owner: "a"}) == nil || table.Find(ID{Owner: "b"}) != nil {
+		t.Errorf("who has given way for tokens is not b: %v", err)
+	}
+	if err := open("d", 64, current); err != nil {
+		t.Fatal(err)
+	}
+	if err := open("e", 64, current); err != nil || table.Find(ID{Owner: "a"}) != nil || old.Promised() != 0 {
+		t.Errorf("a, longest gone, has not given its place away: %v", err)
+	}
+	if err := table.balance(old, current); err != nil {
+		t.Error(err)
+	}
+}

@@ -34,8 +34,8 @@ type room struct {
 
 // makeRoom promises nothing, but sees to it that the request fits. Whoever has to give way for it does, the longest unused
 // first: sessions whose owners are gone; then promises that idle sessions have not used; then idle sessions; then, for
-// cache, the same of sessions in use of a peer that has several and more than an equal part, where the one who asks would have
-// no more than that. If all that does not help, all stay.
+// cache, the same of sessions in use of a peer that has more than an equal part, where the one who asks would have no more than
+// that, but not a peer's only session. If all that does not help, all stay.
 func (t *Table) makeRoom(now time.Time, r request) error {
 	if !t.fits(r) {
 		m := t.newRoom(r)
@@ -85,7 +85,7 @@ func (m *room) make(now time.Time) error {
 	if m.until(idle, m.stored, m.fairShare) {
 		return nil
 	}
-	m.lapse(used, m.crowds)
+	m.lapse(used, m.exceeds)
 	if !m.until(used, m.stored, m.crowds) {
 		return fail(protocol.CodeNoMemory, "no cache for %d more tokens: %d of %d can be had now",
 			r.tokens, m.free, r.budget.tokens)
@@ -178,13 +178,16 @@ func (m *room) fairShare(s *Session) bool {
 	return m.own(s) || m.fair(m.held, s.ID.Owner, m.request.tokens, m.request.budget.tokens)
 }
 
-// crowds says whether a session in use has to give way: one of several that another peer has, whose cache is together more
-// than an equal part, where the one who asks would have no more than that. A single conversation is never broken off for
-// another.
-func (m *room) crowds(s *Session) bool {
+// exceeds says whether a session in use is another peer's that has more than an equal part of the cache, where the one who
+// asks would have no more than that. What it does not use of its promise lapses then.
+func (m *room) exceeds(s *Session) bool {
 	part, other, owner := m.request.budget.tokens/m.peers(), s.ID.Owner, m.request.owner
-	return other != owner && m.count[other] > 1 && m.held[other] > part && m.held[owner]+m.request.tokens <= part
+	return other != owner && m.held[other] > part && m.held[owner]+m.request.tokens <= part
 }
+
+// crowds says whether it has to give way altogether: it does if it is one of several. A single conversation is never broken
+// off for another.
+func (m *room) crowds(s *Session) bool { return m.count[s.ID.Owner] > 1 && m.exceeds(s) }
 
 // peers is how many peers share, with the one who asks.
 func (m *room) peers() int {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -62,40 +61,13 @@ type Memory struct {
 	wish      protocol.Span   // what the last looks wanted
 	looks     int             // how many of them
 	moves     []time.Duration // made in the last while
-	gap       uint64          // which layers nobody serves
-	gapSince  time.Duration
+	gap       gap
 	bareSince time.Duration // since when a layer has had no holder, while a move waits; 0: all have
 	asking    time.Duration // since when pledges are asked for; 0: not yet
 	asked     time.Duration // the last time
 	got, gave []pledged
-	restKey   uint64 // where all have announced to be
-	restSince time.Duration
+	together  together
 	Plans     *Plans // of all; nil: its own. Simulated peers share one, as equal views give equal plans
-}
-
-// Plans remembers the plans that were made last. It is not safe for concurrent use.
-type Plans struct {
-	known map[uint64]plan
-}
-
-// plan is what [Plan] found.
-type plan struct {
-	moves []Move
-	gain  int64
-}
-
-// of is the plan for a swarm as it is.
-func (p *Plans) of(s *swarm) plan {
-	key := s.key()
-	found, known := p.known[key]
-	if !known {
-		if len(p.known) >= maxPlans || p.known == nil {
-			p.known = map[uint64]plan{}
-		}
-		found.moves, found.gain = s.plan()
-		p.known[key] = found
-	}
-	return found
 }
 
 // decision is one call of Decide.
@@ -154,75 +126,6 @@ func (d *decision) announce(to protocol.Span, why string) Action {
 	return Action{Kind: Announce, Span: to, Again: d.now + lookEvery, Why: why}
 }
 
-// fill looks for layers that nobody serves. Who can mend most goes first; the others wait their turn, and see it announced.
-func (d *decision) fill() (Action, bool) {
-	s, m := d.s, d.m
-	gaps, which := s.bare()
-	if gaps == 0 {
-		m.gap = 0
-		return Action{}, false
-	}
-	s.load.count(s, -1)
-	gaps = s.load.gaps()
-	if m.gap != which {
-		m.gap, m.gapSince = which, d.now
-	}
-	best, any := s.best(d.i, d.me.Choices, d.keepsWord)
-	if !any || best.score.Gaps >= gaps {
-		return Action{}, false
-	}
-	slot := rankSlot
-	if d.me.Loading >= quickLoad {
-		slot = slowSlot
-	}
-	due := m.gapSince + time.Duration(d.rank(best.score, gaps))*slot
-	if d.now < due {
-		return d.stay(due, "%d layers lack a holder, others fill them better", gaps), true
-	}
-	return d.announce(best.span, fmt.Sprintf("%d layers lack a holder", gaps)), true
-}
-
-// rank counts the peers that mend more than this one. In a large swarm the ids alone decide.
-func (d *decision) rank(mine Score, gaps int) (rank int) {
-	s := d.s
-	s.load.count(s, -1)
-	for i, p := range s.peers {
-		if i == d.i || p.Fixed || p.Held != p.Target || s.at[i].Len() == 0 {
-			continue
-		}
-		if len(s.peers) > maxRanked {
-			if p.ID < d.me.ID && s.mends(i) {
-				rank++
-			}
-			continue
-		}
-		best, any := s.best(i, s.choices(i), nil)
-		if any && best.score.Gaps < gaps && (best.score.Compare(mine) < 0 || best.score == mine && p.ID < d.me.ID) {
-			rank++
-		}
-	}
-	return rank
-}
-
-// mends reports whether a peer could leave its place for one with fewer gaps, by a count of all peers.
-func (s *swarm) mends(i int) bool {
-	at := s.at[i]
-	return slices.ContainsFunc(s.choices(i), func(sp protocol.Span) bool {
-		closed := 0
-		for x := sp.Start; x < sp.End; x++ {
-			if s.load.holders[x] == 0 {
-				closed++
-			}
-		}
-		for x := at.Start; x < at.End; x++ {
-			if s.load.holders[x] == 1 && (x < sp.Start || x >= sp.End) {
-				closed--
-			}
-		}
-		return closed > 0
-	})
-}
-
 // look weighs a move, at this peer's times.
 func (d *decision) look() Action {
 	m := d.m
@@ -230,8 +133,8 @@ func (d *decision) look() Action {
 		return d.stay(m.next, "the next look")
 	}
 	m.next = d.now + lookEvery - (d.now+phase(d.me.ID))%lookEvery
-	if who, busy := d.busy(); busy {
-		return d.stay(m.next, "%s is moving", who)
+	if len(d.s.peers) <= maxJoint {
+		return d.lookTogether()
 	}
 	to, gain := d.wish()
 	if to == d.me.Held {
@@ -245,6 +148,9 @@ func (d *decision) look() Action {
 	if n := looksFor(gain); m.looks < n {
 		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, gain/10, gain%10, m.looks, n)
 	}
+	if !d.drawn() {
+		return d.stay(m.next, "to %v saves %d.%d %%, in turn", to, gain/10, gain%10)
+	}
 	return d.announce(to, fmt.Sprintf("saves %d.%d %%", gain/10, gain%10))
 }
 
@@ -255,18 +161,13 @@ func phase(id string) time.Duration {
 	return time.Duration(h.Sum64() % uint64(lookEvery))
 }
 
-// busy finds another peer whose announced move is not done.
-func (d *decision) busy() (who string, busy bool) {
-	for i, p := range d.s.peers {
-		if i != d.i && p.Held.Len() > 0 && p.Held != p.Target {
-			return shortID(p.ID), true
-		}
-	}
-	return "", false
+// drawn reports whether it is this peer's turn to move in a swarm too large to plan for all: as what one announces is
+// seen late, only a few of those who want the same may go at once.
+func (d *decision) drawn() bool {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%s %d", d.me.ID, d.m.looks)
+	return h.Sum64()%uint64(max(1, len(d.s.peers)/moversAtOnce)) == 0
 }
-
-// shortID is how people tell a peer by: the end of its id.
-func shortID(id string) string { return strings.ToValidUTF8(id[max(0, len(id)-8):], "?") }
 
 // wish is where this peer should be, and what that saves; where it is, if no move pays.
 func (d *decision) wish() (protocol.Span, int64) {
@@ -288,9 +189,6 @@ func (d *decision) wish() (protocol.Span, int64) {
 	if gain >= least {
 		return d.again(o, now, best.span, gain)
 	}
-	if to, together, mine := d.joint(); mine && together >= least {
-		return to, together
-	}
 	return d.me.Held, gain
 }
 
@@ -307,27 +205,6 @@ func (d *decision) again(o *own, now Score, best protocol.Span, gain int64) (pro
 	return best, gain
 }
 
-// joint is this peer's part of the plan that all make: the first move, or none. After it all plan anew, so that plans
-// which differ do not mix.
-func (d *decision) joint() (to protocol.Span, gain int64, mine bool) {
-	s, m := d.s, d.m
-	if key := s.key(); m.restKey != key {
-		m.restKey, m.restSince = key, d.now
-	}
-	if len(s.peers) > maxJoint || d.now-m.restSince < restFor {
-		return to, 0, false
-	}
-	if m.Plans == nil {
-		m.Plans = &Plans{}
-	}
-	p := m.Plans.of(s)
-	if len(p.moves) == 0 || p.moves[0].Peer != d.me.ID {
-		return to, 0, false
-	}
-	to = p.moves[0].To
-	return to, p.gain, slices.Contains(d.me.Choices, to) && d.keepsWord(to)
-}
-
 // looksFor is how often in a row a gain must be seen.
 func looksFor(gain int64) int {
 	switch {
@@ -337,26 +214,4 @@ func looksFor(gain int64) int {
 		return looksMiddle
 	}
 	return looksSmall
-}
-
-// key tells placements of a swarm apart.
-func (s *swarm) key() uint64 {
-	h := fnv.New64a()
-	for i, p := range s.peers {
-		fmt.Fprintf(h, "%d %s %v;", len(p.ID), p.ID, s.at[i])
-	}
-	return h.Sum64()
-}
-
-// bare counts the layers that nobody serves or has announced to serve, and gives a number other than 0 that tells such
-// sets apart. What a peer still serves that is on its way elsewhere is not bare: it stays if nobody else comes.
-func (s *swarm) bare() (n int, key uint64) {
-	h := fnv.New64a()
-	for x := range s.layers {
-		if !s.holds(x, -1) && !s.held(x, -1) {
-			fmt.Fprintf(h, "%d;", x)
-			n++
-		}
-	}
-	return n, max(1, h.Sum64())
 }

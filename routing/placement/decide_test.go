@@ -2,6 +2,8 @@ package placement
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -51,6 +53,54 @@ func TestDecide_MovesOnlyAfterSeveralEqualLooks(t *testing.T) {
 	}
 }
 
+// TestDecide_AllFollowOnePlan: where two have to trade places each does its part, though neither move pays by itself, and
+// nobody else moves.
+func TestDecide_AllFollowOnePlan(t *testing.T) {
+	v := crossed()
+	moves, gain := Plan(v)
+	if len(moves) < 2 || gain < largeGain {
+		t.Fatalf("the plan is %v: this swarm shows nothing", moves)
+	}
+	planned := map[string]protocol.Span{}
+	for _, mv := range moves {
+		planned[mv.Peer] = mv.To
+	}
+	for _, p := range v.Peers {
+		a, at := until(v, selfAt(p, v.Layers), &Memory{}, time.Hour, 2*calmAfter)
+		if want, moves := planned[p.ID]; moves != (a.Kind == Announce) || a.Span != want {
+			t.Errorf("%s decides %+v after %v, want %v", p.ID, a, at-time.Hour, want)
+		}
+	}
+}
+
+// TestDecide_FollowsThePlanThatHasBegun at once, without looking as often as who began.
+func TestDecide_FollowsThePlanThatHasBegun(t *testing.T) {
+	v := crossed()
+	moves, _ := Plan(v)
+	second := moves[1]
+	i := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.ID == second.Peer })
+	me, m := selfAt(v.Peers[i], v.Layers), &Memory{together: together{}}
+	Decide(v, me, 0, m)
+	m.together.plan = plan{moves: moves, gain: 150}
+	k := slices.IndexFunc(v.Peers, func(p Peer) bool { return p.ID == moves[0].Peer })
+	v.Peers[k].Target = moves[0].To
+	if a := Decide(v, me, m.next, m); a.Kind != Announce || a.Span != second.To {
+		t.Errorf("it decides %+v, want %v", a, second)
+	}
+}
+
+// crossed is a drawn swarm whose plan has several moves.
+func crossed() View {
+	for seed := uint64(0); ; seed++ {
+		v := made(rand.New(rand.NewPCG(seed, 9)), 16, 7)
+		if moves, gain := Plan(v); len(moves) > 1 && Measure(v).Gaps == 0 && gain > 2*largeGain {
+			if busy := newSwarm(v.coarse(), "").plan(busyCost); slices.Equal(busy.moves, moves) {
+				return v
+			}
+		}
+	}
+}
+
 func TestDecide_NeedsMoreForEachMoveMadeLately(t *testing.T) {
 	v, me := lopsided()
 	m := &Memory{moves: []time.Duration{0, 0, 0, 0, 0}} // 160 %
@@ -62,10 +112,10 @@ func TestDecide_NeedsMoreForEachMoveMadeLately(t *testing.T) {
 	}
 }
 
-func TestDecide_WaitsWhileAnotherMoves(t *testing.T) {
+// TestDecide_CountsOthersWhereTheyGo: once b has announced the move that m would make, there is nothing left to mend.
+func TestDecide_CountsOthersWhereTheyGo(t *testing.T) {
 	v, me := lopsided()
 	v.Peers[1].Target = span(4, 8)
-	v.Peers[2].Target = span(0, 4)
 	if a, at := until(v, me, &Memory{}, 0, 10*time.Minute); a.Kind != Stay {
 		t.Errorf("after %v it decides %+v", at, a)
 	}
@@ -204,12 +254,12 @@ func TestDecide_FillsAGapInTurn(t *testing.T) {
 		}
 		when[at-time.Hour] += p.ID
 	}
-	if len(when) != 3 || when[0] == "" || when[rankSlot] == "" || when[2*rankSlot] == "" {
+	if len(when) != 3 || when[0] == "" || when[turnEvery] == "" || when[2*turnEvery] == "" {
 		t.Errorf("they go at %v", when)
 	}
 	slow := selfAt(v.Peers[0], 8)
 	for _, p := range v.Peers {
-		if when[rankSlot] == p.ID {
+		if when[turnEvery] == p.ID {
 			slow = selfAt(p, 8)
 		}
 	}
@@ -271,5 +321,20 @@ func TestDecide_AsksANewHolderAtOnce(t *testing.T) {
 	v.Peers[0].Held = span(0, 4)
 	if a := Decide(v, me, time.Hour+time.Second, m); a.Kind != Ask {
 		t.Errorf("it decides %+v when the other serves", a)
+	}
+}
+
+// TestDecide_FillsAnOldGapOnceItIsFree: as long as nobody else holds its layers it can't go, and goes when somebody does.
+func TestDecide_FillsAnOldGapOnceItIsFree(t *testing.T) {
+	v := View{Layers: 8, Peers: []Peer{peerAt("m", 0, 4, 50)}}
+	me, m := selfAt(v.Peers[0], 8), &Memory{}
+	if a, at := until(v, me, m, time.Hour, 5*time.Second); a.Kind != Stay {
+		t.Fatalf("at %v it decides %+v", at, a)
+	}
+	fixed := peerAt("a", 0, 4, 50)
+	fixed.Fixed = true
+	v.Peers = append(v.Peers, fixed)
+	if a, _ := until(v, me, m, time.Hour+5*time.Second, 2*time.Second); a.Kind != Announce || a.Span != span(4, 8) {
+		t.Errorf("it decides %+v", a)
 	}
 }

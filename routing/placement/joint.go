@@ -9,49 +9,98 @@ import (
 
 // Move is one step of a plan.
 type Move struct {
-	Peer string
-	To   protocol.Span
+	Peer     string
+	From, To protocol.Span
 }
 
-// Plan finds moves of several peers that together make a swarm better where no single one does, by ruin and recreate on J,
-// in an order in which each is safe by what is announced. The gain is in thousandths of J.
+// Plan finds moves, of one peer or several together, that make a swarm better by as much as they cost, by ruin and
+// recreate on J, in an order in which each is safe by what is announced. The gain is in thousandths of J.
 func Plan(v View) (moves []Move, gain int64) {
 	s := newSwarm(v.coarse(), "")
-	return s.plan()
+	p := s.plan(s.calmCost())
+	return p.moves, p.gain
 }
 
-// plan goes from one better placement to the next, each a few peers' moves away, safe and worth their reloads: so there is
-// a way to where it comes. If the peers can go there straight, they do.
-func (s *swarm) plan() (moves []Move, gain int64) {
+// plan searches from where the peers are announced to be, and takes a step only if the peers can go straight to where it
+// comes.
+func (s *swarm) plan(cost int64) (p plan) {
 	begin := slices.Clone(s.at)
 	first := s.measure().Score
+	r := rebuild{s: s, begin: begin, cost: cost}
 	rng := rand.New(rand.NewPCG(jointSeed, uint64(s.layers)))
 	free := s.free()
 	from, best := slices.Clone(s.at), first
-	for range jointRounds {
+	for n := range jointRounds {
 		if len(free) == 0 {
 			break
 		}
 		out := some(free, rng)
-		score := s.recreate(out)
-		if steps, ok := s.ordered(from, best); ok && best.gain(score) >= jointWorth*int64(max(1, len(steps))) {
-			moves, best = append(moves, steps...), score
-		} else {
-			copy(s.at, from)
+		if n < len(s.peers) { // each alone once
+			out = out[:1]
 		}
-		copy(from, s.at)
+		if score := r.recreate(out); score.Compare(best) < 0 {
+			if moves, ok := s.ordered(begin, first); ok {
+				p.moves, best = moves, score
+				copy(from, s.at)
+				continue
+			}
+		}
+		copy(s.at, from)
 	}
-	if straight, ok := s.ordered(begin, first); ok {
-		moves = straight
-	}
+	p.gain = first.gain(s.measure().Score)
 	s.at = begin
-	return moves, first.gain(best)
+	return p
 }
 
-// free lists the peers that could be elsewhere.
+// rebuild takes peers out of a swarm and puts them back, where a place other than at the beginning has its price.
+type rebuild struct {
+	s     *swarm
+	begin []protocol.Span
+	cost  int64 // of a move, in thousandths of J
+}
+
+// priced is a score with so many moves.
+func (r *rebuild) priced(score Score, moves int) Score {
+	score.J += score.J / 1000 * r.cost * int64(moves)
+	return score
+}
+
+// recreate puts peers back, each where it does the most good, and again, as the others may have changed what that is.
+func (r *rebuild) recreate(out []int) (score Score) {
+	s := r.s
+	for _, i := range out {
+		s.at[i] = protocol.Span{}
+	}
+	for range 2 {
+		for _, i := range out {
+			s.at[i] = r.begin[i]
+			moves := len(differences(r.begin, s.at)) - r.emptied(out)
+			o := s.without(i)
+			score = r.priced(o.at(s.at[i]), moves)
+			for _, sp := range s.choices(i) {
+				if c := r.priced(o.at(sp), moves+1); c.Compare(score) < 0 {
+					s.at[i], score = sp, c
+				}
+			}
+		}
+	}
+	return score
+}
+
+// emptied counts the peers that are still out.
+func (r *rebuild) emptied(out []int) (n int) {
+	for _, i := range out {
+		if r.s.at[i].Len() == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// free lists the peers that could be elsewhere and are not on the way.
 func (s *swarm) free() (free []int) {
-	for i := range s.peers {
-		if len(s.choices(i)) > 1 && s.at[i].Len() > 0 {
+	for i, p := range s.peers {
+		if len(s.choices(i)) > 1 && s.at[i].Len() > 0 && p.Held == p.Target {
 			free = append(free, i)
 		}
 	}
@@ -162,7 +211,7 @@ func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool
 		}
 		i := left[best]
 		s.at[i] = end[i]
-		moves = append(moves, Move{s.peers[i].ID, end[i]})
+		moves = append(moves, Move{s.peers[i].ID, begin[i], end[i]})
 		left = slices.Delete(left, best, best+1)
 	}
 	return moves, true

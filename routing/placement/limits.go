@@ -19,19 +19,18 @@ const (
 
 // When a peer moves.
 const (
-	lookEvery   = 15 * time.Second
+	lookEvery   = 5 * time.Second
 	leastGain   = 50 // thousandths of J, doubled with each of the own moves in moveMemory
 	moveMemory  = 30 * time.Minute
 	largeGain   = 200 // above it looksLarge running suffice
 	middleGain  = 100
 	nearly      = 75 // percent of the best gain, for which the last look's wish is kept
 	looksLarge  = 3
-	looksMiddle = 5
-	looksSmall  = 7
-	rankSlot    = time.Second     // between those who could fill a gap, where loading takes less than quickLoad
-	slowSlot    = 5 * time.Second // elsewhere
-	quickLoad   = 10 * time.Second
-	maxRanked   = 64 // peers up to which the best filler of a gap is found by J
+	looksMiddle = 4
+	looksSmall  = 5
+	turnEvery   = 15 * time.Second // between those who could fill a gap: until all have seen who has begun to
+	maxTurns    = 3                // after them everyone goes who can
+	maxRanked   = 32               // peers up to which the best fillers of a gap are found by J
 )
 
 // How a peer leaves layers that it holds.
@@ -46,13 +45,16 @@ const (
 
 // How far searches go.
 const (
-	maxJoint    = 16          // peers up to which all are placed together when no own move pays
-	restFor     = time.Minute // that nobody has announced anything else before
-	jointRounds = 300
-	jointWorth  = 10 // thousandths of J that each move of a plan must bring
-	maxPlans    = 8  // that are remembered
-	placeRounds = 200
-	jointSeed   = 0x62616963
-	aimAbove    = 16       // the aim of a search is this part above what was reached
-	maxLack     = 94906265 // thousandths of tokens/s: its square, 1,024 times, fits into 63 bits
+	maxJoint     = 24 // peers up to which all are placed together
+	moversAtOnce = 4  // that a larger swarm draws in each look
+	jointRounds  = 300
+	calmCost     = 100 // thousandths of J, shared by all peers, that each move of a plan must bring where nobody has come or gone for calmAfter
+	busyCost     = 50  // elsewhere, not shared: what moves bring there does not last
+	calmAfter    = 90 * time.Second
+	planFor      = 5 * time.Minute // that a plan may take
+	maxPlans     = 8               // that are remembered
+	placeRounds  = 200
+	jointSeed    = 0x62616963
+	aimAbove     = 16       // the aim of a search is this part above what was reached
+	maxLack      = 94906265 // thousandths of tokens/s: its square, 1,024 times, fits into 63 bits
 )

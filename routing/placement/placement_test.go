@@ -343,7 +343,7 @@ func TestDecide_OfALargeSwarm(t *testing.T) {
 	slices.SortFunc(v.Peers, func(a, b Peer) int { return strings.Compare(a.ID, b.ID) })
 	for i, slots := range []time.Duration{0, 1, 2} {
 		me := selfAt(v.Peers[i], 40)
-		if a, at := until(v, me, &Memory{}, 0, 4*time.Second); a.Kind != Announce || a.Span.End != 40 || at != slots*rankSlot {
+		if a, at := until(v, me, &Memory{}, 0, time.Minute); a.Kind != Announce || a.Span.End != 40 || at != slots*turnEvery {
 			t.Errorf("peer %d decides %+v after %v", i, a, at)
 		}
 	}

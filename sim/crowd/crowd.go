@@ -3,8 +3,6 @@ package crowd
 import (
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
@@ -29,7 +27,9 @@ type Trial struct {
 // How long is looked at, once all have come.
 const (
 	settling = 4 * time.Second
-	watching = 20 * time.Second
+	watching = 12 * time.Second
+
+	settleEach = 8 // tokens after which a client that settles looks again
 )
 
 // TokensPerSecond is what all clients together get.
@@ -79,7 +79,7 @@ func (t Trial) come(w *world, s *session) {
 		for _, h := range hops {
 			far = max(far, s.spot.rtt(w.servers[h.Peer].spot))
 		}
-		busy := make(map[peer.ID]uint32, len(hops))
+		busy := make(map[protocol.PeerID]uint32, len(hops))
 		w.after(far/2, func() {
 			for _, h := range hops {
 				busy[h.Peer] = w.busy(w.servers[h.Peer], s)
@@ -112,7 +112,7 @@ func (w *world) open(s *session, hops []routing.Hop) {
 
 // view is what a client knows: offers as they were some seconds ago, and its own round trips.
 func (w *world) view(s *session) (offers []protocol.Offer, m routing.Measures) {
-	m = routing.Measures{RTT: make(map[peer.ID]time.Duration), Busy: make(map[peer.ID]uint32)}
+	m = routing.Measures{RTT: make(map[protocol.PeerID]time.Duration), Busy: make(map[protocol.PeerID]uint32)}
 	for _, id := range w.order {
 		x := w.servers[id]
 		o := x.offer
@@ -130,7 +130,7 @@ func (w *world) view(s *session) (offers []protocol.Offer, m routing.Measures) {
 
 // settle has a client go over to the best chain there is, if it is better by a margin, knowing all there is to know.
 func (w *world) settle(s *session) {
-	if s.tokens%8 != 0 {
+	if s.tokens%settleEach != 0 {
 		return
 	}
 	offers, m := w.view(s)

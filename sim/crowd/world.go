@@ -11,8 +11,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/peer"
-
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
@@ -42,7 +40,7 @@ func (s spot) rtt(o spot) time.Duration {
 
 // server is a peer that serves.
 type server struct {
-	id    peer.ID
+	id    protocol.PeerID
 	spot  spot
 	offer protocol.Offer
 	gain  float64 // what a row in company costs, beside one alone
@@ -92,8 +90,8 @@ type session struct {
 type world struct {
 	rng     *rand.Rand
 	layers  int
-	servers map[peer.ID]*server
-	order   []peer.ID
+	servers map[protocol.PeerID]*server
+	order   []protocol.PeerID
 	now     time.Duration
 	events  events
 	serial  int
@@ -136,7 +134,7 @@ func (w *world) run(until time.Duration) {
 
 // newWorld draws a swarm that holds all layers some three times.
 func newWorld(seed uint64, servers, layers int) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 7)), layers: layers, servers: make(map[peer.ID]*server)}
+	w := &world{rng: rand.New(rand.NewPCG(seed, 7)), layers: layers, servers: make(map[protocol.PeerID]*server)}
 	covered := make([]float64, layers)
 	for i := range servers {
 		k := 4 + w.rng.IntN(17)
@@ -147,7 +145,7 @@ func newWorld(seed uint64, servers, layers int) *world {
 			covered[x] += rate / float64(k)
 		}
 		s := &server{
-			id: peer.ID(fmt.Sprintf("%08x-%03d", w.rng.Uint32(), i)), spot: w.somewhere(), gain: gain,
+			id: protocol.PeerID(fmt.Sprintf("%08x-%03d", w.rng.Uint32(), i)), spot: w.somewhere(), gain: gain,
 			coming: make(map[*session]time.Duration), sessions: make(map[*session]*visit),
 		}
 		at := protocol.Span{Start: start, End: start + k}
@@ -241,7 +239,9 @@ func (w *world) busy(s *server, not *session) uint32 {
 		more += x.more
 	}
 	if n := time.Duration(len(s.steps)); n > 0 {
-		c.Slower = int64(1000 * (c.Alone + more/n) / c.Alone)
+		c.More = more / n
+	} else {
+		c.Stepping = 0
 	}
 	return c.Busy()
 }

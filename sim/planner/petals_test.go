@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -89,5 +90,38 @@ func TestWorld_FillsTheGapOfPetalsOwnTest(t *testing.T) {
 	}
 	if w.opened != 0 {
 		t.Errorf("moves opened %d gaps", w.opened)
+	}
+}
+
+// TestWorld_FillsThatGapInAnyOrderOfJoining: the same three, each choosing when it comes. Where A and B come first, A goes
+// next to B before C is there, which then finds its place beside A.
+func TestWorld_FillsThatGapInAnyOrderOfJoining(t *testing.T) {
+	for order, want := range map[string]string{"ABC": "5:10 0:5 10:24", "BAC": "5:10 0:5 10:24", "BCA": "19:24 0:5 5:19", "ACB": "19:24 0:5 5:19"} {
+		d := NewDraw(24, 3, 1)
+		nodes := map[rune]*node{}
+		w := newWorld(d, 1)
+		for _, who := range order {
+			p := d.Peers[who-'A']
+			p.Layers = map[rune]int{'A': 5, 'B': 5, 'C': 14}[who]
+			p.Rate = int64(100 * p.Layers)
+			at := protocol.Span{}
+			if who == 'B' {
+				at = protocol.Span{Start: 0, End: 5}
+			}
+			nodes[who] = w.join(p, at)
+			if who == 'B' {
+				nodes[who].self.Choices = []protocol.Span{at}
+			}
+			w.run(time.Minute, nil)
+		}
+		w.run(2*petalsEvery, nil)
+		if got := fmt.Sprint(nodes['A'].self.Held, nodes['B'].self.Held, nodes['C'].self.Held); w.gaps() != 0 || got != want || w.opened > 0 {
+			t.Errorf("%s: A, B, C serve %s, want %s", order, got, want)
+		}
+		for _, p := range nodes['C'].published {
+			if p.peer.Target != nodes['C'].self.Held {
+				t.Errorf("%s: C announced %v: it is to stay", order, p.peer.Target)
+			}
+		}
 	}
 }

@@ -113,11 +113,11 @@ func (c churn) run(d *Draw, seed uint64) (out course) {
 // event lets somebody join or die.
 func (w *world) event(usual int) {
 	n := len(w.nodes)
-	if n <= usual-churnSpread || (n < usual+churnSpread && w.rng.IntN(2) == 0) {
-		w.join(w.draw.add(w.rng), protocol.Span{})
+	if n <= usual-churnSpread || (n < usual+churnSpread && w.fate.IntN(2) == 0) {
+		w.join(w.draw.add(w.fate), protocol.Span{})
 		return
 	}
-	w.kill(w.nodes[w.rng.IntN(n)])
+	w.kill(w.nodes[w.fate.IntN(n)])
 }
 
 // petalsFromScratch lets the servers of a draw choose one after another by Petals' rule, and then change five times.

@@ -27,8 +27,9 @@ const (
 type world struct {
 	draw   *Draw
 	rng    *rand.Rand
-	wrong  int  // percent of what is read that is wrong
-	petals bool // peers follow Petals' rule
+	fate   *rand.Rand // who comes and goes, the same whatever the rule
+	wrong  int        // percent of what is read that is wrong
+	petals bool       // peers follow Petals' rule
 	now    time.Duration
 	nodes  []*node // by id
 	all    map[string]*node
@@ -62,7 +63,7 @@ type sighting struct {
 }
 
 func newWorld(d *Draw, seed uint64) *world {
-	return &world{draw: d, rng: rand.New(rand.NewPCG(seed, 7)), now: time.Hour, all: map[string]*node{}}
+	return &world{draw: d, rng: rand.New(rand.NewPCG(seed, 7)), fate: rand.New(rand.NewPCG(seed, 8)), now: time.Hour, all: map[string]*node{}}
 }
 
 // join lets a peer in, which has yet to find its place, or which serves some layers already.
@@ -90,7 +91,8 @@ func (w *world) kill(n *node) {
 // publish announces what a node serves and where it will be.
 func (w *world) publish(n *node) {
 	n.published = append(n.published, published{w.now, placement.Peer{ID: n.self.ID, Held: n.self.Held,
-		Target: n.self.Target, Layers: n.self.Choices[0].Len(), Rate: n.self.Rate}})
+		Target: n.self.Target, Layers: n.self.Choices[0].Len(), Rate: n.self.Rate,
+		Fixed: len(n.self.Choices) == 1}})
 }
 
 // as is what a node had announced by a time, if it lived then.

@@ -1,0 +1,133 @@
+package placement
+
+import (
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"time"
+)
+
+// Plans remembers the plans that were made last. It is not safe for concurrent use.
+type Plans struct {
+	known map[planKey]plan
+}
+
+type planKey struct {
+	swarm uint64
+	cost  int64
+}
+
+// plan is what [Plan] found.
+type plan struct {
+	moves []Move
+	gain  int64
+}
+
+// of is the plan for a swarm as it is.
+func (p *Plans) of(s *swarm, cost int64) plan {
+	key := planKey{s.key(nil), cost}
+	found, known := p.known[key]
+	if !known {
+		if len(p.known) >= maxPlans || p.known == nil {
+			p.known = map[planKey]plan{}
+		}
+		found = s.plan(cost)
+		p.known[key] = found
+	}
+	return found
+}
+
+// together is the plan that a peer sees all follow.
+type together struct {
+	plan
+	begin uint64        // where all were
+	since time.Duration // it was made
+	cost  int64
+	looks int
+	who   uint64 // the peers that there are
+	calm  time.Duration
+}
+
+// lookTogether weighs moves of several peers: all who see the same make the same plan, and each does its part. They begin
+// together, as pledges bring their moves into an order that is safe; and while what is seen is the plan's beginning with
+// some of its moves made, nobody plans anew, so plans that differ do not mix.
+func (d *decision) lookTogether() Action {
+	s, m := d.s, d.m
+	t := &m.together
+	if who := s.members(); who != t.who {
+		t.who, t.calm = who, d.now
+	}
+	cost := int64(busyCost)
+	if d.now-t.calm >= calmAfter {
+		cost = s.calmCost()
+	}
+	begun, left := t.progress(s)
+	if s.key(t.moves) != t.begin || d.now-t.since >= planFor || (begun == 0 && t.cost != cost) || (left == 0 && begun > 0) {
+		if m.Plans == nil {
+			m.Plans = &Plans{}
+		}
+		*t = together{plan: m.Plans.of(s, cost), begin: s.key(nil), since: d.now, cost: cost, who: t.who, calm: t.calm}
+		begun = 0
+	}
+	t.looks++
+	i := slices.IndexFunc(t.moves, func(mv Move) bool { return mv.Peer == d.me.ID })
+	switch {
+	case len(t.moves) == 0:
+		return d.stay(m.next, "no moves pay")
+	case i < 0 || t.moves[i].To == d.me.Held:
+		return d.stay(m.next, "%d others are to move, which saves %d.%d %%", len(t.moves), t.gain/10, t.gain%10)
+	}
+	if n := len(m.moves); n > 1 && t.gain < leastGain<<min(n-1, 16) {
+		return d.stay(m.next, "it has moved %d times lately, and this saves only %d.%d %%", n, t.gain/10, t.gain%10)
+	}
+	to := t.moves[i].To
+	if !slices.Contains(d.me.Choices, to) || !d.keepsWord(to) {
+		return d.stay(m.next, "it has promised to stay")
+	}
+	if n := looksFor(t.gain); begun == 0 && t.looks < n {
+		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, t.gain/10, t.gain%10, t.looks, n)
+	}
+	return d.announce(to, fmt.Sprintf("part of %d moves that save %d.%d %%", len(t.moves), t.gain/10, t.gain%10))
+}
+
+// calmCost is what a move must bring where all is calm: the less the more peers there are, of whom each moves as rarely.
+func (s *swarm) calmCost() int64 { return min(busyCost, calmCost/int64(max(1, len(s.peers)))) }
+
+// progress counts the moves of the plan that have been announced, and those that are yet to be done.
+func (t *together) progress(s *swarm) (begun, left int) {
+	for _, mv := range t.moves {
+		i := s.index(mv.Peer)
+		if i < 0 {
+			continue
+		}
+		if s.at[i] == mv.To {
+			begun++
+		}
+		if s.peers[i].Held != mv.To {
+			left++
+		}
+	}
+	return begun, left
+}
+
+// key tells placements of a swarm apart, where moves of a plan are taken as not made yet.
+func (s *swarm) key(made []Move) uint64 {
+	h := fnv.New64a()
+	for i, p := range s.peers {
+		at := s.at[i]
+		if k := slices.IndexFunc(made, func(mv Move) bool { return mv.Peer == p.ID && mv.To == at }); k >= 0 {
+			at = made[k].From
+		}
+		fmt.Fprintf(h, "%d %s %v;", len(p.ID), p.ID, at)
+	}
+	return h.Sum64()
+}
+
+// members tells swarms apart by who is there.
+func (s *swarm) members() uint64 {
+	h := fnv.New64a()
+	for _, p := range s.peers {
+		fmt.Fprintf(h, "%d %s;", len(p.ID), p.ID)
+	}
+	return h.Sum64()
+}
