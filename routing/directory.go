@@ -10,12 +10,14 @@
 // A chain costs the time that a token takes through it, in whole microseconds, so that everyone finds the same:
 //
 //	half a round trip from the client to the first hop, and half a one from the last hop back
+//	the head       10^6 / (the last hop's tokens/s through the final norm and the lm_head)
 //	for each hop   fix + c * (layers that it is asked for) + wait + 10 s if it has less free cache than the session may reach
 //	between hops   half a round trip + row / bandwidth of whoever sends
 //
-//	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4)
+//	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4);
+//	      so is the head, which costs as much as several layers
 //	fix   700: reading, checking, queueing and passing on a row
-//	wait  (fix + c * (layers that it serves)) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
+//	wait  (fix + c * (layers that it serves) + its head) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
 //	      all its layers whatever it is asked for, because the device computes one pass for many sessions, and its rows leave
 //	      when all are done. rho is what the peer says: see [Crowd], which also says why a busy device takes further sessions.
 //

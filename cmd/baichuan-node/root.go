@@ -66,6 +66,7 @@ func newRootCommand(a *app) *cobra.Command {
 		newChatCommand(a),
 		newGatewayCommand(a),
 		newStatusCommand(),
+		newPlanCommand(),
 		newBenchCommand(),
 		newSimCommand(),
 		newDoctorCommand(),
