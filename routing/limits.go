@@ -16,6 +16,7 @@ const (
 
 	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
 	knockTimeout   = time.Second     // to see whether a peer that says nothing is there at all
+	knockDelay     = 200 * time.Millisecond
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second
 	hintTimeout    = 300 * time.Millisecond // of a lookup that a waiting client's question starts
@@ -48,6 +49,11 @@ const (
 	maxOffers      = 4096
 	maxModelOffers = 1024
 	maxRemembered  = 16384
+
+	maxDoubts = 64 // peers that wait for somebody to look whether they still are there
+	// So often may that be asked of a peer in the long run, and at once: each offer that is not renewed, 8 s, is one time.
+	knockRate  = 0.25
+	knockBurst = 2
 
 	maxKeptModels = 64 // models whose keepers are remembered
 
