@@ -16,7 +16,7 @@
 //
 //	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4);
 //	      so is the head, which costs as much as several layers
-//	fix   700: reading, checking, queueing and passing on a row
+//	fix   150: reading, checking, queueing and passing on a row
 //	wait  (fix + c * (layers that it serves) + its head) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
 //	      all its layers whatever it is asked for, because the device computes one pass for many sessions, and its rows leave
 //	      when all are done. rho is what the peer says: see [Crowd], which also says why a busy device takes further sessions.

@@ -107,8 +107,9 @@ const (
 	strangerCost = 1 << 40
 
 	// hopFix is what a hop costs beside its layers and the way to it: reading, checking and queueing a row, handing the
-	// result to the next stream. `bench swarm` over loopback has 0.5-0.9 ms for it.
-	hopFix = 700
+	// result to the next stream. Over loopback, chains of 1, 2 and 6 hops of the bundled model took 0.18, 0.28 and 0.90 ms a token
+	// more than their layers (`plan --measure`); where processes wait for a core it is several times that.
+	hopFix = 150
 
 	// rowBytes is a row of hidden states of the 13B with its frame, and mostSend what sending one may cost at most: at
 	// 1 Mbit/s it takes 82 ms.
