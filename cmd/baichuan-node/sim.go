@@ -50,7 +50,7 @@ func newSimCommand(a *app) *cobra.Command {
 	flags.BoolVar(&f.long, "long", false, "each hop, each moment and longer answers instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance: which nodes fail, and when")
 	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 6s)")
-	cmd.AddCommand(newSimPlacementCommand(), newSimPlannerCommand())
+	cmd.AddCommand(newSimPlacementCommand(), newSimPlannerCommand(), newSimIntrudeCommand())
 	return cmd
 }
 
@@ -152,10 +152,10 @@ func printFloods(out io.Writer, floods []sim.Flood) {
 		return
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "        a hostile peer\ttimes\tin vain\ta token of others takes, ms\ttimes\t95 of 100 within, ms\ttimes\tthe node's memory, MiB")
+	fmt.Fprintln(w, "        a hostile peer\ttimes\tin vain\ta token of others takes, ms\ttimes\t95 of 100 within, ms\ttimes\tthe node's memory, MiB\tcores")
 	for _, f := range floods {
-		fmt.Fprintf(w, "        %s\t%d\t%d\t%.1f, alone %.1f\t%.2f\t%.1f, alone %.1f\t%.2f\t%.0f\n", f.Attack, f.Did, f.Refused, f.BesideMS, f.AloneMS,
-			f.BesideMS/f.AloneMS, f.BesideP95MS, f.AloneP95MS, f.BesideP95MS/f.AloneP95MS, float64(f.Resident)/(1<<20))
+		fmt.Fprintf(w, "        %s\t%d\t%d\t%.1f, alone %.1f\t%.2f\t%.1f, alone %.1f\t%.2f\t%.0f\t%.2f\n", f.Attack, f.Did, f.Refused, f.BesideMS, f.AloneMS,
+			f.BesideMS/f.AloneMS, f.BesideP95MS, f.AloneP95MS, f.BesideP95MS/f.AloneP95MS, float64(f.Resident)/(1<<20), f.Cores)
 	}
 	_ = w.Flush()
 }
