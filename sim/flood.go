@@ -22,7 +22,9 @@ func flood(ctx context.Context, st *stage) error {
 	}
 	c := cast{
 		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(attacks)+1)*3*long,
-		args: func(int) []string { return []string{"--idle", soakIdleShort.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)} },
+		args: func(int) []string {
+			return []string{"--idle", soakIdleShort.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
+		},
 		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
 	return st.stepWith(ctx, "one peer against another's node", c, func(ctx context.Context, sc *scene) error {
