@@ -244,10 +244,14 @@ func (n *Node) forward(batch []piece, all caches) {
 			n.metrics.step(time.Since(p.arrived))
 		}
 	}
-	n.candidateLogits(on, batch)
+	computed := time.Now()
+	heads := n.candidateLogits(on, batch)
 	n.mu.Lock()
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
+	if heads == 1 {
+		n.pace.head(n.passEnd.Sub(computed))
+	}
 	n.passTook = n.passEnd.Sub(begun)
 	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
@@ -258,8 +262,8 @@ func (n *Node) forward(batch []piece, all caches) {
 }
 
 // candidateLogits applies the head to what the pass has made of the last rows of steps that want candidates: at once, so
-// that no answer waits for another pass. Where there is no memory for it, the hop asks later.
-func (n *Node) candidateLogits(on *shard.Shard, batch []piece) {
+// that no answer waits for another pass. Where there is no memory for it, the hop asks later. It says how many rows it was.
+func (n *Node) candidateLogits(on *shard.Shard, batch []piece) int {
 	var asks []*shard.Ask
 	var jobs []*job
 	for _, p := range batch {
@@ -276,7 +280,7 @@ func (n *Node) candidateLogits(on *shard.Shard, batch []piece) {
 		jobs = append(jobs, p.job)
 	}
 	if len(asks) == 0 {
-		return
+		return 0
 	}
 	on.Heads(asks...)
 	for i, j := range jobs {
@@ -285,6 +289,7 @@ func (n *Node) candidateLogits(on *shard.Shard, batch []piece) {
 			j.fail(failureOf(err))
 		}
 	}
+	return len(asks)
 }
 
 // passed records what a pass has done for a step. A step that failed ends its session, and no other. Called with the mutex

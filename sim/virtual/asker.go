@@ -61,7 +61,7 @@ func (a *asker) leave() {
 }
 
 // answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up.
-const answerLimit = 2 * time.Minute
+const answerLimit = 50 * time.Second
 
 // run asks until the plan is over.
 func (a *asker) run(ctx context.Context) {
