@@ -43,7 +43,32 @@ type world struct {
 	sides  func(id peer.ID) int // nil: nobody is cut off
 	gap    time.Time            // since when a layer has no honest holder; zero: all have
 	faults time.Time            // when something last happened that may open a gap
+	opened map[string]opened    // by an offer's sealed bytes
 	report Report
+}
+
+// opened is what comes of opening a sealed offer.
+type opened struct {
+	offer *protocol.Offer
+	err   error
+}
+
+// unseal opens offers for all the nodes of a world: each is checked, but only once. To check signatures would be most of a
+// world's work.
+func (w *world) unseal(sealed []byte) (*protocol.Offer, error) {
+	w.mu.Lock()
+	o, known := w.opened[string(sealed)]
+	w.mu.Unlock()
+	if !known {
+		o.offer, o.err = protocol.Unseal(sealed)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.opened == nil {
+			w.opened = make(map[string]opened)
+		}
+		w.opened[string(sealed)] = o
+	}
+	return o.offer, o.err
 }
 
 // Report is what became of a plan.
@@ -214,7 +239,7 @@ func (r *repeat) Read(b []byte) (n int, err error) {
 
 // directory makes the directory of a host.
 func (w *world) directory(ctx context.Context, h *simnet.Host, serving bool, skew time.Duration) (*routing.Directory, error) {
-	cfg := routing.DirectoryConfig{Serving: serving, Wall: func() time.Time { return time.Now().Add(skew) }}
+	cfg := routing.DirectoryConfig{Serving: serving, Unseal: w.unseal, Wall: func() time.Time { return time.Now().Add(skew) }}
 	if !w.plan.Shape.Kad {
 		cfg.Nearest = func(ctx context.Context, key string) ([]peer.ID, error) { return w.nearest(ctx, h.ID(), key) }
 	}
