@@ -24,6 +24,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/routing/placement"
 	"github.com/baichuan-node/baichuan-node/sim/simnet"
 )
 
@@ -35,7 +36,8 @@ type world struct {
 	began   time.Time
 	players []*player
 	clients []*asker
-	ending  sync.WaitGroup // players that are down and come to their end
+	ending  sync.WaitGroup   // players that are down and come to their end
+	plans   *placement.Plans // of all nodes together; nil: each makes its own
 
 	mu     sync.Mutex
 	lossy  bool                 // guarded by mu, as all below
@@ -82,9 +84,16 @@ type Report struct {
 	Longest         time.Duration
 }
 
+// shareNone is how many worlds there are for one whose nodes each make plans of their own, which may differ: they measure
+// different round trips. Those of the others share theirs, which is most of what choosing layers costs.
+const shareNone = 8
+
 // Play plays a plan.
 func Play(ctx context.Context, m *Model, p Plan) (*Report, error) {
 	w := &world{plan: p, model: m, began: time.Now(), rng: rand.New(rand.NewPCG(p.Seed, 0x91a7))}
+	if p.Seed%shareNone != 0 {
+		w.plans = new(placement.Plans)
+	}
 	w.report.Messages = map[libprotocol.ID]int{}
 	w.net = simnet.New(simnet.Config{RTT: w.rtt, Lose: w.lose, Sent: w.sent})
 	for i, c := range p.Casts {
