@@ -90,7 +90,7 @@ func (p *player) start(ctx context.Context) error {
 		return errors.Join(err, h.Close())
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &process{host: h, dir: d, pace: &pacer{Device: kernels.NewCPU(1)}, stop: cancel, done: make(chan struct{})}
+	r := &process{host: h, dir: d, pace: &pacer{Device: kernels.NewCPU(1), tables: p.world.model.device}, stop: cancel, done: make(chan struct{})}
 	r.pace.perRow.Store(int64(p.cast.Pace))
 	doors := p.world.doors(p.id)
 	p.world.mu.Lock()
