@@ -147,6 +147,7 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	defer cancel()
 	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Put{Offer: sealed})
 	if err != nil {
+		d.doubts(id)
 		return err
 	}
 	done, ok := answer.(protocol.PutDone)

@@ -16,7 +16,7 @@
 //
 //	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4);
 //	      so is the head, which costs as much as several layers
-//	fix   700: reading, checking, queueing and passing on a row
+//	fix   150: reading, checking, queueing and passing on a row
 //	wait  (fix + c * (layers that it serves) + its head) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
 //	      all its layers whatever it is asked for, because the device computes one pass for many sessions, and its rows leave
 //	      when all are done. rho is what the peer says: see [Crowd], which also says why a busy device takes further sessions.
@@ -83,6 +83,8 @@ type Directory struct {
 	server  *server      // nil if not serving, as keepers
 	keepers *keepers
 	pledges *quota // of questions for a pledge
+	doubted chan doubt
+	knocks  *Pacer
 	wall    func() time.Time
 	unseal  func([]byte) (*protocol.Offer, error)
 	boot    uint64 // tells this process's offers from those of one before
@@ -107,7 +109,8 @@ type Directory struct {
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
+	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(),
+		doubted: make(chan doubt, maxDoubts), knocks: NewPacer(knockRate, knockBurst), boot: uint64(rand.Int64()) | 1,
 		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if d.wall = cfg.Wall; d.wall == nil {
@@ -132,6 +135,11 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	d.keepers = newKeepers(nearest)
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
+	unwatch := d.watch()
+	d.done.Go(func() {
+		defer unwatch()
+		d.knockAll()
+	})
 	return d, nil
 }
 
@@ -284,7 +292,7 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
 
 // Changed returns a channel that is closed when a peer comes, or says that it serves something else than before, or goes.
-// Take it before what is known is read. That an offer ends closes nothing: its age tells when.
+// Take it before what is known is read. That the time of an offer is over closes nothing: its age tells when.
 func (d *Directory) Changed() <-chan struct{} { return d.book.changed() }
 
 // Sealed returns the offer of a peer as that peer signed it, for a third one to believe; nil if none is known. It must
@@ -352,6 +360,7 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	defer cancel()
 	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, msg)
 	if err != nil {
+		d.doubts(id)
 		return err
 	}
 	offers, ok := answer.(protocol.Offers)

@@ -54,8 +54,8 @@ func TestExplain_SaysWhatKeepsEachPeerOut(t *testing.T) {
 	if e.Err != nil || len(e.Chain) != 2 || e.Chain[0].Peer != "a" || e.Chain[1].Peer != "b" {
 		t.Fatalf("the chain is %v, %v", e.Chain, e.Err)
 	}
-	// Ways of 5 ms to, between and back, 0.7 ms a hop, 8 layers of 1 ms.
-	if want := 24400 * time.Microsecond; e.Token != want || e.Chain[0].Cost.Compute != 4*time.Millisecond || e.Chain[1].Cost.Network != 10700*time.Microsecond {
+	// Ways of 5 ms to, between and back, 0.15 ms a hop, 8 layers of 1 ms.
+	if want := 23300 * time.Microsecond; e.Token != want || e.Chain[0].Cost.Compute != 4*time.Millisecond || e.Chain[1].Cost.Network != 10150*time.Microsecond {
 		t.Errorf("a token takes %v, want %v: %+v", e.Token, want, e.Chain)
 	}
 	name := func(id string) string { return peer.ID(id).String() }
@@ -74,7 +74,7 @@ func TestExplain_SaysWhatKeepsEachPeerOut(t *testing.T) {
 		"equal":    "it is as good as " + name("b") + " for layers 4:8, which comes first by its id",
 		"relayed":  "layers 4:8: through it, which is behind a relay, a token would take 25 ms longer than through " + name("b") + " (on the way 25 ms more)",
 		"moving":   "layers 0:4: through it a token would take 4.0 ms longer than through " + name("a") + " (computing 4.0 ms more); it is moving to layers 2:6",
-		"busy":     "layers 0:4: through it a token would take 42 ms longer than through " + name("a") + " (waiting for other sessions 42 ms more)",
+		"busy":     "layers 0:4: through it a token would take 37 ms longer than through " + name("a") + " (waiting for other sessions 37 ms more)",
 	} {
 		if got := why(t, e, id); got != want && id != "slow" {
 			t.Errorf("%s: %s\nwant: %s", id, got, want)

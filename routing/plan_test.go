@@ -171,7 +171,7 @@ func cost(hops []Hop, m Measures, layers int) int64 {
 		if h.Span.End == layers {
 			sum += head
 		}
-		fix := 700 + (700+c*int64(o.Span.Len())+head)*rho/(1000-rho)
+		fix := 150 + (150+c*int64(o.Span.Len())+head)*rho/(1000-rho)
 		if o.Relayed {
 			fix += 20_000
 		}

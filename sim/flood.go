@@ -12,32 +12,40 @@ import (
 	"github.com/baichuan-node/baichuan-node/sim/wire"
 )
 
-// flood has a hostile peer do one thing after the other to a node as fast as it can, from a home with a line of its own, and
-// looks at what an honest client notices of it.
+// flood has a hostile peer do one thing after the other to a node as fast as it can, and looks at what an honest client
+// notices of it: from a home with a line of its own, and from where nothing is far.
+//
+// The node computes on one thread; the hostile peer is a process that gives way to all others, as what it costs itself would be
+// another machine's. What the node spends on it counts, and with both clients on one machine so does what their bytes
+// take to get through.
 func flood(ctx context.Context, st *stage) error {
 	st.layers = st.model.Manifest.Layers // a single node, which all of it goes to
-	long, idle := floodShort, floodShort
+	home := func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} }
+	if err := st.flooded(ctx, "one peer against another's node, over homes' lines", home); err != nil || !st.cfg.Long {
+		return err
+	}
+	return st.flooded(ctx, "one peer against another's node, on one machine", nil)
+}
+
+// flooded is flood over some lines.
+func (st *stage) flooded(ctx context.Context, name string, lines func(int) wire.Link) error {
+	all, long, idle := []attack{allAttacks}, floodShort, floodShort
 	if st.cfg.Long {
-		long, idle = floodLong, soakIdleShort
+		all, long, idle = append(slices.Clone(attacks), allAttacks), floodLong, soakIdleShort
 	}
 	c := cast{
-		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(attacks)+1)*3*long,
+		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(all))*(3*long+intruderLimit), link: lines,
 		args: func(int) []string {
 			return []string{"--idle", idle.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
 		},
-		link: func(int) wire.Link { return wire.Link{Delay: 5 * time.Millisecond, Up: homeUp, Down: homeDown} },
 	}
-	return st.stepWith(ctx, "one peer against another's node", c, func(ctx context.Context, sc *scene) error {
+	return st.stepWith(ctx, name, c, func(ctx context.Context, sc *scene) error {
 		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
 			return err
 		}
 		before, err := sc.settles(ctx, nil, idle)
 		if err != nil {
 			return err
-		}
-		all := append(slices.Clone(attacks), allAttacks)
-		if !st.cfg.Long {
-			all = []attack{allAttacks}
 		}
 		for _, a := range all {
 			if err := sc.suffers(ctx, a, long); err != nil {
@@ -54,10 +62,12 @@ func flood(ctx context.Context, st *stage) error {
 }
 
 const (
-	// floodLayers is the layers of the model: a token takes a millisecond, and the cache of a context 26 MB.
+	// floodLayers is the layers of the model: in the short form a token takes a millisecond, and the cache of a context 26 MB. In
+	// the long one the layers are the 7B's, some of it: there a token takes floodPart of what it takes with all of them.
 	floodLayers = 12
+	floodPart   = 2
 	// floodLong and floodShort are how long an honest client is watched with each attack, and as long without.
-	floodLong  = 6 * time.Second
+	floodLong  = 4 * time.Second
 	floodShort = time.Second
 	// floodMemory is what a node may take more of the machine while it is attacked: 64 streams of the directory of 1 MiB, as
 	// many of parts, and 64 sessions' rows at the mini models' size.
@@ -71,19 +81,19 @@ func (sc *scene) suffers(ctx context.Context, a attack, long time.Duration) erro
 		return err
 	}
 	n := sc.living()[0]
-	attacker, err := sc.newHostile(ctx, n)
+	hostile, err := sc.intrudes(ctx, a.name, n)
 	if err != nil {
 		return err
 	}
-	attacking, stop := context.WithCancel(ctx)
-	var doing sync.WaitGroup
-	doing.Go(func() { a.does(attacker, attacking) })
-	most := 0
-	doing.Go(func() { most = n.mostResident(attacking) })
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	var use usage
+	watch.Go(func() { use = n.used(watching) })
 	beside, err := sc.paced(ctx, long)
 	stop()
-	doing.Wait()
-	if err := errors.Join(err, attacker.close()); err != nil {
+	watch.Wait()
+	did, gone := hostile.ends()
+	if err := errors.Join(err, gone); err != nil {
 		return err
 	}
 	was, err := n.gauges(ctx)
@@ -91,7 +101,7 @@ func (sc *scene) suffers(ctx context.Context, a attack, long time.Duration) erro
 		return err
 	}
 	f := Flood{
-		Attack: a.name, Did: attacker.did.Load(), Refused: attacker.refused.Load(), Resident: most,
+		Attack: a.name, Did: did.Did, Refused: did.Refused, Resident: use.resident, Cores: use.cores,
 		AloneMS: alone.TokenMS, BesideMS: beside.TokenMS, AloneP95MS: alone.P95MS, BesideP95MS: beside.P95MS,
 	}
 	if f.Did+f.Refused == 0 {
@@ -100,8 +110,8 @@ func (sc *scene) suffers(ctx context.Context, a attack, long time.Duration) erro
 	if a.refusals && f.Refused == 0 {
 		sc.result.wrong("%s: nothing was refused", a.name)
 	}
-	if most > was.Resident+floodMemory {
-		sc.result.wrong("%s: the node took %d bytes of memory, and %d when it was over", a.name, most, was.Resident)
+	if use.resident > was.Resident+floodMemory {
+		sc.result.wrong("%s: the node took %d bytes of memory, and %d when it was over", a.name, use.resident, was.Resident)
 	}
 	sc.result.Floods = append(sc.result.Floods, f)
 	return nil
@@ -134,13 +144,28 @@ func paceOf(took []time.Duration) Pace {
 	return Pace{TokenMS: ms(sorted[len(sorted)/2]), P95MS: ms(sorted[len(sorted)*95/100])}
 }
 
-// mostResident watches how much memory the node takes, until ctx ends.
-func (n *process) mostResident(ctx context.Context) (most int) {
-	for ctx.Err() == nil {
-		if all, err := n.metrics(ctx); err == nil {
-			most = max(most, int(all["process_resident_memory_bytes"]))
+// usage is what a node takes of its machine.
+type usage struct {
+	resident int     // bytes, at most
+	cores    float64 // on average
+}
+
+// used watches what a node takes, until ctx ends.
+func (n *process) used(ctx context.Context) (u usage) {
+	var begun time.Time
+	var first float64
+	for ; ctx.Err() == nil; time.Sleep(settlePoll) {
+		all, err := n.metrics(ctx)
+		if err != nil {
+			continue
 		}
-		time.Sleep(settlePoll)
+		u.resident = max(u.resident, int(all["process_resident_memory_bytes"]))
+		cpu := all["process_cpu_seconds_total"]
+		if begun.IsZero() {
+			begun, first = time.Now(), cpu
+			continue
+		}
+		u.cores = (cpu - first) / time.Since(begun).Seconds()
 	}
-	return most
+	return u
 }

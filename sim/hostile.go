@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
@@ -18,7 +19,7 @@ import (
 
 // hostile is a peer that means a node no good. It knows what a client knows.
 type hostile struct {
-	*asker
+	host         host.Host
 	target       peer.ID
 	limits       protocol.Limits
 	did, refused atomic.Int64
@@ -57,18 +58,6 @@ var allAttacks = attack{"all at once", func(h *hostile, ctx context.Context) {
 	}
 	doing.Wait()
 }, true}
-
-// newHostile makes a peer that is connected to a node.
-func (sc *scene) newHostile(ctx context.Context, n *process) (*hostile, error) {
-	a, err := sc.newAsker(ctx, n)
-	if err != nil {
-		return nil, err
-	}
-	m := a.Model()
-	return &hostile{asker: a, target: n.peer, limits: protocol.Limits{
-		Model: m.ID, Layers: m.Manifest.Layers, Hidden: m.Manifest.Hidden, Vocab: m.Manifest.Vocab, Context: m.Manifest.Context,
-	}}, nil
-}
 
 // side does something in several goroutines, again and again.
 func (h *hostile) side(ctx context.Context, n int, do func(context.Context) error) {

@@ -125,7 +125,7 @@ func (h *homes) serve(machine string, log io.Writer, args ...string) (*launch.Pr
 }
 
 // start starts the relay, which serves another model, and a node in each of two homes, which serve half of one.
-func (h *homes) start(more ...string) (first, second *lines) {
+func (h *homes) start(more ...string) (first, second *journal) {
 	h.t.Helper()
 	relay := []string{"baichuan2-mini-alibi", "--relay", "--listen", "/ip4/" + relayIP + "/tcp/4001"}
 	if len(more) == 0 {
@@ -134,10 +134,10 @@ func (h *homes) start(more ...string) (first, second *lines) {
 	var ready launch.Ready
 	h.relay, ready = h.serve("pub", nil, append(relay, more...)...)
 	h.join = ready.Addrs[0]
-	first, second = newLines(), newLines()
+	first, second = newJournal(), newJournal()
 	for i, x := range []struct {
 		machine, layers string
-		log             *lines
+		log             *journal
 	}{{"a", "0:3", first}, {"b", "3:6", second}} {
 		_, ready := h.serve(x.machine, x.log, slices.Concat([]string{"baichuan2-mini-chat", "--layers", x.layers, "--join", h.join}, more)...)
 		if !strings.Contains(ready.Addrs[0], "/p2p-circuit/") {
@@ -176,16 +176,16 @@ func (h *homes) generate(c *exec.Cmd) (g generates) {
 	return g
 }
 
-// lines keeps what a process logs, and tells when it has logged something.
-type lines struct {
+// journal keeps what a process logs, and tells when it has logged something.
+type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 	more chan struct{}
 }
 
-func newLines() *lines { return &lines{more: make(chan struct{}, 1)} }
+func newJournal() *journal { return &journal{more: make(chan struct{}, 1)} }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *journal) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -196,7 +196,7 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 // await waits until something has been logged.
-func (l *lines) await(t *testing.T, what string) {
+func (l *journal) await(t *testing.T, what string) {
 	t.Helper()
 	late := time.NewTimer(time.Minute)
 	defer late.Stop()
@@ -269,7 +269,7 @@ func TestNAT_AConversationGoesOnWithoutTheRelayWhenHolesArePunched(t *testing.T)
 		return answer
 	}
 	say("你好")
-	for _, log := range []*lines{first, second} {
+	for _, log := range []*journal{first, second} {
 		log.await(t, "a session stream ended") // it is opened anew, on the direct connection
 	}
 	say("你是谁")

@@ -76,6 +76,7 @@ type Flood struct {
 	AloneP95MS  float64 `json:"alone_p95_ms"`
 	BesideP95MS float64 `json:"beside_p95_ms"`
 	Resident    int     `json:"resident_bytes"` // of the node, at most
+	Cores       float64 `json:"cores"`          // that the node took, on average
 }
 
 // Use is what a process holds of the machine while nobody wants anything of it: before a soak, and after it.

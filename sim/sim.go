@@ -18,6 +18,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint"
 	"github.com/baichuan-node/baichuan-node/shard/checkpoint/synthetic"
+	"github.com/baichuan-node/baichuan-node/shard/measure"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 	"github.com/baichuan-node/baichuan-node/sim/wire"
 )
@@ -40,6 +41,7 @@ type Scenario struct {
 	Is   string // what happens, in a line
 	play func(context.Context, *stage) error
 	hops int // of one layer each, of a model that is made up; 0: three, of the bundled model
+	real int // in the long form: so many layers of the 7B's size instead, of a model that is made up; 0: no
 }
 
 // Scenarios lists all.
@@ -59,7 +61,7 @@ func Scenarios() []Scenario {
 		{Name: "partition", Is: "a hop is cut off for ten seconds and comes back; then a swarm falls into two halves, and grows together", play: partition},
 		{Name: "empty", Is: "machines that have nothing join one that has the model: they serve it, heal it when one is killed, and take in another", play: empty, hops: emptyLayers},
 		{Name: "petals", Is: "of 24 layers A chooses 5, C 14, B is told to serve A's: A goes where nobody is, and C stays", play: petals, hops: 24},
-		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood, hops: floodLayers},
+		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood, hops: floodLayers, real: floodPart},
 		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }
@@ -72,7 +74,7 @@ func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
 		return nil, fmt.Errorf("make a temporary home: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
-	model, layers, err := s.model(ctx, home)
+	model, layers, err := s.model(ctx, home, cfg.Long)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +84,7 @@ func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, alone.close()) }()
 	st := &stage{
-		cfg: cfg, model: model, layers: layers, home: home, alone: alone,
+		cfg: cfg, model: model, layers: layers, home: home, alone: alone, logs: &logs{to: cfg.Stderr},
 		report: &Report{Scenario: s.Name, Is: s.Is, Long: cfg.Long},
 	}
 	start := time.Now()
@@ -96,13 +98,28 @@ func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
 
 // model gives the model of the scenario, which the nodes find in their home if it does not come with the program, and how
 // many of its layers a node holds.
-func (s Scenario) model(ctx context.Context, home string) (m *store.Model, layers int, err error) {
-	if s.hops == 0 {
+func (s Scenario) model(ctx context.Context, home string, long bool) (m *store.Model, layers int, err error) {
+	switch {
+	case s.hops == 0:
 		m, err = bundled.Open(bundled.Chat)
 		return m, spanLayers, err
+	case long && s.real > 0:
+		m, err = likeReal(home, s.real)
+	default:
+		m, err = makeUp(ctx, home, s.hops)
 	}
-	m, err = makeUp(ctx, home, s.hops)
 	return m, 1, err
+}
+
+// likeReal stores some layers of the 7B's shape, with as large a part of its vocabulary, in a home.
+func likeReal(home string, layers int) (*store.Model, error) {
+	shape, err := synthetic.Preset("baichuan2-7b")
+	if err != nil {
+		return nil, err
+	}
+	shape.Vocab = shape.Vocab * layers / shape.Layers
+	shape.Layers = layers
+	return measure.StoreSynthetic(home, "7b-made-up", shape, "nf4")
 }
 
 // makeUp stores a small model of random weights in a home.
@@ -135,6 +152,7 @@ type stage struct {
 	layers int    // of a node
 	home   string // of the nodes
 	alone  *oracle
+	logs   *logs
 	report *Report
 }
 

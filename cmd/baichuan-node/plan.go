@@ -13,6 +13,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
 // planFlags are those of the plan command.
@@ -98,7 +99,8 @@ type planMeasured struct {
 }
 
 func runPlan(cmd *cobra.Command, f *planFlags, name string) (err error) {
-	if _, err := f.host.check(true); err != nil {
+	want, err := f.host.check(true)
+	if err != nil {
 		return err
 	}
 	ctx := cmd.Context()
@@ -111,8 +113,9 @@ func runPlan(cmd *cobra.Command, f *planFlags, name string) (err error) {
 	if err != nil {
 		return err
 	}
-	r := p.report()
-	if r.Host, err = f.host.wouldHost(ctx, s, p); err != nil {
+	r := p.report(p.model.Manifest.Layers)
+	rate := func(m *store.Model) (int64, error) { return f.host.expectedRate(ctx, m) }
+	if r.Host, err = f.host.wouldHost(s, p, want, rate); err != nil {
 		return err
 	}
 	if f.measure && p.explained.Err == nil {
@@ -176,11 +179,11 @@ func unserved(ctx context.Context, s *swarm, m hostModel) (*planning, error) {
 	return &planning{name: m.Name, model: m, explained: e}, nil
 }
 
-// report is the chain, and why others are not in it.
-func (p *planning) report() *planReport {
+// report is the chain over so many layers, and why others are not in it.
+func (p *planning) report(layers int) *planReport {
 	e := p.explained
 	r := &planReport{
-		Model: p.name, ModelID: p.model.ID.String(), Layers: p.model.Manifest.Layers,
+		Model: p.name, ModelID: p.model.ID.String(), Layers: layers,
 		Chain: []planHop{}, Missing: []string{}, Unused: []planPeer{},
 	}
 	for _, h := range e.Chain {

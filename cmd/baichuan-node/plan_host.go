@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/routing/placement"
 	"github.com/baichuan-node/baichuan-node/shard"
 	"github.com/baichuan-node/baichuan-node/shard/store"
@@ -35,7 +36,7 @@ type planHost struct {
 	Weights int64   `json:"weights_bytes"`
 	Cache   int     `json:"cache_tokens"`
 	Memory  int64   `json:"memory_bytes"`        // that it would take
-	Speed   float64 `json:"decode_tokens_per_s"` // through those layers
+	Speed   float64 `json:"decode_tokens_per_s"` // through those layers; 0: not known
 	Why     string  `json:"why"`
 
 	Before *planScore `json:"before,omitempty"` // what the swarm is without this machine
@@ -51,13 +52,9 @@ type planScore struct {
 	J       float64  `json:"j_ms,omitempty"` // what placements are compared by: the less, the better
 }
 
-// wouldHost says what serve would choose on this machine, now, with these flags. It reads no weights: how fast the machine is, it
-// knows from before or measures with a layer that is made up.
-func (f *serveFlags) wouldHost(ctx context.Context, s *swarm, p *planning) (*planHost, error) {
-	want, err := parseLayers(f.layers)
-	if err != nil {
-		return nil, err
-	}
+// wouldHost says what serve would choose on this machine, now, with these flags. It reads no weights: how fast the machine is
+// is told by speed, in tokens/s through one layer; 0: unknown.
+func (f *serveFlags) wouldHost(s *swarm, p *planning, want wantedLayers, speed func(*store.Model) (int64, error)) (*planHost, error) {
 	m := p.model.stored()
 	h := &planHost{Of: m.Manifest.Layers}
 	budgets, err := f.budgets(m, want, slog.New(slog.DiscardHandler))
@@ -65,7 +62,7 @@ func (f *serveFlags) wouldHost(ctx context.Context, s *swarm, p *planning) (*pla
 		h.Why = oneLine(err.Error())
 		return h, nil
 	}
-	rate, err := f.expectedRate(ctx, m)
+	rate, err := speed(m)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +73,10 @@ func (f *serveFlags) wouldHost(ctx context.Context, s *swarm, p *planning) (*pla
 	weights, perToken := shard.Need(m.Manifest, held.span)
 	h.Layers, h.Count, h.Weights, h.Cache = span.String(), span.Len(), weights, held.tokens
 	h.Memory = weights + int64(held.tokens)*perToken + restBytes
-	h.Speed = float64(rate) / float64(span.Len())
+	if rate > 0 {
+		h.Speed = float64(rate) / float64(span.Len())
+	}
+	view.RTT = p.loopback(s, view.RTT)
 	with := view
 	with.Peers = append(slices.Clone(view.Peers), placement.Peer{ID: me.ID, Held: span, Target: span, Rate: rate})
 	h.Before, h.After = scoreOf(view), scoreOf(with)
@@ -87,7 +87,22 @@ func (f *serveFlags) wouldHost(ctx context.Context, s *swarm, p *planning) (*pla
 	return h, nil
 }
 
-// expectedRate is the tokens/s through one layer of a model that is not loaded.
+// loopback has peers of this machine alone be as near as they are; nobody measures them to each other.
+func (p *planning) loopback(s *swarm, rtt func(a, b string) time.Duration) func(a, b string) time.Duration {
+	here := map[string]bool{string(s.host.ID()): true}
+	for _, o := range p.offers() {
+		here[string(o.Peer)] = routing.OnLoopback(&o)
+	}
+	return func(a, b string) time.Duration {
+		if here[a] && here[b] {
+			return 0
+		}
+		return rtt(a, b)
+	}
+}
+
+// expectedRate is the tokens/s through one layer of a model that is not loaded. The first time a layer that is made up is
+// measured.
 func (f *serveFlags) expectedRate(ctx context.Context, m *store.Model) (rate int64, err error) {
 	device, err := newDevice(f.threads)
 	if err != nil {
@@ -104,9 +119,13 @@ func (f *serveFlags) expectedRate(ctx context.Context, m *store.Model) (rate int
 	return int64(known.expected(m, device).Decode), nil
 }
 
-// view is what a newcomer knows of the swarm. Who does not answer is gone.
+// view is what a newcomer knows of the swarm.
 func (p *planning) view(s *swarm) placement.View {
-	var offers []protocol.Offer
+	return placement.FromOffers(p.offers(), p.model.Manifest.Layers, s.host.ID(), s.directory.Measures().RTT)
+}
+
+// offers are those of the model. Who does not answer is gone.
+func (p *planning) offers() (offers []protocol.Offer) {
 	add := func(o protocol.Offer) {
 		if _, silent := p.explained.Silent[o.Peer]; !silent && o.Model == p.model.ID {
 			offers = append(offers, o)
@@ -118,7 +137,7 @@ func (p *planning) view(s *swarm) placement.View {
 	for _, o := range p.explained.Others {
 		add(o.Offer)
 	}
-	return placement.FromOffers(offers, p.model.Manifest.Layers, s.host.ID(), s.directory.Measures().RTT)
+	return offers
 }
 
 // holders counts for each layer the peers that have announced to serve it.

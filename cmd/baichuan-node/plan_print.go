@@ -63,8 +63,12 @@ func (h *planHost) String() string {
 	if h.Layers == "" {
 		return "this machine would host nothing: " + h.Why
 	}
-	return fmt.Sprintf("this machine would host layers %s (%d of %d, %s of weights, cache of %d tokens; %.1f tokens/s through them), because %s",
-		h.Layers, h.Count, h.Of, humanBytes(h.Weights), h.Cache, h.Speed, h.Why)
+	speed := ""
+	if h.Speed > 0 {
+		speed = fmt.Sprintf("; %.1f tokens/s through them", h.Speed)
+	}
+	return fmt.Sprintf("this machine would host layers %s (%d of %d, %s of weights, cache of %d tokens%s), because %s",
+		h.Layers, h.Count, h.Of, humanBytes(h.Weights), h.Cache, speed, h.Why)
 }
 
 // String is one sentence.

@@ -25,14 +25,15 @@ type simFlags struct {
 	soak time.Duration
 }
 
-func newSimCommand() *cobra.Command {
+func newSimCommand(a *app) *cobra.Command {
 	var f simFlags
 	cmd := &cobra.Command{
 		Use:   "sim NAME|all|list",
 		Short: "Kill, hold up and send away nodes of a swarm on this machine, and check its answers",
 		Long: "Plays a scenario with a swarm of serve processes on loopback: its nodes are killed, held up or told to leave while\n" +
 			"answers are made. Each answer must equal that of one process, and the nodes' counters must show that no healthy\n" +
-			"one computed anything twice. Fails if something was not as it should be. The scenarios, all of which `sim all` plays:\n\n" +
+			"one computed anything twice. Fails if something was not as it should be; -v shows what the nodes log. The scenarios,\n" +
+			"all of which `sim all` plays:\n\n" +
 			scenarioTable() + plannerTable(),
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +42,7 @@ func newSimCommand() *cobra.Command {
 					return err
 				}
 			}
-			return runSim(cmd, &f, args[0])
+			return runSim(cmd, a, &f, args[0])
 		},
 	}
 	flags := cmd.Flags()
@@ -49,7 +50,7 @@ func newSimCommand() *cobra.Command {
 	flags.BoolVar(&f.long, "long", false, "each hop, each moment and longer answers instead of the essentials")
 	flags.Uint64Var(&f.seed, "seed", 1, "of what is left to chance: which nodes fail, and when")
 	flags.DurationVar(&f.soak, "for", 0, "how long the soak takes (default: 30m with --long, else 6s)")
-	cmd.AddCommand(newSimPlacementCommand(), newSimPlannerCommand())
+	cmd.AddCommand(newSimPlacementCommand(), newSimPlannerCommand(), newSimIntrudeCommand())
 	return cmd
 }
 
@@ -64,7 +65,7 @@ func (f *simFlags) checkFor(name string) error {
 	return nil
 }
 
-func runSim(cmd *cobra.Command, f *simFlags, name string) error {
+func runSim(cmd *cobra.Command, a *app, f *simFlags, name string) error {
 	all := sim.Scenarios()
 	if name == "list" {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s\n", scenarioTable()+plannerTable(), virtualSwarms)
@@ -82,6 +83,9 @@ func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
 	cfg := sim.Config{Binary: binary, Without: serveSettings(), Long: f.long, Seed: f.seed, For: f.soak}
+	if level := a.logs.nodes(); level != "" {
+		cfg.Stderr, cfg.Env = cmd.ErrOrStderr(), []string{"BAICHUAN_LOG_LEVEL=" + level}
+	}
 	var errs []error
 	for _, s := range all {
 		err := f.play(cmd.Context(), cmd.OutOrStdout(), s, cfg)
@@ -148,10 +152,10 @@ func printFloods(out io.Writer, floods []sim.Flood) {
 		return
 	}
 	w := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, "        a hostile peer\ttimes\tin vain\ta token of others takes, ms\ttimes\t95 of 100 within, ms\ttimes\tthe node's memory, MiB")
+	fmt.Fprintln(w, "        a hostile peer\ttimes\tin vain\ta token of others takes, ms\ttimes\t95 of 100 within, ms\ttimes\tthe node's memory, MiB\tcores")
 	for _, f := range floods {
-		fmt.Fprintf(w, "        %s\t%d\t%d\t%.1f, alone %.1f\t%.2f\t%.1f, alone %.1f\t%.2f\t%.0f\n", f.Attack, f.Did, f.Refused, f.BesideMS, f.AloneMS,
-			f.BesideMS/f.AloneMS, f.BesideP95MS, f.AloneP95MS, f.BesideP95MS/f.AloneP95MS, float64(f.Resident)/(1<<20))
+		fmt.Fprintf(w, "        %s\t%d\t%d\t%.1f, alone %.1f\t%.2f\t%.1f, alone %.1f\t%.2f\t%.0f\t%.2f\n", f.Attack, f.Did, f.Refused, f.BesideMS, f.AloneMS,
+			f.BesideMS/f.AloneMS, f.BesideP95MS, f.AloneP95MS, f.BesideP95MS/f.AloneP95MS, float64(f.Resident)/(1<<20), f.Cores)
 	}
 	_ = w.Flush()
 }
