@@ -74,6 +74,7 @@ type Pace struct {
 	TokenMS     float64 `json:"token_ms"`     // the median of the answer's
 	P95MS       float64 `json:"p95_ms"`       //
 	PredictedMS float64 `json:"predicted_ms"` // one way from each to the next, and back to the client
+	PlannedMS   float64 `json:"planned_ms"`   // what a plan predicts, computing included
 }
 
 // Flood is what an honest client notices of what another peer does to its node: how long its tokens take with and without.
