@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-
-	"github.com/baichuan-node/baichuan-node/client/chain"
 )
 
 // errBroken is why a stream has ended whose connection did.
@@ -22,7 +20,7 @@ func (s *session) cutOff(ctx context.Context) error {
 		if broken == 0 {
 			return nil
 		}
-		err := s.link.drive(ctx, cutOffWithin, nil, func(a chain.Action) (bool, error) { return s.note(a), nil })
+		err := s.meanwhile(ctx, cutOffWithin)
 		switch {
 		case errors.Is(err, errPause):
 			return nil

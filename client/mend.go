@@ -125,7 +125,7 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 	}
 	pause = pause/2 + rand.N(pause/2) // a crowd does not come back at once
 	pause = max(min(pause, s.cfg.Grace-told.For), time.Millisecond)
-	err = s.link.drive(ctx, pause, nil, func(a chain.Action) (bool, error) { return s.note(a), nil })
+	err = s.meanwhile(ctx, pause)
 	if errors.Is(err, errPause) {
 		return nil
 	}

@@ -72,6 +72,7 @@ type session struct {
 	ids   []int // of hops, for the chain
 	books books
 	mind  mind
+	kept  []chain.Action // of the step: what came while the chain was mended
 	pace  progressing
 
 	seen     []protocol.Offer                 // that the newest plan was made from
@@ -280,8 +281,11 @@ func (s *session) run(ctx context.Context, actions []chain.Action, take func(cha
 		if s.link.chain.Broken() || s.parts() {
 			var err error
 			if actions, err = s.mend(ctx); err != nil {
+				s.kept = nil
 				return err
 			}
+			actions = append(s.kept, actions...)
+			s.kept = nil
 		}
 		done := false
 		err := s.link.drive(ctx, 0, actions, func(a chain.Action) (bool, error) {
@@ -298,6 +302,18 @@ func (s *session) run(ctx context.Context, actions []chain.Action, take func(cha
 		}
 		actions = nil
 	}
+}
+
+// meanwhile lets the chain go on for a while as it is, until there is new trouble. A hop behind the one that failed may have
+// got the step before, and its result counts: nobody would send it again.
+func (s *session) meanwhile(ctx context.Context, limit time.Duration) error {
+	return s.link.drive(ctx, limit, nil, func(a chain.Action) (bool, error) {
+		switch a.(type) {
+		case chain.Rows, chain.Done:
+			s.kept = append(s.kept, a)
+		}
+		return s.note(a), nil
+	})
 }
 
 // note takes down what happens to the chain, and says whether somebody must see to it.

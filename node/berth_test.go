@@ -113,11 +113,11 @@ func TestMove_StepsOfTwoShardsAreComputedInOneTurn(t *testing.T) {
 	var callers []*caller
 	for i, key := range []string{"old", "older", "new"} {
 		if i == 2 {
-			if err := n.moveTo(newBerth(next), nil); err == nil {
+			if err := n.moveTo(newBerth(next), 0, nil); err == nil {
 				t.Fatal("a node moves that does not run")
 			}
 			n.started = true
-			if err := n.moveTo(newBerth(next), nil); err != nil {
+			if err := n.moveTo(newBerth(next), 0, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -63,10 +63,22 @@ func (n *Node) alone(layers int) time.Duration {
 	return time.Duration(float64(layers) * float64(time.Second) / max(n.pace.announced.Decode, 1))
 }
 
+// headAlone is what the head takes for one token. Called with the mutex held.
+func (n *Node) headAlone() time.Duration {
+	if n.pace.announced.Head <= 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Second) / n.pace.announced.Head)
+}
+
 // stepped notes a short step that is done. Called with the mutex held.
 func (n *Node) stepped(now time.Time, j *job) {
 	j.hop.stepped = now
-	n.busyness.step(now, now.Sub(j.arrived), n.alone(j.in.N*j.span.Len()))
+	alone := n.alone(j.in.N * j.span.Len())
+	if j.final && j.in.Want == protocol.WantCandidates {
+		alone += n.headAlone()
+	}
+	n.busyness.step(now, now.Sub(j.arrived), alone)
 }
 
 // busyNow is how busy the node is with other sessions than one (nil: with all), as an offer says it. Called with the mutex
@@ -74,6 +86,9 @@ func (n *Node) stepped(now time.Time, j *job) {
 func (n *Node) busyNow(now time.Time, but *hop) uint32 {
 	layers := n.current().span().Len()
 	c := routing.Crowd{Decode: rate(n.pace.announced.Decode), Prefill: rate(n.pace.announced.Prefill), Alone: n.alone(layers)}
+	if n.current().span().End == n.limits.Layers {
+		c.Alone += n.headAlone()
+	}
 	share, more, steps := n.busyness.lately(now)
 	c.Share = share
 	away, known := time.Duration(0), 0

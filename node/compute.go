@@ -254,10 +254,14 @@ func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 			n.metrics.step(time.Since(p.arrived))
 		}
 	}
-	n.applyHead(on, batch, heads)
+	computed := time.Now()
+	applied := n.applyHead(on, batch, heads)
 	n.mu.Lock()
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
+	if applied == 1 {
+		n.pace.head(n.passEnd.Sub(computed))
+	}
 	n.passTook = n.passEnd.Sub(begun)
 	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
@@ -268,14 +272,16 @@ func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 }
 
 // applyHead applies the head to the rows that hops have asked for, and to what the pass has made of the last rows of steps that
-// want candidates: to these at once, so that no answer waits for another pass.
-func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) {
+// want candidates: to these at once, so that no answer waits for another pass. It says how many rows it was.
+func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) (rows int) {
 	jobs, asks := n.candidateAsks(batch)
+	rows = len(asks)
 	for _, h := range heads {
 		asks = append(asks, &shard.Ask{Rows: h.rows, From: h.from, N: h.n, Dst: h.dst[:h.n*n.limits.Vocab]})
+		rows += h.n
 	}
-	if len(asks) == 0 {
-		return
+	if rows == 0 {
+		return 0
 	}
 	on.Heads(asks...)
 	for i, j := range jobs {
@@ -287,6 +293,7 @@ func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) {
 	for i, h := range heads {
 		n.headDone(h, asks[len(jobs)+i].Err)
 	}
+	return rows
 }
 
 // candidateAsks finds the steps of a pass that are done and want candidates. Where there is no memory for their logits, the hop

@@ -69,7 +69,7 @@ func (c Config) Validate() error {
 	check(len(c.Nick) <= protocol.MaxNickBytes, "the nick has %d bytes, at most %d are allowed", len(c.Nick), protocol.MaxNickBytes)
 	check(c.NetRate <= protocol.MaxNetRate, "a net rate of %d bytes/s is beyond %d", c.NetRate, uint64(protocol.MaxNetRate))
 	check(c.Capacity >= 0 && c.Capacity <= protocol.MaxLayers, "a capacity of %d layers: want 0 to %d", c.Capacity, protocol.MaxLayers)
-	check(c.Speed.Decode >= 0 && c.Speed.Prefill >= 0, "a speed of %v tokens/s: want 0 or more", min(c.Speed.Decode, c.Speed.Prefill))
+	check(c.Speed.Decode >= 0 && c.Speed.Prefill >= 0 && c.Speed.Head >= 0, "a speed of %v tokens/s: want 0 or more", min(c.Speed.Decode, c.Speed.Prefill, c.Speed.Head))
 	check(c.Sessions > 0, "%d sessions: want at least 1", c.Sessions)
 	check(c.SessionsPerPeer > 0, "%d sessions for each peer: want at least 1", c.SessionsPerPeer)
 	check(c.Idle > 0, "sessions are forgotten after %v: want more than 0", c.Idle)

@@ -24,11 +24,12 @@ import (
 func (n *Node) Move(ctx context.Context, to *shard.Shard, retired func(*shard.Shard)) error {
 	span := protocol.Span(to.Span())
 	err := n.checkMove(to)
+	head := 0.0
 	if err == nil {
-		err = n.selfTest(ctx, to)
+		head, err = n.selfTest(ctx, to)
 	}
 	if err == nil {
-		err = n.moveTo(newBerth(to), retired)
+		err = n.moveTo(newBerth(to), head, retired)
 	}
 	if err != nil {
 		return fmt.Errorf("move to layers %v: %w", span, err)
@@ -64,10 +65,10 @@ func (n *Node) mayMove(to *shard.Shard) error {
 	return nil
 }
 
-// selfTest has the compute goroutine compute a token with a shard that is not served yet. When it returns, nothing
+// selfTest has the compute goroutine compute a token with a shard that is not served yet, and says how fast its head is. When it returns, nothing
 // touches the shard any more.
-func (n *Node) selfTest(ctx context.Context, s *shard.Shard) (err error) {
-	c := &chore{func(caches) { err = measure.SelfTest(s) }, make(chan struct{})}
+func (n *Node) selfTest(ctx context.Context, s *shard.Shard) (head float64, err error) {
+	c := &chore{func(caches) { head, err = measure.SelfTest(s) }, make(chan struct{})}
 	n.mu.Lock()
 	n.queue.chores = append(n.queue.chores, c)
 	n.mu.Unlock()
@@ -80,9 +81,9 @@ func (n *Node) selfTest(ctx context.Context, s *shard.Shard) (err error) {
 		n.withdraw(c)
 	}
 	if err != nil {
-		return fmt.Errorf("compute a token as a self-test: %w", err)
+		return 0, fmt.Errorf("compute a token as a self-test: %w", err)
 	}
-	return errors.Join(ctx.Err(), n.ctx.Err())
+	return head, errors.Join(ctx.Err(), n.ctx.Err())
 }
 
 // withdraw takes a chore back, or waits until it is done if it has begun.
@@ -97,8 +98,8 @@ func (n *Node) withdraw(c *chore) {
 	}
 }
 
-// moveTo has new sessions opened on another berth.
-func (n *Node) moveTo(next *berth, retired func(*shard.Shard)) error {
+// moveTo has new sessions opened on another berth, whose head is so fast.
+func (n *Node) moveTo(next *berth, head float64, retired func(*shard.Shard)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if err := n.mayMove(next.shard); err != nil {
@@ -107,6 +108,7 @@ func (n *Node) moveTo(next *berth, retired func(*shard.Shard)) error {
 	n.current().retired = retired
 	n.berths = append(n.berths, next)
 	n.target = next.span()
+	n.pace.now.Head, n.pace.announced.Head = head, head
 	n.vacate(time.Now())
 	n.broadcast()
 	return nil

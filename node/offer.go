@@ -41,7 +41,7 @@ func (n *Node) refresh() {
 	n.directory.Update(func(o *protocol.Offer) {
 		o.Span, o.Target, o.State, o.CacheFree, o.Queue = now.Span, now.Target, now.State, now.CacheFree, now.Queue
 		o.Busy = now.Busy
-		o.DecodeRate, o.PrefillRate = now.DecodeRate, now.PrefillRate
+		o.DecodeRate, o.PrefillRate, o.HeadRate = now.DecodeRate, now.PrefillRate, now.HeadRate
 	})
 }
 
@@ -53,10 +53,14 @@ func (n *Node) offer() protocol.Offer {
 	span, target, device := n.current().span(), n.target, n.current().shard.Device().Name()
 	busy := n.busyNow(time.Now(), nil)
 	n.mu.Unlock()
+	head := uint32(0)
+	if span.End == n.limits.Layers && stats.Speed.Head > 0 {
+		head = rate(stats.Speed.Head)
+	}
 	return protocol.Offer{
 		Model: n.limits.Model, ModelName: n.cfg.Model.Name,
 		Span: span, Target: target, Capacity: n.cfg.Capacity, Fixed: n.cfg.Fixed, Layers: n.limits.Layers, State: stats.State, Device: device,
-		DecodeRate: rate(stats.Speed.Decode), PrefillRate: rate(stats.Speed.Prefill), NetRate: n.cfg.NetRate,
+		DecodeRate: rate(stats.Speed.Decode), PrefillRate: rate(stats.Speed.Prefill), HeadRate: head, NetRate: n.cfg.NetRate,
 		CacheFree: uint32(stats.CacheFree), Queue: uint32(stats.Queue), Busy: busy, Nick: n.cfg.Nick, Advice: advice(n.cfg.Model),
 	}
 }

@@ -13,16 +13,24 @@ import (
 type Speed struct {
 	Decode  float64 `json:"decode"`  // one token at a time
 	Prefill float64 `json:"prefill"` // many at once
+
+	// Head is tokens per second through the final norm and the lm_head, one at a time; 0: not known, as of a shard without.
+	Head float64 `json:"head,omitempty"`
 }
 
 // speedOf computes a token with the shard, as a self-test, and gives its speed: the one that is known, or a measured one.
 func (c Config) speedOf(s *shard.Shard) (Speed, error) {
 	if c.Speed.Decode > 0 && c.Speed.Prefill > 0 {
-		return c.Speed, measure.SelfTest(s)
+		known := c.Speed
+		head, err := measure.SelfTest(s)
+		if !s.Last() || known.Head <= 0 {
+			known.Head = head
+		}
+		return known, err
 	}
 	speed, err := measure.SpeedOf(s)
 	layers := float64(s.Span().End - s.Span().Start)
-	return Speed{Decode: layers * speed.Decode, Prefill: layers * speed.Prefill}, err
+	return Speed{Decode: layers * speed.Decode, Prefill: layers * speed.Prefill, Head: speed.Head}, err
 }
 
 // rate is a speed as an offer may say it.
@@ -46,6 +54,14 @@ func (p *pace) pass(rows, work int, took time.Duration) {
 	}
 }
 
+// head notes how long the head took for one row.
+func (p *pace) head(took time.Duration) {
+	if p.now.Head <= 0 {
+		p.now.Head = 1 / max(took.Seconds(), 1e-9)
+	}
+	p.now.Head = average(p.now.Head, took.Seconds(), decodeWeight)
+}
+
 // beside is how many tokens of prompts may be in a pass while others decode: as many as are multiplied in the time in which
 // the weights are read, which a token alone takes as well. So a pass with one who decodes takes hardly longer than
 // without the prompt, and who comes while pieces of the prompt are computed alone waits no longer than for a token.
@@ -61,7 +77,7 @@ func average(speed, seconds, weight float64) float64 {
 
 // announce lets the swarm hear of a speed that has moved far enough.
 func (p *pace) announce() {
-	if moved(p.announced.Decode, p.now.Decode) || moved(p.announced.Prefill, p.now.Prefill) {
+	if moved(p.announced.Decode, p.now.Decode) || moved(p.announced.Prefill, p.now.Prefill) || moved(p.announced.Head, p.now.Head) {
 		p.announced = p.now
 	}
 }

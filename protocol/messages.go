@@ -312,6 +312,7 @@ type Offer struct {
 	State                   State
 	Device                  string // device and kernel set; untrusted text
 	DecodeRate, PrefillRate uint32 // tokens/s through one layer
+	HeadRate                uint32 // tokens/s through the final norm and the lm_head, one at a time; 0: not said, or it has no last layer
 	NetRate                 uint64 // bytes/s
 	CacheFree               uint32 // tokens
 	Queue                   uint32

@@ -37,6 +37,7 @@ type offerRecord struct {
 	Device   string   `msgpack:"d,omitempty"`
 	Decode   uint64   `msgpack:"rd,omitempty"`
 	Prefill  uint64   `msgpack:"rp,omitempty"`
+	Head     uint64   `msgpack:"rh,omitempty"`
 	Net      uint64   `msgpack:"rn,omitempty"`
 	Cache    uint64   `msgpack:"c,omitempty"`
 	Queue    uint64   `msgpack:"w,omitempty"`
@@ -143,7 +144,7 @@ func (o *Offer) record() (*offerRecord, error) {
 	r := &offerRecord{Version: uint64(o.Version), Model: o.Model[:], Name: o.ModelName, Peer: []byte(o.Peer),
 		Sequence: o.Sequence, Boot: o.Boot, LifeMS: uint64(o.LifeMS), Start: uint64(o.Span.Start), End: uint64(o.Span.End),
 		TStart: uint64(o.Target.Start), TEnd: uint64(o.Target.End), Layers: uint64(o.Layers), State: uint64(o.State),
-		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Net: o.NetRate,
+		Device: o.Device, Decode: uint64(o.DecodeRate), Prefill: uint64(o.PrefillRate), Head: uint64(o.HeadRate), Net: o.NetRate,
 		Cache: uint64(o.CacheFree), Queue: uint64(o.Queue), Relayed: o.Relayed, Relay: o.Relay, Nick: o.Nick,
 		Capacity: uint64(o.Capacity), Fixed: o.Fixed, Busy: uint64(o.Busy)}
 	for _, n := range o.Near {
@@ -176,6 +177,7 @@ func (r *offerRecord) offer() (*Offer, error) {
 		Device:      r.Device,
 		DecodeRate:  uint32(f.num("decode rate", r.Decode, 0, MaxRate)),
 		PrefillRate: uint32(f.num("prefill rate", r.Prefill, 0, MaxRate)),
+		HeadRate:    uint32(f.num("head rate", r.Head, 0, MaxRate)),
 		NetRate:     uint64(f.num("network rate", r.Net, 0, MaxNetRate)),
 		CacheFree:   f.u32("free cache", r.Cache),
 		Queue:       uint32(f.num("queue", r.Queue, 0, maxQueue)),

@@ -31,7 +31,7 @@ func testKey(t testing.TB, seed string) (crypto.PrivKey, peer.ID) {
 func goodOffer(id peer.ID) Offer {
 	return Offer{Version: OfferVersion, Model: Digest{1, 2}, ModelName: "mini", Peer: id, Sequence: 1_700_000_000_000, Boot: 77,
 		LifeMS: 24_000, Span: Span{0, 2}, Target: Span{1, 3}, Layers: 4, State: Online, Device: "cpu avx2", DecodeRate: 900,
-		PrefillRate: 9000, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Capacity: 3, Fixed: true, Busy: 250,
+		PrefillRate: 9000, HeadRate: 300, NetRate: 1 << 30, CacheFree: 8192, Queue: 2, Capacity: 3, Fixed: true, Busy: 250,
 		Near:    []Near{{PeerTail{1, 2, 3}, 12_345 * time.Microsecond}, {PeerTail{9}, 0}},
 		Relayed: true, Relay: true, Nick: "百川",
 		Advice: &Advice{Sampling: Sampling{Temperature: 0.3, TopK: 5, TopP: 0.85, Penalty: 1.05}, MaxTokens: 2048},
@@ -98,6 +98,7 @@ func TestSeal_RefusesWhatUnsealWould(t *testing.T) {
 		"no state":                 func(o *Offer) { o.State = 0 },
 		"an unknown state":         func(o *Offer) { o.State = Leaving + 1 },
 		"an absurd rate":           func(o *Offer) { o.DecodeRate = 1<<30 + 1 },
+		"an absurd head":           func(o *Offer) { o.HeadRate = 1<<30 + 1 },
 		"an absurd network":        func(o *Offer) { o.NetRate = 1<<40 + 1 },
 		"an absurd queue":          func(o *Offer) { o.Queue = 1<<20 + 1 },
 		"an absurd capacity":       func(o *Offer) { o.Capacity = MaxLayers + 1 },

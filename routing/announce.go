@@ -93,14 +93,15 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 		return nil, err
 	}
 	d.own = &kept
-	d.nudge()
+	d.nudge(now)
 	return sealed, nil
 }
 
-// nudge lets the renewal count its 8 s from now.
-func (d *Directory) nudge() {
+// nudge lets the renewal count its 8 s from when the offer was sealed: telling those who do not answer takes long, and an
+// offer lives no longer for it.
+func (d *Directory) nudge(sealed time.Time) {
 	select {
-	case d.wake <- struct{}{}:
+	case d.wake <- sealed:
 	default:
 	}
 }
@@ -147,6 +148,7 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 	defer cancel()
 	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Put{Offer: sealed})
 	if err != nil {
+		d.doubts(id)
 		return err
 	}
 	done, ok := answer.(protocol.PutDone)
@@ -196,8 +198,8 @@ func (d *Directory) run() {
 		select {
 		case <-d.ctx.Done():
 			return
-		case <-d.wake:
-			renew.Reset(jitter(renewEvery))
+		case sealed := <-d.wake:
+			renew.Reset(time.Until(sealed.Add(jitter(renewEvery))))
 			d.measureNear()
 		case <-d.behind:
 			d.renew()

@@ -67,8 +67,7 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 		return false, err
 	}
 	if old == nil || old.offer == nil || moved(old.offer, o) {
-		close(b.news)
-		b.news = make(chan struct{})
+		b.tell()
 	}
 	if old != nil {
 		b.bury(old)
@@ -80,6 +79,25 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
+}
+
+// end lets an offer be over before its time, unless its peer has made another since.
+func (b *book) end(id peer.ID, sequence uint64, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[id]
+	if e == nil || e.offer == nil || e.sequence != sequence {
+		return
+	}
+	b.bury(e)
+	e.ends = now
+	b.tell()
+}
+
+// tell says that there are news. The caller holds mu.
+func (b *book) tell() {
+	close(b.news)
+	b.news = make(chan struct{})
 }
 
 // moved reports whether a peer's new offer says of what it serves something else than the one before.

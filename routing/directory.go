@@ -10,12 +10,14 @@
 // A chain costs the time that a token takes through it, in whole microseconds, so that everyone finds the same:
 //
 //	half a round trip from the client to the first hop, and half a one from the last hop back
+//	the head       10^6 / (the last hop's tokens/s through the final norm and the lm_head)
 //	for each hop   fix + c * (layers that it is asked for) + wait + 10 s if it has less free cache than the session may reach
 //	between hops   half a round trip + row / bandwidth of whoever sends
 //
-//	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4)
-//	fix   700: reading, checking, queueing and passing on a row
-//	wait  (fix + c * (layers that it serves)) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
+//	c     10^6 / (its tokens/s through one layer), times what steps took lately beside what was predicted (0.5 to 4);
+//	      so is the head, which costs as much as several layers
+//	fix   150: reading, checking, queueing and passing on a row
+//	wait  (fix + c * (layers that it serves) + its head) * rho / (1-rho): with it, all that the peer takes is times 1/(1-rho). It is for
 //	      all its layers whatever it is asked for, because the device computes one pass for many sessions, and its rows leave
 //	      when all are done. rho is what the peer says: see [Crowd], which also says why a busy device takes further sessions.
 //
@@ -63,6 +65,10 @@ type DirectoryConfig struct {
 	// be computed for.
 	Nearest func(ctx context.Context, key string) ([]peer.ID, error)
 
+	// Unseal opens sealed offers. Nil: protocol.Unseal. For simulations: what has been opened for one of the peers in a process
+	// need not be opened again for the others, as long as it is the same to the byte. Nobody changes what it returns.
+	Unseal func(sealed []byte) (*protocol.Offer, error)
+
 	// Wall is the wall clock, from which nothing but the sequence of a first offer is taken: it may be wrong. Nil: this
 	// machine's.
 	Wall func() time.Time
@@ -77,7 +83,10 @@ type Directory struct {
 	server  *server      // nil if not serving, as keepers
 	keepers *keepers
 	pledges *quota // of questions for a pledge
+	doubted chan doubt
+	knocks  *Pacer
 	wall    func() time.Time
+	unseal  func([]byte) (*protocol.Offer, error)
 	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
@@ -94,17 +103,21 @@ type Directory struct {
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
 	sequence   uint64
-	wake       chan struct{} // the renewal is due anew
-	behind     chan struct{} // it is due now
+	wake       chan time.Time // an offer was sealed then
+	behind     chan struct{}  // the renewal is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(), boot: uint64(rand.Int64()) | 1,
-		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
+	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(),
+		doubted: make(chan doubt, maxDoubts), knocks: NewPacer(knockRate, knockBurst), boot: uint64(rand.Int64()) | 1,
+		wake: make(chan time.Time, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if d.wall = cfg.Wall; d.wall == nil {
 		d.wall = time.Now
+	}
+	if d.unseal = cfg.Unseal; d.unseal == nil {
+		d.unseal = protocol.Unseal
 	}
 	if !cfg.Serving {
 		return d, nil
@@ -122,6 +135,11 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	d.keepers = newKeepers(nearest)
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
+	unwatch := d.watch()
+	d.done.Go(func() {
+		defer unwatch()
+		d.knockAll()
+	})
 	return d, nil
 }
 
@@ -274,12 +292,15 @@ func (d *Directory) Offers(ctx context.Context, model protocol.ModelID) ([]Seen,
 func (d *Directory) Known(model protocol.ModelID) []Seen { return d.book.seen(model, time.Now()) }
 
 // Changed returns a channel that is closed when a peer comes, or says that it serves something else than before, or goes.
-// Take it before what is known is read. That an offer ends closes nothing: its age tells when.
+// Take it before what is known is read. That the time of an offer is over closes nothing: its age tells when.
 func (d *Directory) Changed() <-chan struct{} { return d.book.changed() }
 
 // Sealed returns the offer of a peer as that peer signed it, for a third one to believe; nil if none is known. It must
 // not be changed.
 func (d *Directory) Sealed(id peer.ID) []byte { return d.book.sealedOf(id, time.Now()) }
+
+// Unseal opens an offer that somebody hands on, as the directory opens those that it is told. It must not be changed.
+func (d *Directory) Unseal(sealed []byte) (*protocol.Offer, error) { return d.unseal(sealed) }
 
 // someKnown returns a few peers that serve a model, by chance, so that no one of them hides the rest for ever.
 func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
@@ -339,6 +360,7 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	defer cancel()
 	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, msg)
 	if err != nil {
+		d.doubts(id)
 		return err
 	}
 	offers, ok := answer.(protocol.Offers)
@@ -365,7 +387,7 @@ func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
 	if d.book.holds(sealed) {
 		return
 	}
-	o, err := protocol.Unseal(sealed)
+	o, err := d.unseal(sealed)
 	if err != nil {
 		return
 	}

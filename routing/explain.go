@@ -59,9 +59,12 @@ func Explain(offers []protocol.Offer, m Measures, model protocol.ModelID, layers
 		switch {
 		case why != "":
 		case t == nil:
-			why = "there is no chain: " + err.Error()
+			why = fmt.Sprintf("it serves layers %v, but there is no chain: %v", o.Span, err)
 		default:
 			why = t.reason(o)
+		}
+		if o.State == protocol.Online && o.Target != o.Span {
+			why += fmt.Sprintf("; it is moving to layers %v", o.Target)
 		}
 		e.Others = append(e.Others, Reason{Peer: o.Peer, Offer: *o, Why: why})
 	}
@@ -79,11 +82,11 @@ func keptOut(o *protocol.Offer, m *Measures, model protocol.ModelID, layers int)
 	case !isOf(o, model):
 		return fmt.Sprintf("it serves another model (%s)", cmp.Or(protocol.CleanText(o.ModelName, maxShownName), o.Model.String()[:2*leastPrefix]))
 	case o.State == protocol.Joining:
-		return "it is joining: its layers are not ready yet"
+		return fmt.Sprintf("it is joining with layers %v, which are not ready yet", o.Target)
 	case o.State == protocol.Draining:
 		return "it is draining: it takes no new sessions"
 	case o.State != protocol.Online:
-		return "it is leaving"
+		return "it is leaving the swarm"
 	case o.Layers != layers:
 		return fmt.Sprintf("it serves a model of %d layers, this one has %d", o.Layers, layers)
 	case !serves(o, layers):
@@ -93,7 +96,7 @@ func keptOut(o *protocol.Offer, m *Measures, model protocol.ModelID, layers int)
 	case bar == barUnlisted:
 		return "it is not on your allow list"
 	case bar != "":
-		return "it is banned: " + cmp.Or(m.Why[o.Peer], "it failed lately")
+		return cmp.Or(m.Why[o.Peer], "it is banned: it failed lately")
 	}
 	return ""
 }
@@ -195,10 +198,12 @@ func (t *through) reason(o *protocol.Offer) string {
 	case more < time.Microsecond:
 		return fmt.Sprintf("it is as good as %s for layers %v, which comes first %s", instead, o.Span, t.tie())
 	}
-	return fmt.Sprintf("%s: through it a token would take %s longer than through %s (%s)", layersOf(o), shown(more), instead, t.differs(hops))
+	it := "it"
+	if o.Relayed {
+		it = "it, which is behind a relay,"
+	}
+	return fmt.Sprintf("layers %v: through %s a token would take %s longer than through %s (%s)", o.Span, it, shown(more), instead, t.differs(hops))
 }
-
-func layersOf(o *protocol.Offer) string { return fmt.Sprintf("layers %v", o.Span) }
 
 // tie says what decides between equals.
 func (t *through) tie() string {
@@ -256,4 +261,17 @@ func shown(d time.Duration) string {
 		return fmt.Sprintf("%d ms", d.Round(time.Millisecond).Milliseconds())
 	}
 	return fmt.Sprintf("%.1f ms", d.Seconds()*1000)
+}
+
+// Reprice says anew what a token takes through the chain, by what is measured of its peers by now.
+func (e *Explanation) Reprice(m Measures) {
+	hops := make([]Hop, len(e.Chain))
+	for i, h := range e.Chain {
+		hops[i] = h.Hop
+	}
+	e.Token = 0
+	for i, c := range predicted(hops, m) {
+		e.Chain[i].Cost = c
+		e.Token += c.Total()
+	}
 }

@@ -32,6 +32,8 @@ func TestExplain_SaysWhatKeepsEachPeerOut(t *testing.T) {
 		told(offered("other", 0, 8, 8, 9000), func(o *protocol.Offer) { o.Model, o.ModelName = protocol.ModelID{9}, "another" }),
 		offered("deep", 0, 8, 40, 9000), offered("failed", 0, 8, 8, 9000), offered("blocked", 0, 8, 8, 9000), offered("unlisted", 0, 8, 8, 9000),
 		offered("slow", 0, 4, 8, 100), offered("far", 4, 8, 8, 1000), offered("equal", 4, 8, 8, 1000),
+		told(offered("relayed", 4, 8, 8, 1000), func(o *protocol.Offer) { o.Relayed = true }),
+		told(offered("moving", 0, 4, 8, 500), func(o *protocol.Offer) { o.Target = protocol.Span{Start: 2, End: 6} }),
 		told(offered("busy", 0, 4, 8, 1000), func(o *protocol.Offer) { o.Busy = 900 }),
 		told(offered("full", 0, 8, 8, 9000), func(o *protocol.Offer) { o.CacheFree = 100 }),
 	}
@@ -52,25 +54,27 @@ func TestExplain_SaysWhatKeepsEachPeerOut(t *testing.T) {
 	if e.Err != nil || len(e.Chain) != 2 || e.Chain[0].Peer != "a" || e.Chain[1].Peer != "b" {
 		t.Fatalf("the chain is %v, %v", e.Chain, e.Err)
 	}
-	// Ways of 5 ms to, between and back, 0.7 ms a hop, 8 layers of 1 ms.
-	if want := 24400 * time.Microsecond; e.Token != want || e.Chain[0].Cost.Compute != 4*time.Millisecond || e.Chain[1].Cost.Network != 10700*time.Microsecond {
+	// Ways of 5 ms to, between and back, 0.15 ms a hop, 8 layers of 1 ms.
+	if want := 23300 * time.Microsecond; e.Token != want || e.Chain[0].Cost.Compute != 4*time.Millisecond || e.Chain[1].Cost.Network != 10150*time.Microsecond {
 		t.Errorf("a token takes %v, want %v: %+v", e.Token, want, e.Chain)
 	}
 	name := func(id string) string { return peer.ID(id).String() }
 	for id, want := range map[string]string{
 		"draining": "it is draining: it takes no new sessions",
-		"joining":  "it is joining: its layers are not ready yet",
-		"leaving":  "it is leaving",
+		"joining":  "it is joining with layers 0:8, which are not ready yet",
+		"leaving":  "it is leaving the swarm",
 		"other":    "it serves another model (another)",
 		"deep":     "it serves a model of 40 layers, this one has 8",
-		"failed":   "it is banned: it refuses connections",
+		"failed":   "it refuses connections",
 		"blocked":  "it is on your block list",
 		"unlisted": "it is not on your allow list",
 		"full":     "it has cache for 100 tokens more, and the session may reach 600",
 		"slow":     "layers 0:4: through it a token would take 10 ms longer than through " + name("a") + " (computing 9.0 ms more, on the way 0.7 ms more)",
 		"far":      "layers 4:8: through it a token would take 70 ms longer than through " + name("b") + " (on the way 70 ms more)",
 		"equal":    "it is as good as " + name("b") + " for layers 4:8, which comes first by its id",
-		"busy":     "layers 0:4: through it a token would take 42 ms longer than through " + name("a") + " (waiting for other sessions 42 ms more)",
+		"relayed":  "layers 4:8: through it, which is behind a relay, a token would take 25 ms longer than through " + name("b") + " (on the way 25 ms more)",
+		"moving":   "layers 0:4: through it a token would take 4.0 ms longer than through " + name("a") + " (computing 4.0 ms more); it is moving to layers 2:6",
+		"busy":     "layers 0:4: through it a token would take 37 ms longer than through " + name("a") + " (waiting for other sessions 37 ms more)",
 	} {
 		if got := why(t, e, id); got != want && id != "slow" {
 			t.Errorf("%s: %s\nwant: %s", id, got, want)

@@ -179,11 +179,6 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 // rankDials prefers TCP, which takes half of QUIC's time there and back and carries twice as much: QUIC and relays are
 // dialled a little later, or as soon as TCP has failed.
 func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
-	isTCP := func(a ma.Multiaddr) bool {
-		_, tcp := a.ValueForProtocol(ma.P_TCP)
-		_, relayed := a.ValueForProtocol(ma.P_CIRCUIT)
-		return tcp == nil && relayed != nil
-	}
 	ranked := swarm.DefaultDialRanker(slices.DeleteFunc(slices.Clone(addrs), func(a ma.Multiaddr) bool { return !isTCP(a) }))
 	var behind time.Duration
 	if n := len(ranked); n > 0 {
@@ -194,6 +189,12 @@ func rankDials(addrs []ma.Multiaddr) []network.AddrDelay {
 		ranked = append(ranked, a)
 	}
 	return ranked
+}
+
+// isTCP says whether an address is reached over TCP, and not by way of a relay.
+func isTCP(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_TCP)
+	return err == nil && !isCircuit(a)
 }
 
 // newResources makes the resource manager: libp2p's own limits scaled by this machine's memory, with ours where its are

@@ -82,8 +82,8 @@ func (k *keepers) fresh(model protocol.ModelID) ([]peer.ID, bool) {
 	return slices.Clone(found.peers), ok && time.Now().Before(found.until)
 }
 
-// lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used but not remembered, and finding
-// nobody is no news worth keeping.
+// lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used beside those known before, who may
+// be nearer, but not remembered; and finding nobody is no news worth keeping.
 func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time.Duration) []peer.ID {
 	if found, fresh := k.fresh(model); fresh { // by whom we waited for
 		return found
@@ -100,7 +100,8 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 	}
 	near = near[:min(len(near), keeperCount)]
 	if err != nil {
-		return near
+		known := k.known(model)
+		return append(known, slices.DeleteFunc(near, func(id peer.ID) bool { return slices.Contains(known, id) })...)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -97,7 +97,7 @@ func newPlanner(offers []protocol.Offer, m Measures, layers int, span protocol.S
 		panic(fmt.Sprintf("routing: a plan over layers %v of %d", span, layers))
 	}
 	all := usable(offers, m, layers)
-	p := &planner{first: span.Start, layers: span.Len(), peers: make([]candidate, 0, len(all))}
+	p := &planner{first: span.Start, layers: span.Len(), ends: span.End == layers, peers: make([]candidate, 0, len(all))}
 	for _, o := range all {
 		served := protocol.Span{Start: max(o.Span.Start, span.Start) - p.first, End: min(o.Span.End, span.End) - p.first}
 		if served.Start < served.End {

@@ -66,6 +66,11 @@ func TestPlan_FindsTheFastestChain(t *testing.T) {
 		{"a span is cut", []protocol.Offer{offered("a", 0, 3, 4, 1000), offered("b", 1, 4, 4, 10)}, Measures{}, "a 0:3, b 3:4"},
 		{"a span is cut at its front", []protocol.Offer{offered("a", 0, 3, 4, 10), offered("b", 1, 4, 4, 1000)}, Measures{}, "a 0:1, b 1:4"},
 		{"the lower peer among equals", []protocol.Offer{offered("b", 0, 4, 4, 9), offered("a", 0, 4, 4, 9)}, Measures{}, "a 0:4"},
+		{"the faster head", []protocol.Offer{offered("a", 0, 2, 4, 1000),
+			told(offered("b", 2, 4, 4, 1000), func(o *protocol.Offer) { o.HeadRate = 100 }),
+			told(offered("c", 2, 4, 4, 800), func(o *protocol.Offer) { o.HeadRate = 200 })}, Measures{}, "a 0:2, c 2:4"},
+		{"a head in the middle costs nothing", []protocol.Offer{
+			told(offered("a", 0, 3, 4, 1000), func(o *protocol.Offer) { o.HeadRate = 1 }), offered("b", 1, 4, 4, 10)}, Measures{}, "a 0:3, b 3:4"},
 		{"the faster peer", []protocol.Offer{offered("a", 0, 4, 4, 9), offered("b", 0, 4, 4, 10)}, Measures{}, "b 0:4"},
 		{"a banned peer is left out", append(half, offered("c", 0, 4, 4, 1)), Measures{Banned: set("b")}, "a 0:2, c 2:4"},
 		{"a session's peers first", append(half, offered("c", 0, 4, 4, 100000)), Measures{Prefer: set("a", "b")}, "a 0:2, b 2:4"},
@@ -159,7 +164,14 @@ func cost(hops []Hop, m Measures, layers int) int64 {
 		at, seen[h.Peer] = h.Span.End, true
 		rho := int64(min(o.Busy, 999))
 		c := (1_000_000 + int64(o.DecodeRate) - 1) / int64(o.DecodeRate)
-		fix := 700 + (700+c*int64(o.Span.Len()))*rho/(1000-rho)
+		head := int64(0)
+		if o.HeadRate > 0 && o.Span.End == layers {
+			head = (1_000_000 + int64(o.HeadRate) - 1) / int64(o.HeadRate)
+		}
+		if h.Span.End == layers {
+			sum += head
+		}
+		fix := 150 + (150+c*int64(o.Span.Len())+head)*rho/(1000-rho)
 		if o.Relayed {
 			fix += 20_000
 		}
@@ -253,6 +265,9 @@ func someSwarm(rng *rand.Rand, layers int) ([]protocol.Offer, Measures) {
 		o.CacheFree, o.Relayed = uint32(50+rng.IntN(500)), rng.IntN(8) == 0
 		if rng.IntN(3) == 0 {
 			o.Busy = uint32(rng.IntN(1001))
+		}
+		if o.HeadRate = uint32(1 + rng.IntN(2000)); rng.IntN(3) == 0 {
+			o.HeadRate = 0
 		}
 		if rng.IntN(3) == 0 {
 			o.NetRate = uint64(10_000 + rng.IntN(10_000_000))

@@ -25,6 +25,7 @@ func (d *Directory) AskPledge(ctx context.Context, id peer.ID, p protocol.Pledge
 	defer cancel()
 	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, p)
 	if err != nil {
+		d.doubts(id)
 		return false, fmt.Errorf("ask for a pledge: %w", err)
 	}
 	pledged, ok := answer.(protocol.Pledged)

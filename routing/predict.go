@@ -8,7 +8,7 @@ import (
 
 // Cost is what a token takes, or a hop of it.
 type Cost struct {
-	Compute time.Duration // of layers, with nobody else there
+	Compute time.Duration // of layers and of the head, with nobody else there
 	Wait    time.Duration // for other sessions
 	Network time.Duration // on the way, and for reading and writing
 	Lacking time.Duration // a penalty: there is no room for the session
@@ -33,6 +33,9 @@ func Predict(hops []Hop, m Measures) (sum Cost) {
 func predicted(hops []Hop, m Measures) []Cost {
 	m.Prefer = nil
 	p := &planner{layers: 1}
+	if n := len(hops); n > 0 {
+		p.ends = hops[n-1].Span.End == hops[n-1].Offer.Layers
+	}
 	for i := range hops {
 		p.peers = append(p.peers, priced(&hops[i].Offer, &m))
 	}
@@ -53,11 +56,14 @@ func predicted(hops []Hop, m Measures) []Cost {
 func (p *planner) costOf(pieces []piece, k int) Cost {
 	c := &p.peers[pieces[k].peer]
 	layers := int64(pieces[k].end - pieces[k].start)
-	net := p.way(pieces, k) + c.fix
+	net, compute := p.way(pieces, k)+c.fix, c.own*layers
 	if k == len(pieces)-1 {
 		net += c.out
+		if p.ends {
+			net, compute = net-c.head, compute+c.head
+		}
 	}
 	return Cost{
-		Compute: micros(c.own * layers), Wait: micros(c.wait), Network: micros(net), Lacking: micros(c.lacks),
+		Compute: micros(compute), Wait: micros(c.wait), Network: micros(net), Lacking: micros(c.lacks),
 	}
 }

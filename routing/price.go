@@ -20,7 +20,8 @@ type candidate struct {
 	send  int64         // handing a row to the next hop, beside the way
 	rtt   int64         // between the client and it
 	in    int64         // the way to it where it is the first
-	out   int64         // and from it where it is the last
+	out   int64         // and from it where it is the last, with the head
+	head  int64         // of it, the head alone
 
 	prefill int64 // one layer of one token of a prompt
 	found   int64 // of a layer's price, because of what the peer holds
@@ -39,10 +40,13 @@ func priced(o *protocol.Offer, m *Measures) candidate {
 	if o.PrefillRate > o.DecodeRate {
 		c.prefill = 1_000_000 / int64(o.PrefillRate)
 	}
-	if pace := int64(m.Pace[o.Peer]); pace > 0 {
-		c.own = max(1, c.own*pace/1000)
+	if o.HeadRate > 0 && o.Span.End == o.Layers {
+		c.head = (1_000_000 + int64(o.HeadRate) - 1) / int64(o.HeadRate)
 	}
-	c.wait = waits(c.own*int64(o.Span.Len())+c.fix, m.busy(o))
+	if pace := int64(m.Pace[o.Peer]); pace > 0 {
+		c.own, c.head = max(1, c.own*pace/1000), c.head*pace/1000
+	}
+	c.wait = waits(c.own*int64(o.Span.Len())+c.head+c.fix, m.busy(o))
 	c.layer = c.own
 	if len(m.Prefer) > 0 && !m.Prefer[o.Peer] {
 		c.layer += strangerCost
@@ -192,6 +196,9 @@ func (p *planner) connect(offers []protocol.Offer, m Measures) {
 	}
 	for i := range p.peers {
 		p.peers[i].in, p.peers[i].out = p.peers[i].rtt/2, p.peers[i].rtt/2
+		if p.ends {
+			p.peers[i].out += p.peers[i].head
+		}
 	}
 	p.attach(offers, m, m.Before, func(c *candidate, o *candidate, lag int64) { c.in = lag + o.send })
 	p.attach(offers, m, m.After, func(c *candidate, o *candidate, lag int64) { c.out = lag + c.send })

@@ -122,7 +122,7 @@ func TestCrowd_SaysHowLongANewcomerWaits(t *testing.T) {
 		last = got
 	}
 	// What is measured counts: steps took twice as long as alone among 4, and nobody has come since.
-	c.Sessions, c.Stepping, c.More = 3, 4, 10_700*time.Microsecond
+	c.Sessions, c.Stepping, c.More = 3, 4, 10_150*time.Microsecond
 	if got := c.Busy(); got != 500 {
 		t.Errorf("steps take twice as long, with what a hop costs, and it says %d", got)
 	}

@@ -12,6 +12,7 @@ import (
 type planner struct {
 	first  int
 	layers int
+	ends   bool // with the model's last layer: whoever has it applies the head
 	peers  []candidate
 	near   links
 

@@ -127,7 +127,7 @@ func TestDirectory_AClientHasTheMapOf100PeersWithinASecond(t *testing.T) {
 		for i := range 5 {        // five clients, each with another address
 			client := s.member(n+i, false)
 			began := time.Now()
-			s.join(client, i*n/5)
+			s.join(client, i*n/3)
 			seen, err := client.Offers(t.Context(), testModel)
 			took := time.Since(began)
 			if err != nil || len(seen) != n || took >= time.Second {
@@ -180,7 +180,7 @@ func TestDirectory_LivesWithThreeInTenRepliesLost(t *testing.T) {
 		client := s.member(n, false)
 		s.join(client, 7)
 		s.lose(true)
-		for minute := range 4 {
+		for minute := range 2 {
 			least := n
 			for range 6 {
 				time.Sleep(10 * time.Second)

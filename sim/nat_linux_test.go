@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +42,7 @@ func newHomes(t *testing.T, name string, randomPorts bool, machines ...string) *
 			t.Skipf("this machine lacks %s, for networks with routers", tool)
 		}
 	}
+	removeLeftSpaces()
 	h := &homes{t: t, name: fmt.Sprintf("bn%d%s", os.Getpid(), name)}
 	t.Cleanup(func() {
 		for _, n := range append([]string{"pub"}, machines...) {
@@ -71,6 +74,21 @@ func newHomes(t *testing.T, name string, randomPorts bool, machines ...string) *
 		}
 	})
 	return h
+}
+
+// removeLeftSpaces removes the namespaces of earlier runs that were killed: a namespace outlives the process that made it.
+func removeLeftSpaces() {
+	out, _ := exec.Command("ip", "netns", "list").Output()
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var pid int
+		if _, err := fmt.Sscanf(name, "bn%d", &pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, fs.ErrNotExist) {
+			_ = exec.Command("ip", "netns", "del", name).Run()
+		}
+	}
 }
 
 // home builds a machine's network and its router.
@@ -111,7 +129,7 @@ func (h *homes) must(line string) {
 // serve starts a node on a machine. log gets what it writes to its standard error.
 func (h *homes) serve(machine string, log io.Writer, args ...string) (*launch.Process, launch.Ready) {
 	h.t.Helper()
-	args = slices.Concat([]string{"netns", "exec", h.space(machine), program, "serve"}, args, []string{"--threads", "1", "--log-level", "debug"})
+	args = slices.Concat([]string{"netns", "exec", h.space(machine), program(h.t), "serve"}, args, []string{"--threads", "1", "--log-level", "debug"})
 	p, err := h.group.Start(launch.Command{Name: "a node on " + machine, Binary: "ip", Args: args,
 		Env: []string{"BAICHUAN_HOME=" + h.t.TempDir()}, Stderr: log})
 	if err != nil {
@@ -125,7 +143,7 @@ func (h *homes) serve(machine string, log io.Writer, args ...string) (*launch.Pr
 }
 
 // start starts the relay, which serves another model, and a node in each of two homes, which serve half of one.
-func (h *homes) start(more ...string) (first, second *lines) {
+func (h *homes) start(more ...string) (first, second *journal) {
 	h.t.Helper()
 	relay := []string{"baichuan2-mini-alibi", "--relay", "--listen", "/ip4/" + relayIP + "/tcp/4001"}
 	if len(more) == 0 {
@@ -134,10 +152,10 @@ func (h *homes) start(more ...string) (first, second *lines) {
 	var ready launch.Ready
 	h.relay, ready = h.serve("pub", nil, append(relay, more...)...)
 	h.join = ready.Addrs[0]
-	first, second = newLines(), newLines()
+	first, second = newJournal(), newJournal()
 	for i, x := range []struct {
 		machine, layers string
-		log             *lines
+		log             *journal
 	}{{"a", "0:3", first}, {"b", "3:6", second}} {
 		_, ready := h.serve(x.machine, x.log, slices.Concat([]string{"baichuan2-mini-chat", "--layers", x.layers, "--join", h.join}, more)...)
 		if !strings.Contains(ready.Addrs[0], "/p2p-circuit/") {
@@ -149,7 +167,7 @@ func (h *homes) start(more ...string) (first, second *lines) {
 
 // command makes a client's command on a machine.
 func (h *homes) command(machine string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(h.t.Context(), "ip", slices.Concat([]string{"netns", "exec", h.space(machine), program}, args)...)
+	c := exec.CommandContext(h.t.Context(), "ip", slices.Concat([]string{"netns", "exec", h.space(machine), program(h.t)}, args)...)
 	c.Env = append(os.Environ(), "BAICHUAN_HOME="+h.t.TempDir())
 	return c
 }
@@ -176,16 +194,16 @@ func (h *homes) generate(c *exec.Cmd) (g generates) {
 	return g
 }
 
-// lines keeps what a process logs, and tells when it has logged something.
-type lines struct {
+// journal keeps what a process logs, and tells when it has logged something.
+type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer // guarded by mu
 	more chan struct{}
 }
 
-func newLines() *lines { return &lines{more: make(chan struct{}, 1)} }
+func newJournal() *journal { return &journal{more: make(chan struct{}, 1)} }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *journal) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
@@ -196,7 +214,7 @@ func (l *lines) Write(p []byte) (int, error) {
 }
 
 // await waits until something has been logged.
-func (l *lines) await(t *testing.T, what string) {
+func (l *journal) await(t *testing.T, what string) {
 	t.Helper()
 	late := time.NewTimer(time.Minute)
 	defer late.Stop()
@@ -269,7 +287,7 @@ func TestNAT_AConversationGoesOnWithoutTheRelayWhenHolesArePunched(t *testing.T)
 		return answer
 	}
 	say("你好")
-	for _, log := range []*lines{first, second} {
+	for _, log := range []*journal{first, second} {
 		log.await(t, "a session stream ended") // it is opened anew, on the direct connection
 	}
 	say("你是谁")
@@ -292,7 +310,7 @@ func TestLAN_PeersFindEachOtherByMulticast(t *testing.T) {
 	h := newHomes(t, "lan", false)
 	h.must("ip -n {pub} route add default dev br0") // multicast needs a way
 	key := filepath.Join(t.TempDir(), "swarm.key")
-	if out, err := exec.Command(program, "swarm-key", "new", key).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program(t), "swarm-key", "new", key).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "0:3")

@@ -84,7 +84,7 @@ func Play(ctx context.Context, s Scenario, cfg Config) (_ *Report, err error) {
 	}
 	defer func() { err = errors.Join(err, alone.close()) }()
 	st := &stage{
-		cfg: cfg, model: model, layers: layers, home: home, alone: alone,
+		cfg: cfg, model: model, layers: layers, home: home, alone: alone, logs: &logs{to: cfg.Stderr},
 		report: &Report{Scenario: s.Name, Is: s.Is, Long: cfg.Long},
 	}
 	start := time.Now()
@@ -152,6 +152,7 @@ type stage struct {
 	layers int    // of a node
 	home   string // of the nodes
 	alone  *oracle
+	logs   *logs
 	report *Report
 }
 

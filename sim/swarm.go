@@ -114,7 +114,7 @@ func (w *swarm) launch(ctx context.Context, wanted ...nodeSpec) ([]*process, err
 	}
 	var started []*process
 	for _, spec := range wanted {
-		home, own, err := w.next()
+		n, home, own, err := w.next()
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +126,7 @@ func (w *swarm) launch(ctx context.Context, wanted ...nodeSpec) ([]*process, err
 			Name: "a node of layers " + spec.layers, Binary: w.stage.cfg.Binary,
 			Args:    slices.Concat([]string{"serve", model, "--layers", spec.layers}, args, own, spec.args),
 			Env:     append([]string{"BAICHUAN_HOME=" + spec.home, "BAICHUAN_LOG_LEVEL=warn"}, w.stage.cfg.Env...),
-			Without: w.stage.cfg.Without, Stderr: w.stage.cfg.Stderr,
+			Without: w.stage.cfg.Without, Stderr: w.stage.logs.of(fmt.Sprintf("node %d, %s", n, spec.layers)),
 		})
 		if err != nil {
 			return nil, err
@@ -153,23 +153,23 @@ func (w *swarm) await(ctx context.Context, started []*process) error {
 	return nil
 }
 
-// next gives the home of the next node, and the arguments that it has beside those of all.
-func (w *swarm) next() (home *wire.Home, args []string, err error) {
+// next gives the number of the next node, its home, and the arguments that it has beside those of all.
+func (w *swarm) next() (n int, home *wire.Home, args []string, err error) {
 	w.mu.Lock()
 	w.started++
-	n := w.started
+	n = w.started
 	w.mu.Unlock()
 	args = []string{"--listen", "/ip4/127.0.0.1/tcp/0"}
 	if w.net != nil {
 		if home, err = w.net.Home(w.cast.link(n)); err != nil {
-			return nil, nil, err
+			return 0, nil, nil, err
 		}
 		args = []string{"--listen", address(home.Inside()), "--announce", address(home.Door())}
 	}
 	if w.cast.args != nil {
 		args = append(args, w.cast.args(n)...)
 	}
-	return home, args, nil
+	return n, home, args, nil
 }
 
 // address writes where somebody listens over TCP as peers do.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -28,36 +29,40 @@ type finding struct {
 func newDoctorCommand() *cobra.Command {
 	var asJSON bool
 	var f swarmFlags
+	var host serveFlags
 	var listen []string
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check this machine: processor, memory, store, network; say what to do about what is wrong",
 		Long: "Checks this machine, and with --join how the others of a swarm reach it: directly, by a port that the router has\n" +
-			"mapped, or over a relay; it listens for some seconds as serve would (--listen). It changes nothing.",
+			"mapped, or over a relay; it listens for some seconds as serve would (--listen). Of the models\n" +
+			"that are stored here, and of those that the swarm serves, it says which layers this machine could host. It changes nothing.",
 		Args: wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			findings, err := examine()
+			findings, err := examine(&host)
 			if err != nil {
 				return err
 			}
-			findings = append(findings, examineReach(cmd.Context(), &f, privateListen(listen, f.swarmKey, cmd.Flags().Changed("listen")))...)
+			findings = append(findings, examineReach(cmd.Context(), &f, &host, privateListen(listen, f.swarmKey, cmd.Flags().Changed("listen")))...)
 			return printFindings(cmd.OutOrStdout(), findings, asJSON)
 		},
 	}
 	f.add(cmd)
 	cmd.Flags().StringArrayVar(&listen, "listen", defaultListen, "address that serve would listen on (repeatable)")
+	cmd.Flags().Var(&host.memory, "memory", "the memory that serve would be given, such as 8GiB (default: half of the machine's)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }
 
 // examine looks at everything, some 0.2 s.
-func examine() ([]finding, error) {
+func examine(host *serveFlags) ([]finding, error) {
 	device, err := newDevice(0)
 	if err != nil {
 		return nil, err
 	}
 	defer device.Close()
-	return append([]finding{examineKernels(device), examineMemory()}, append(examineSpeed(device), examineStore()...)...), nil
+	limits := probe.New(device.Name(), device.Threads()).Limits()
+	return slices.Concat([]finding{examineKernels(device), examineMemory()}, examineSpeed(limits), examineStore(), examineHosting(host, limits)), nil
 }
 
 // examineKernels tells which kernels compute here.
@@ -90,8 +95,7 @@ func examineMemory() finding {
 }
 
 // examineSpeed measures what bounds decoding and prompts.
-func examineSpeed(device *kernels.CPU) []finding {
-	limits := probe.New(device.Name(), device.Threads()).Limits()
+func examineSpeed(limits probe.Limits) []finding {
 	return []finding{
 		{Name: "reading", OK: true, Found: fmt.Sprintf("%.0f GB/s from memory: the 7B in nf4 decodes %.1f tokens/s at most", limits.Read/1e9, limits.Read/bytesOf7B)},
 		{Name: "arithmetic", OK: true, Found: fmt.Sprintf("%.0f GOPS on bytes: the 7B reads a prompt at %.0f tokens/s at most", limits.Integer/1e9, limits.Integer/opsOf7B)},

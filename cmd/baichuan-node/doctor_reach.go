@@ -12,11 +12,11 @@ import (
 
 // examineReach finds out how others reach this machine. Only other peers can tell: without any it says what can be known
 // alone. It listens as serve does by default, so that what works here works there.
-func examineReach(ctx context.Context, f *swarmFlags, listen []string) []finding {
+func examineReach(ctx context.Context, f *swarmFlags, host *serveFlags, listen []string) []finding {
 	ports := examinePorts(listen)
 	peers, err := f.peers()
 	if err == nil && ports.OK {
-		return append([]finding{ports, examineIP6()}, reachedAs(ctx, f, listen, len(peers) > 0)...)
+		return append([]finding{ports, examineIP6()}, reachedAs(ctx, f, host, listen, len(peers) > 0)...)
 	}
 	if err != nil {
 		return []finding{ports, examineIP6(), {Name: "reached", Found: err.Error(), Remedy: "give --join as serve prints it"}}
@@ -54,12 +54,12 @@ func examineIP6() finding {
 }
 
 // reachedAs joins a swarm as serve would, without serving, and waits for what the router and the others say.
-func reachedAs(ctx context.Context, f *swarmFlags, listen []string, named bool) []finding {
+func reachedAs(ctx context.Context, f *swarmFlags, host *serveFlags, listen []string, named bool) []finding {
 	s, err := openSwarm(ctx, f, nil, listen, routing.ReachConfig{})
 	if err != nil {
 		return []finding{{Name: "reached", Found: oneLine(err.Error()), Remedy: "mend what is named"}}
 	}
-	found, err := askAround(ctx, s, f)
+	found, err := askAround(ctx, s, f, host)
 	if closed := s.close(); err == nil {
 		err = closed
 	}
@@ -73,7 +73,7 @@ func reachedAs(ctx context.Context, f *swarmFlags, listen []string, named bool) 
 }
 
 // askAround joins and waits until what is known of this machine has settled.
-func askAround(ctx context.Context, s *swarm, f *swarmFlags) ([]finding, error) {
+func askAround(ctx context.Context, s *swarm, f *swarmFlags, host *serveFlags) ([]finding, error) {
 	peers, err := f.peers()
 	if err != nil {
 		return nil, err
@@ -106,7 +106,11 @@ func askAround(ctx context.Context, s *swarm, f *swarmFlags) ([]finding, error) 
 		}
 		if over {
 			remedy := now.Remedy(s.host.Network().ListenAddresses())
-			return []finding{{Name: "reached", OK: remedy == "" || len(now.Relays) > 0, Found: now.String(), Remedy: remedy}}, nil
+			found := []finding{{Name: "reached", OK: remedy == "" || len(now.Relays) > 0, Found: now.String(), Remedy: remedy}}
+			if joined {
+				found = append(found, examineSwarmHosting(ctx, s, host)...)
+			}
+			return found, nil
 		}
 	}
 }

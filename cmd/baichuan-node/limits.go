@@ -8,6 +8,9 @@ const (
 
 	// lookTimeout bounds one look at a swarm: two rounds of questions of 3.5 s, and one to every peer of 3 s.
 	lookTimeout = 10 * time.Second
+
+	// maxDoctorModels bounds the models of a swarm that doctor looks at: each is a manifest and a tokenizer to fetch.
+	maxDoctorModels = 8
 	// watchEvery is how often status --watch looks.
 	watchEvery = time.Second
 	// defaultColumns and defaultLines are the size of a terminal that does not tell.

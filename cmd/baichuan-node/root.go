@@ -21,6 +21,14 @@ type logFlags struct {
 	format  string
 }
 
+// nodes is the level at which the nodes of a simulation are to log; empty: nobody wants to see it.
+func (l *logFlags) nodes() string {
+	if l.level == "" && l.verbose {
+		return "info"
+	}
+	return l.level
+}
+
 // app is what all commands share.
 type app struct {
 	interrupts interrupts
@@ -66,8 +74,9 @@ func newRootCommand(a *app) *cobra.Command {
 		newChatCommand(a),
 		newGatewayCommand(a),
 		newStatusCommand(),
+		newPlanCommand(),
 		newBenchCommand(),
-		newSimCommand(),
+		newSimCommand(a),
 		newDoctorCommand(),
 		newKeyCommand(), newSwarmKeyCommand(),
 		newVersionCommand(),

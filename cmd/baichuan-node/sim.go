@@ -25,14 +25,15 @@ type simFlags struct {
 	soak time.Duration
 }
 
-func newSimCommand() *cobra.Command {
+func newSimCommand(a *app) *cobra.Command {
 	var f simFlags
 	cmd := &cobra.Command{
 		Use:   "sim NAME|all|list",
 		Short: "Kill, hold up and send away nodes of a swarm on this machine, and check its answers",
 		Long: "Plays a scenario with a swarm of serve processes on loopback: its nodes are killed, held up or told to leave while\n" +
 			"answers are made. Each answer must equal that of one process, and the nodes' counters must show that no healthy\n" +
-			"one computed anything twice. Fails if something was not as it should be. The scenarios, all of which `sim all` plays:\n\n" +
+			"one computed anything twice. Fails if something was not as it should be; -v shows what the nodes log. The scenarios,\n" +
+			"all of which `sim all` plays:\n\n" +
 			scenarioTable() + plannerTable(),
 		Args: wantArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -41,7 +42,7 @@ func newSimCommand() *cobra.Command {
 					return err
 				}
 			}
-			return runSim(cmd, &f, args[0])
+			return runSim(cmd, a, &f, args[0])
 		},
 	}
 	flags := cmd.Flags()
@@ -64,7 +65,7 @@ func (f *simFlags) checkFor(name string) error {
 	return nil
 }
 
-func runSim(cmd *cobra.Command, f *simFlags, name string) error {
+func runSim(cmd *cobra.Command, a *app, f *simFlags, name string) error {
 	all := sim.Scenarios()
 	if name == "list" {
 		_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n\n%s\n", scenarioTable()+plannerTable(), virtualSwarms)
@@ -82,6 +83,9 @@ func runSim(cmd *cobra.Command, f *simFlags, name string) error {
 		return fmt.Errorf("find this program's own file: %w", err)
 	}
 	cfg := sim.Config{Binary: binary, Without: serveSettings(), Long: f.long, Seed: f.seed, For: f.soak}
+	if level := a.logs.nodes(); level != "" {
+		cfg.Stderr, cfg.Env = cmd.ErrOrStderr(), []string{"BAICHUAN_LOG_LEVEL=" + level}
+	}
 	var errs []error
 	for _, s := range all {
 		err := f.play(cmd.Context(), cmd.OutOrStdout(), s, cfg)

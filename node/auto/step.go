@@ -104,6 +104,7 @@ func (d *Driver) ask(ctx context.Context, asks []placement.Pledge) (given bool) 
 	yes := make([]bool, len(asks))
 	slots := make(chan struct{}, maxAsked)
 	var all sync.WaitGroup
+	asked := d.now()
 	for i, p := range asks {
 		slots <- struct{}{}
 		all.Go(func() {
@@ -116,7 +117,7 @@ func (d *Driver) ask(ctx context.Context, asks []placement.Pledge) (given bool) 
 	defer d.mu.Unlock()
 	for i, p := range asks {
 		if yes[i] {
-			d.memory.Promised(p, d.now())
+			d.memory.Promised(p, asked)
 			given = true
 		}
 	}

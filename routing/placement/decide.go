@@ -86,6 +86,7 @@ func Decide(v View, me Self, now time.Duration, m *Memory) Action {
 	m.forget(now)
 	d := &decision{s: newSwarm(me.in(v).coarse(), me.ID), me: me, now: now, m: m}
 	d.i = d.s.index(me.ID)
+	d.s.knows(d.i, me.Choices)
 	switch {
 	case me.Target.Len() == 0:
 		return d.join()
@@ -111,7 +112,7 @@ func (d *decision) stay(again time.Duration, format string, args ...any) Action 
 
 // join announces a newcomer's place at once.
 func (d *decision) join() Action {
-	best, any := d.s.best(d.i, d.me.Choices, nil)
+	best, any := d.s.best(d.i, d.me.Choices)
 	if !any {
 		return d.stay(d.now+lookEvery, "no layer fits")
 	}

@@ -19,6 +19,7 @@ type gap struct {
 }
 
 // fill looks for layers that nobody serves. Who can mend most goes first; the others wait their turn, and see it announced.
+// Nobody else knows what a peer has promised: who is first begins all the same, and leaves when its word binds no more.
 func (d *decision) fill() (Action, bool) {
 	s, m := d.s, d.m
 	gaps, which := s.bare()
@@ -30,10 +31,12 @@ func (d *decision) fill() (Action, bool) {
 	case m.gap.which != which:
 		m.gap = gap{which: which, in: key, since: d.now}
 		m.gap.turn, m.gap.to = d.turn()
-	case m.gap.in != key && m.gap.turn == maxTurns && len(s.peers) <= maxRanked:
-		// Who could not go may be free to since somebody else has come.
+	case m.gap.in != key && len(s.peers) <= maxRanked:
+		// Who was to go may have left, or is free to go since somebody else has come.
+		free := m.gap.turn == maxTurns
 		m.gap.in = key
-		if m.gap.turn, m.gap.to = d.turn(); m.gap.turn < maxTurns {
+		m.gap.turn, m.gap.to = d.turn()
+		if free && m.gap.turn < maxTurns {
 			m.gap.since = d.now
 		}
 	}
@@ -44,10 +47,10 @@ func (d *decision) fill() (Action, bool) {
 		return d.stay(due, "%d layers lack a holder, others fill them better", gaps), true
 	}
 	to := m.gap.to
-	if !d.keepsWord(to) || !d.mends(to) {
+	if !d.mends(to) {
 		s.load.count(s, -1)
 		was := s.load.gaps()
-		best, any := s.best(d.i, d.me.Choices, d.keepsWord)
+		best, any := s.best(d.i, d.me.Choices)
 		if !any || best.score.Gaps >= was {
 			return Action{}, false
 		}
@@ -93,7 +96,7 @@ func (d *decision) turn() (turn int, to protocol.Span) {
 
 // bestOf is a peer's best place.
 func (s *swarm) bestOf(i int, choices []protocol.Span) protocol.Span {
-	best, _ := s.best(i, choices, nil)
+	best, _ := s.best(i, choices)
 	return best.span
 }
 
@@ -103,7 +106,7 @@ func (s *swarm) close(able []int) (went []int) {
 		s.load.count(s, -1)
 		who, best := -1, choice{score: Score{Gaps: s.load.gaps()}}
 		for _, i := range able {
-			if c, any := s.best(i, s.choices(i), nil); any && !slices.Contains(went, i) && c.score.Compare(best.score) < 0 && (who >= 0 || c.score.Gaps < best.score.Gaps) {
+			if c, any := s.best(i, s.choices(i)); any && !slices.Contains(went, i) && c.score.Compare(best.score) < 0 && (who >= 0 || c.score.Gaps < best.score.Gaps) {
 				who, best = i, c
 			}
 		}

@@ -137,7 +137,7 @@ func (s *swarm) recreate(out []int) (score Score) {
 	}
 	for range 2 {
 		for _, i := range out {
-			c, _ := s.best(i, s.choices(i), nil)
+			c, _ := s.best(i, s.choices(i))
 			s.at[i], score = c.span, c.score
 		}
 	}
@@ -180,7 +180,7 @@ func Search(v View, starts, rounds int) ([]protocol.Span, Score) {
 func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 	for _, i := range rng.Perm(len(s.peers)) {
 		if s.at[i].Len() == 0 {
-			if c, any := s.best(i, s.choices(i), nil); any {
+			if c, any := s.best(i, s.choices(i)); any {
 				s.at[i] = c.span
 			}
 		}

@@ -39,6 +39,7 @@ const (
 	pledgeWithin = 3 * time.Minute  // without them the move is off
 	pledgeLife   = 2 * time.Minute  // that a peer stays when it has given its word
 	pledgeFresh  = 10 * time.Second // an older word is asked for again: who gave it may have died since
+	pledgeSlack  = time.Second      // from the decision to leave until it is done
 	gapSure      = 30 * time.Second // longer than any offer lives
 	maxPromises  = 64               // that a peer gives
 )

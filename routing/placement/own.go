@@ -82,12 +82,12 @@ func (o *own) meanAt(sp protocol.Span) (sum int64) {
 	return sum / int64(max(1, len(o.lanes)))
 }
 
-// best finds a peer's best place among those that are allowed; of equal ones the first.
-func (s *swarm) best(peer int, choices []protocol.Span, allowed func(protocol.Span) bool) (best choice, any bool) {
+// best finds a peer's best place among some; of equal ones the first.
+func (s *swarm) best(peer int, choices []protocol.Span) (best choice, any bool) {
 	o := s.without(peer)
 	for _, sp := range choices {
 		sp = clip(sp, s.layers)
-		if sp.Len() == 0 || (allowed != nil && !allowed(sp)) {
+		if sp.Len() == 0 {
 			continue
 		}
 		if c := (choice{sp, o.at(sp)}); !any || c.score.Compare(best.score) < 0 {

@@ -15,7 +15,7 @@
 //
 // # Coming to rest
 //
-// A peer counts where it has announced to be, not where it still is. It looks every 15 s, moves only for a gain that
+// A peer counts where it has announced to be, not where it still is. It looks every 5 s, moves only for a gain that
 // grows with each move that it has made lately, and only if it saw the same in several looks running: the greatest gain
 // waits least, which takes the place of an auction. It loads beside what it serves, and gives up a layer only when
 // another holder has promised to stay: no move opens a gap. [Decide] is all of that as a state machine that a node's
@@ -193,6 +193,6 @@ func Measure(v View) Measured { return newSwarm(v, "").measure() }
 // that can serve nothing gets no layers.
 func Join(v View, me Self) protocol.Span {
 	s := newSwarm(me.in(v).coarse(), me.ID)
-	best, _ := s.best(s.index(me.ID), me.Choices, nil)
+	best, _ := s.best(s.index(me.ID), me.Choices)
 	return best.span
 }

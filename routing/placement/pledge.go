@@ -24,9 +24,9 @@ func (m *Memory) Promise(me Self, asker string, layers protocol.Span, now time.D
 	return true
 }
 
-// Promised takes a peer's yes to what [Decide] had this one ask.
-func (m *Memory) Promised(p Pledge, now time.Duration) {
-	m.got = append(m.got, pledged{p, now, now + pledgeFresh})
+// Promised takes a peer's yes to what [Decide] had this one ask at a time.
+func (m *Memory) Promised(p Pledge, asked time.Duration) {
+	m.got = append(m.got, pledged{p, asked, asked + pledgeFresh})
 }
 
 // within reports whether b holds all of a.
@@ -57,26 +57,43 @@ func less(a, b protocol.Span) (out []protocol.Span) {
 
 // keepsWord reports whether a move leaves no layer that this peer has promised to serve.
 func (d *decision) keepsWord(to protocol.Span) bool {
+	return d.wordGiven(to) == 0
+}
+
+// wordGiven is when this peer last promised to serve a layer that a move leaves; 0: it has not.
+func (d *decision) wordGiven(to protocol.Span) (last time.Duration) {
 	for _, gone := range less(d.me.Held, to) {
 		for _, p := range d.m.gave {
 			if overlap(gone, p.Layers).Len() > 0 {
-				return false
+				last = max(last, p.at, 1)
 			}
 		}
 	}
-	return true
+	return last
+}
+
+// bound is until when somebody may still leave because this peer has promised to stay: later it may leave as well, if others
+// promise to stay in their turn.
+func (d *decision) bound(to protocol.Span) time.Duration {
+	if given := d.wordGiven(to); given > 0 {
+		return given + pledgeFresh + pledgeSlack
+	}
+	return 0
 }
 
 // finish goes on with a move that is announced: load, have the others promise to stay, leave.
 func (d *decision) finish() Action {
 	me, m := d.me, d.m
 	gone := less(me.Held, me.Target)
+	until := d.bound(me.Target)
 	switch relief := d.relief(gone); {
 	case relief == hopeless: // also while it loads: who would have stayed may have died
 		m.asking, m.got = 0, nil
 		return Action{Kind: Withdraw, Span: me.Held, Again: d.now + lookEvery, Why: "nobody else would hold what it leaves"}
 	case !me.Loaded:
 		return d.stay(d.now+lookEvery, "loading %v", me.Target)
+	case d.now < until:
+		return d.stay(until, "another leaves because this node stays")
 	case relief == relieved:
 		m.asking, m.got = 0, nil
 		return Action{Kind: Serve, Span: me.Target, Again: d.now + lookEvery, Why: "loaded, and all that it leaves is held by others"}
@@ -127,7 +144,7 @@ func (d *decision) relief(gone []protocol.Span) relief {
 	switch {
 	case bare && !d.closesMore():
 		return hopeless
-	case bare && d.now-d.m.bareSince < gapSure, open, !d.keepsWord(d.me.Target):
+	case bare && d.now-d.m.bareSince < gapSure, open:
 		return waiting
 	}
 	return relieved

@@ -24,6 +24,8 @@ type swarm struct {
 	timed  []bool          // whether chains may lead through it
 	delay  [][]int64       // one way from peer to peer, among those that are timed
 	probes [][]int64       // one way from a client to each peer
+	known  int             // the peer of which more is known than what others see:
+	chosen []protocol.Span // what it could serve; empty: of nobody
 
 	// Scratch of the functions that rate placements: they take turns.
 	passes  []pass // one for each probe
@@ -146,10 +148,23 @@ func (s *swarm) measureWays(v View, byHash []int) {
 	}
 }
 
-// choices are the spans that a peer could serve, as others see it.
+// knows takes the spans that a peer could serve from itself. Others know only how many layers they have at most.
+func (s *swarm) knows(i int, choices []protocol.Span) {
+	s.known, s.chosen = i, nil
+	for _, sp := range choices {
+		if sp = clip(sp, s.layers); sp.Len() > 0 {
+			s.chosen = append(s.chosen, sp)
+		}
+	}
+}
+
+// choices are the spans that a peer could serve, as itself or others see it.
 func (s *swarm) choices(i int) []protocol.Span {
-	if s.peers[i].Fixed {
+	switch {
+	case s.peers[i].Fixed:
 		return []protocol.Span{s.at[i]}
+	case i == s.known && len(s.chosen) > 0:
+		return s.chosen
 	}
 	return Spans(s.layers, s.peers[i].capacity())
 }

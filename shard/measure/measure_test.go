@@ -244,7 +244,7 @@ func TestSpeedOf_MeasuresAnySpan(t *testing.T) {
 	for _, span := range []store.Span{{Start: 0, End: 3}, {Start: 1, End: 2}, {Start: 2, End: 3}} {
 		s := load(t, tiny(t, store.Alibi), "nf4", span, StepsConfig{})
 		free := s.CacheFree()
-		if err := SelfTest(s); err != nil {
+		if _, err := SelfTest(s); err != nil {
 			t.Errorf("layers %v: %v", span, err)
 		}
 		speed, err := SpeedOf(s)
@@ -281,7 +281,7 @@ func TestStoreSynthetic_IsFoundByOtherProcesses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer loaded.Close()
-	if err := SelfTest(loaded); err != nil {
+	if _, err := SelfTest(loaded); err != nil {
 		t.Error(err)
 	}
 	if _, err := StoreSynthetic(home, "odd", tiny(t, store.Rope), "nf5"); err == nil {

@@ -74,6 +74,11 @@ func (p *pass) compute() error {
 			return step.Err
 		}
 	}
+	return p.heads()
+}
+
+// heads applies the head, where there is one, to what the steps have made.
+func (p *pass) heads() error {
 	if len(p.asks) == 0 {
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 type Speed struct {
 	Decode  float64 // one at a time
 	Prefill float64 // many at once
+	Head    float64 // through the head, one at a time; 0: the shard has none
 }
 
 // SpeedOf computes a few tokens with a shard, as a self-test and to see how fast it is. On a machine that takes longer
@@ -25,34 +26,54 @@ func SpeedOf(s *shard.Shard) (Speed, error) {
 	if err != nil {
 		return Speed{}, err
 	}
+	speed := Speed{}
+	if speed.Head, err = one.headSpeed(); err != nil {
+		return Speed{}, err
+	}
 	one.asks = nil
-	best, err := shortest(one, first)
+	best, err := shortest(one.run, first)
 	if err != nil {
 		return Speed{}, err
 	}
-	speed := Speed{Decode: perSecond(1, best)}
+	speed.Decode = perSecond(1, best)
 	speed.Prefill, err = prefillSpeed(s, best)
 	speed.Prefill = max(speed.Prefill, speed.Decode)
 	return speed, err
 }
 
-// SelfTest computes one token with a shard, and with the head where there is one.
-func SelfTest(s *shard.Shard) error {
+// SelfTest computes one token with a shard, and with the head where there is one: it says how fast that is, in tokens/s.
+func SelfTest(s *shard.Shard) (head float64, err error) {
 	p, err := newPass(s, 0, 1, 1, false)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer p.close()
-	_, err = p.run()
-	return err
+	if _, err = p.run(); err != nil {
+		return 0, err
+	}
+	return p.headSpeed()
 }
 
-// shortest repeats a pass for a moment, if it is expected to be done by then, and gives the shortest time.
-func shortest(p *pass, first time.Duration) (time.Duration, error) {
+// headSpeed is how fast the head alone is, with what the last pass has made; 0: there is none.
+func (p *pass) headSpeed() (float64, error) {
+	if len(p.asks) == 0 {
+		return 0, nil
+	}
+	head := func() (time.Duration, error) { return timed(p.heads) }
+	first, err := head()
+	if err != nil {
+		return 0, err
+	}
+	best, err := shortest(head, first)
+	return perSecond(len(p.asks), best), err
+}
+
+// shortest repeats something for a moment, if it is expected to be done by then, and gives the shortest time.
+func shortest(run func() (time.Duration, error), first time.Duration) (time.Duration, error) {
 	best := first
 	begun := time.Now()
 	for n := 0; n < decodeSteps && time.Since(begun)+best < speedDecode; n++ {
-		took, err := p.run()
+		took, err := run()
 		if err != nil {
 			return 0, err
 		}

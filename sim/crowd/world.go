@@ -19,7 +19,7 @@ import (
 const (
 	renewEvery = 8 * time.Second
 	mostLate   = 7 * time.Second // that an offer reaches a client behind its renewal
-	hopFix     = 700 * time.Microsecond
+	hopFix     = 150 * time.Microsecond
 	openedFor  = 10 * time.Second // that a session counts which has been opened and has computed nothing
 	stepsOver  = 4 * time.Second
 	shareOver  = 10 * time.Second // of which the device's share of time is told

@@ -86,16 +86,16 @@ func (p *pipe) put(c chunk, now time.Time) {
 }
 
 // take gives what has arrived, or says until when there is nothing; zero: until there are news.
-func (p *pipe) take(b []byte, now time.Time) (n int, err error, until time.Time, ok bool) {
+func (p *pipe) take(b []byte, now time.Time) (n int, until time.Time, ok bool, err error) {
 	switch {
 	case p.readErr != nil:
-		return 0, p.readErr, until, true
+		return 0, until, true, p.readErr
 	case !p.readBy.IsZero() && !now.Before(p.readBy):
-		return 0, os.ErrDeadlineExceeded, until, true
+		return 0, until, true, os.ErrDeadlineExceeded
 	}
 	until = p.readBy
 	if len(p.queue) == 0 || p.link.cut {
-		return 0, nil, until, false
+		return 0, until, false, nil
 	}
 	c := &p.queue[0]
 	switch {
@@ -103,9 +103,9 @@ func (p *pipe) take(b []byte, now time.Time) (n int, err error, until time.Time,
 		if until.IsZero() || c.at.Before(until) {
 			until = c.at
 		}
-		return 0, nil, until, false
+		return 0, until, false, nil
 	case c.end:
-		return 0, io.EOF, until, true
+		return 0, until, true, io.EOF
 	}
 	n = copy(b, c.bytes)
 	c.bytes = c.bytes[n:]
@@ -114,14 +114,14 @@ func (p *pipe) take(b []byte, now time.Time) (n int, err error, until time.Time,
 	}
 	p.size -= n
 	signal(p.room)
-	return n, nil, until, true
+	return n, until, true, nil
 }
 
 // Read is part of network.Stream.
 func (s *stream) Read(b []byte) (int, error) {
 	for {
 		unlock := s.conn.lock()
-		n, err, until, ok := s.in.take(b, time.Now())
+		n, until, ok, err := s.in.take(b, time.Now())
 		unlock()
 		if ok {
 			return n, err
