@@ -34,13 +34,13 @@ func (st *stage) flooded(ctx context.Context, name string, lines func(int) wire.
 		all, long, idle = append(slices.Clone(attacks), allAttacks), floodLong, soakIdleShort
 	}
 	c := cast{
-		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(all))*(3*long+intruderLimit), link: lines,
+		copies: 1, clients: 1, limit: stepLimit + time.Duration(len(all)+1)*(3*long+intruderLimit), link: lines,
 		args: func(int) []string {
 			return []string{"--idle", idle.String(), "--kv-tokens", fmt.Sprint(st.model.Manifest.Context)}
 		},
 	}
 	return st.stepWith(ctx, name, c, func(ctx context.Context, sc *scene) error {
-		if _, err := sc.paced(ctx, long); err != nil { // a process' first seconds are not like the others
+		if err := sc.warmsUp(ctx, long); err != nil {
 			return err
 		}
 		before, err := sc.settles(ctx, nil, idle)
@@ -59,6 +59,21 @@ func (st *stage) flooded(ctx context.Context, name string, lines func(int) wire.
 		sc.compare(before, after)
 		return nil
 	})
+}
+
+// warmsUp has answers made: a process' first seconds are not like the others. In the long form it is attacked, too, as its cache's
+// pages stay with it once they have been used.
+func (sc *scene) warmsUp(ctx context.Context, long time.Duration) error {
+	if _, err := sc.paced(ctx, long); err != nil || !sc.stage.cfg.Long {
+		return err
+	}
+	hostile, err := sc.intrudes(ctx, allAttacks.name, sc.living()[0])
+	if err != nil {
+		return err
+	}
+	_, err = sc.paced(ctx, long)
+	_, gone := hostile.ends()
+	return errors.Join(err, gone)
 }
 
 const (
