@@ -122,6 +122,7 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	d.keepers = newKeepers(nearest)
 	d.server = serve(h, protocol.DirectoryID, "baichuan.directory", d.answer)
 	d.done.Go(d.run)
+	d.done.Go(d.readOn)
 	return d, nil
 }
 
