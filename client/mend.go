@@ -162,6 +162,9 @@ func (s *session) hopeless(err error, waited time.Duration) error {
 	case took > 0:
 		return fmt.Errorf("%w, and nobody came for %v: %s", err, took, again)
 	}
+	if none := (*routing.NoChainError)(nil); errors.As(err, &none) && none.Listed() {
+		return fmt.Errorf("%w: let more peers in by --allow or --block, or start a node for these layers", err)
+	}
 	return fmt.Errorf("%w: start a node for these layers", err)
 }
 

@@ -103,15 +103,15 @@ type Directory struct {
 	announcing sync.Mutex // guards the four below: one offer at a time is made
 	own        *protocol.Offer
 	sequence   uint64
-	wake       chan time.Time // an offer was sealed then
-	behind     chan struct{}  // the renewal is due now
+	wake       chan struct{} // the renewal is due anew
+	behind     chan struct{} // it is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
 	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(),
 		doubted: make(chan doubt, maxDoubts), knocks: NewPacer(knockRate, knockBurst), boot: uint64(rand.Int64()) | 1,
-		wake: make(chan time.Time, 1), behind: make(chan struct{}, 1)}
+		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if d.wall = cfg.Wall; d.wall == nil {
 		d.wall = time.Now
@@ -140,6 +140,7 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 		defer unwatch()
 		d.knockAll()
 	})
+	d.done.Go(d.readOn)
 	return d, nil
 }
 
