@@ -82,7 +82,7 @@ func (n *Node) checkOffer(sealed []byte) (*protocol.Offer, error) {
 	if len(sealed) == 0 {
 		return nil, nil
 	}
-	o, err := protocol.Unseal(sealed)
+	o, err := n.directory.Unseal(sealed)
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	if d.book.has(m.Offer, from) {
 		return protocol.PutDone{}
 	}
-	o, err := protocol.Unseal(m.Offer)
+	o, err := d.unseal(m.Offer)
 	switch {
 	case err != nil:
 		return protocol.Failure{Code: protocol.CodeBadRequest, Text: err.Error()}

@@ -65,6 +65,10 @@ type DirectoryConfig struct {
 	// be computed for.
 	Nearest func(ctx context.Context, key string) ([]peer.ID, error)
 
+	// Unseal opens sealed offers. Nil: protocol.Unseal. For simulations: what has been opened for one of the peers in a process
+	// need not be opened again for the others, as long as it is the same to the byte. Nobody changes what it returns.
+	Unseal func(sealed []byte) (*protocol.Offer, error)
+
 	// Wall is the wall clock, from which nothing but the sequence of a first offer is taken: it may be wrong. Nil: this
 	// machine's.
 	Wall func() time.Time
@@ -82,6 +86,7 @@ type Directory struct {
 	doubted chan doubt
 	knocks  *Pacer
 	wall    func() time.Time
+	unseal  func([]byte) (*protocol.Offer, error)
 	boot    uint64 // tells this process's offers from those of one before
 
 	ctx    context.Context // ends at Close
@@ -110,6 +115,9 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	if d.wall = cfg.Wall; d.wall == nil {
 		d.wall = time.Now
+	}
+	if d.unseal = cfg.Unseal; d.unseal == nil {
+		d.unseal = protocol.Unseal
 	}
 	if !cfg.Serving {
 		return d, nil
@@ -291,6 +299,9 @@ func (d *Directory) Changed() <-chan struct{} { return d.book.changed() }
 // not be changed.
 func (d *Directory) Sealed(id peer.ID) []byte { return d.book.sealedOf(id, time.Now()) }
 
+// Unseal opens an offer that somebody hands on, as the directory opens those that it is told. It must not be changed.
+func (d *Directory) Unseal(sealed []byte) (*protocol.Offer, error) { return d.unseal(sealed) }
+
 // someKnown returns a few peers that serve a model, by chance, so that no one of them hides the rest for ever.
 func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 	var all []peer.ID
@@ -376,7 +387,7 @@ func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
 	if d.book.holds(sealed) {
 		return
 	}
-	o, err := protocol.Unseal(sealed)
+	o, err := d.unseal(sealed)
 	if err != nil {
 		return
 	}

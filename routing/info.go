@@ -82,7 +82,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if len(offers.Sealed) == 0 {
 		return told
 	}
-	o, err := protocol.Unseal(offers.Sealed[0])
+	o, err := d.unseal(offers.Sealed[0])
 	if err == nil && o.Peer != id {
 		err = fmt.Errorf("it tells of peer %s", o.Peer)
 	}

@@ -129,7 +129,7 @@ func (h *homes) must(line string) {
 // serve starts a node on a machine. log gets what it writes to its standard error.
 func (h *homes) serve(machine string, log io.Writer, args ...string) (*launch.Process, launch.Ready) {
 	h.t.Helper()
-	args = slices.Concat([]string{"netns", "exec", h.space(machine), program, "serve"}, args, []string{"--threads", "1", "--log-level", "debug"})
+	args = slices.Concat([]string{"netns", "exec", h.space(machine), program(h.t), "serve"}, args, []string{"--threads", "1", "--log-level", "debug"})
 	p, err := h.group.Start(launch.Command{Name: "a node on " + machine, Binary: "ip", Args: args,
 		Env: []string{"BAICHUAN_HOME=" + h.t.TempDir()}, Stderr: log})
 	if err != nil {
@@ -167,7 +167,7 @@ func (h *homes) start(more ...string) (first, second *journal) {
 
 // command makes a client's command on a machine.
 func (h *homes) command(machine string, args ...string) *exec.Cmd {
-	c := exec.CommandContext(h.t.Context(), "ip", slices.Concat([]string{"netns", "exec", h.space(machine), program}, args)...)
+	c := exec.CommandContext(h.t.Context(), "ip", slices.Concat([]string{"netns", "exec", h.space(machine), program(h.t)}, args)...)
 	c.Env = append(os.Environ(), "BAICHUAN_HOME="+h.t.TempDir())
 	return c
 }
@@ -310,7 +310,7 @@ func TestLAN_PeersFindEachOtherByMulticast(t *testing.T) {
 	h := newHomes(t, "lan", false)
 	h.must("ip -n {pub} route add default dev br0") // multicast needs a way
 	key := filepath.Join(t.TempDir(), "swarm.key")
-	if out, err := exec.Command(program, "swarm-key", "new", key).CombinedOutput(); err != nil {
+	if out, err := exec.Command(program(t), "swarm-key", "new", key).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	h.serve("pub", nil, "baichuan2-mini-chat", "--layers", "0:3")

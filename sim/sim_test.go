@@ -9,34 +9,48 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
-// program is the file of the program that is tested.
-var program string
+// folder is where the tests' program is.
+var folder string
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
-
-// build builds the program for all tests, and runs them.
-func build(m *testing.M) int {
+func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "baichuan-sim-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		return 1
+		os.Exit(1)
 	}
-	defer os.RemoveAll(dir)
-	program = filepath.Join(dir, "baichuan-node")
+	folder = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// built is the file of the program that is tested. It is built for all tests when the first one needs it.
+var built = sync.OnceValues(func() (string, error) {
+	file := filepath.Join(folder, "baichuan-node")
 	if runtime.GOOS == "windows" {
-		program += ".exe"
+		file += ".exe"
 	}
-	if out, err := exec.Command("go", "build", "-ldflags=-w", "-o", program, "../cmd/baichuan-node").CombinedOutput(); err != nil {
-		fmt.Fprintf(os.Stderr, "build the program: %v\n%s", err, out)
-		return 1
+	out, err := exec.Command("go", "build", "-ldflags=-w", "-o", file, "../cmd/baichuan-node").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("build the program: %w\n%s", err, out)
 	}
-	return m.Run()
+	return file, err
+})
+
+func program(t *testing.T) string {
+	t.Helper()
+	file, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // plays plays a scenario's short form.
@@ -46,7 +60,7 @@ func plays(t *testing.T, name string) *Report {
 		if s.Name != name {
 			continue
 		}
-		report, err := Play(t.Context(), s, Config{Binary: program, Seed: 1, Step: func(step Step) {
+		report, err := Play(t.Context(), s, Config{Binary: program(t), Seed: 1, Step: func(step Step) {
 			t.Logf("%s: longest wait %d ms, failovers %+v", step.Name, step.StallMS, step.Failovers)
 		}})
 		if err != nil {
@@ -114,7 +128,7 @@ func TestPlay_EndsItsProcessesWithItsContext(t *testing.T) {
 			return err
 		})
 	}}
-	if _, err := Play(ctx, s, Config{Binary: program}); err == nil {
+	if _, err := Play(ctx, s, Config{Binary: program(t)}); err == nil {
 		t.Error("the end of the context is no error")
 	}
 	for _, pid := range pids {

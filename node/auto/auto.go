@@ -54,6 +54,8 @@ type Config struct {
 	Choices []protocol.Span
 	// Loading is what loading the longest of them is expected to take, until one has been loaded. Default: no time.
 	Loading time.Duration
+	// Plans are remembered for several nodes, as simulations have them. Nil: the node has its own.
+	Plans *placement.Plans
 	// Log is told what is decided, and why. Required.
 	Log *slog.Logger
 }
@@ -83,6 +85,7 @@ type Driver struct {
 func New(h Host, cfg Config) *Driver {
 	// Placement counts from any beginning. An hour ago leaves room for what is to have been before.
 	d := &Driver{host: h, cfg: cfg, begun: time.Now().Add(-time.Hour)}
+	d.memory.Plans = cfg.Plans
 	d.self = placement.Self{ID: cfg.ID, Choices: cfg.Choices, Loading: cfg.Loading}
 	return d
 }

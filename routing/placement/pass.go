@@ -2,10 +2,13 @@ package placement
 
 import "github.com/baichuan-node/baichuan-node/protocol"
 
-// pass times the chains of one client, layer by layer.
+// pass times the chains of one client, layer by layer. A chain goes from one peer to the next only where the one ends or
+// the other begins: in between, either an earlier or a later step would be as good. (Only a way that is longer than a
+// detour over a third peer could make that untrue, and then the time of a chain that exists is found all the same.)
 type pass struct {
 	from  []sources // boundary b: the best peers for having computed layers 0..b-1
 	to    []sources // boundary b: the best peers for going on with layer b
+	turns sources   // of the boundary at hand: those that end or begin there
 	whole int64     // least time of a token
 }
 
@@ -15,15 +18,20 @@ type source struct {
 	time int64
 }
 
-// sources are the best few, the best first; equal ones in the order of their ids.
+// sources are a boundary's peers. If there are more than fit, they are the best, the best first.
 type sources struct {
 	n    int
 	best [maxSources]source
 }
 
-// add puts a peer in its place. Peers come in the order of their ids.
-func (s *sources) add(peer int, time int64) {
+// add puts one of a boundary's peers in its place. Peers come in the order of their ids.
+func (s *sources) add(peer int, time int64, all int) {
 	i := s.n
+	if all <= maxSources {
+		s.best[i] = source{peer, time}
+		s.n++
+		return
+	}
 	if i == maxSources {
 		if time >= s.best[i-1].time {
 			return
@@ -41,10 +49,8 @@ func (s *sources) add(peer int, time int64) {
 // nearest is the least time to get from here to the sources, or from them here.
 func (s *sources) nearest(ways []int64) int64 {
 	least := int64(never)
-	for _, b := range s.best[:s.n] {
-		if b.time >= least {
-			break
-		}
+	for i := range s.best[:s.n] {
+		b := &s.best[i]
 		least = min(least, b.time+ways[b.peer])
 	}
 	return least
@@ -72,17 +78,25 @@ func (p *pass) forward(s *swarm, client []int64) {
 	for layer, holders := range s.holders {
 		last, next := &p.from[layer], &p.from[layer+1]
 		next.n = 0
-		for _, q := range holders {
-			t := start + client[q] + int64(hopCost)
-			if last.n > 0 {
-				t = last.nearest(s.delay[q]) + int64(hopCost)
+		p.turns.n = 0
+		for _, b := range last.best[:last.n] {
+			if s.at[b.peer].End == layer {
+				p.turns.add(b.peer, b.time, last.n)
 			}
-			if layer > s.at[q].Start {
-				t = min(t, s.times[q])
+		}
+		for _, q := range holders {
+			t := s.times[q]
+			switch {
+			case layer > s.at[q].Start:
+				t = min(t, p.turns.nearest(s.delay[q])+int64(hopCost))
+			case last.n > 0:
+				t = last.nearest(s.delay[q]) + int64(hopCost)
+			default:
+				t = start + client[q] + int64(hopCost)
 			}
 			t += s.step[q]
 			s.times[q] = t
-			next.add(q, t)
+			next.add(q, t, len(holders))
 		}
 		if next.n == 0 {
 			next.cross(last)
@@ -103,17 +117,25 @@ func (p *pass) backward(s *swarm, client []int64) {
 	for layer := s.layers - 1; layer >= 0; layer-- {
 		next, here := &p.to[layer+1], &p.to[layer]
 		here.n = 0
-		for _, q := range s.holders[layer] {
-			t := end + client[q]
-			if next.n > 0 {
-				t = next.nearest(s.delay[q]) + int64(hopCost)
+		p.turns.n = 0
+		for _, b := range next.best[:next.n] {
+			if s.at[b.peer].Start == layer+1 {
+				p.turns.add(b.peer, b.time, next.n)
 			}
-			if layer < s.at[q].End-1 {
-				t = min(t, s.times[q])
+		}
+		for _, q := range s.holders[layer] {
+			t := s.times[q]
+			switch {
+			case layer < s.at[q].End-1:
+				t = min(t, p.turns.nearest(s.delay[q])+int64(hopCost))
+			case next.n > 0:
+				t = next.nearest(s.delay[q]) + int64(hopCost)
+			default:
+				t = end + client[q]
 			}
 			t += s.step[q]
 			s.times[q] = t
-			here.add(q, t)
+			here.add(q, t, len(s.holders[layer]))
 		}
 		if here.n == 0 {
 			here.cross(next)

@@ -4,12 +4,14 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
+	"sync"
 	"time"
 )
 
-// Plans remembers the plans that were made last. It is not safe for concurrent use.
+// Plans remembers the plans that were made last. It is safe for concurrent use, and its plans are not changed.
 type Plans struct {
-	known map[planKey]plan
+	mu    sync.Mutex
+	known map[planKey]plan // guarded by mu
 }
 
 type planKey struct {
@@ -26,6 +28,8 @@ type plan struct {
 // of is the plan for a swarm as it is.
 func (p *Plans) of(s *swarm, cost int64) plan {
 	key := planKey{s.key(nil), cost}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	found, known := p.known[key]
 	if !known {
 		if len(p.known) >= maxPlans || p.known == nil {

@@ -74,10 +74,19 @@ func (a *asker) run(ctx context.Context) {
 		a.converse(ctx, c, n)
 		a.does("pause")
 		select {
-		case <-time.After(time.Duration(500+n*37%2000) * time.Millisecond):
+		case <-time.After(a.pause(n)):
 		case <-ctx.Done():
 		}
 	}
+}
+
+// pause is how long a client does nothing after a conversation: the longer while nothing happens to the swarm.
+func (a *asker) pause(n int) time.Duration {
+	pause := time.Duration(500+n*137%2000) * time.Millisecond
+	if now := time.Since(a.world.began); now > a.world.plan.Quiet+10*time.Second {
+		pause += 5 * time.Second
+	}
+	return pause
 }
 
 // does takes down what the asker does, for whoever wonders what it waits for.

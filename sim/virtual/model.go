@@ -132,8 +132,12 @@ func generate(ctx context.Context, c *client.Conversation, q Question) (*client.
 // tell a slow node from a fast one.
 type pacer struct {
 	kernels.Device
+	tables kernels.Device // makes the caches: what it has worked out for one of them it has for all
 	perRow atomic.Int64 // nanoseconds, through one layer
 }
+
+// Cache is part of kernels.Device.
+func (p *pacer) Cache(s kernels.CacheShape) (kernels.Cache, error) { return p.tables.Cache(s) }
 
 // Attend is done once for each layer.
 func (p *pacer) Attend(dst kernels.Buffer, c kernels.Cache, layer int, qkv kernels.Buffer, seats []kernels.Seat, at kernels.Place) {

@@ -40,7 +40,9 @@ const loadTime = 500 * time.Millisecond
 
 // run has the driver choose, and serves until ctx ends.
 func (m *mover) run(ctx context.Context) (err error) {
-	driver := auto.New(m, auto.Config{ID: string(m.player.id), Choices: m.player.choices(), Loading: 2 * loadTime, Log: m.cfg.Log})
+	driver := auto.New(m, auto.Config{
+		ID: string(m.player.id), Choices: m.player.choices(), Loading: 2 * loadTime, Plans: m.player.world.plans, Log: m.cfg.Log,
+	})
 	m.dir.OnPledge(func(from peer.ID, p protocol.Pledge) bool {
 		return p.Model == m.model() && driver.Pledge(from, p.Layers, time.Duration(p.ForMS)*time.Millisecond)
 	})

@@ -86,9 +86,9 @@ type Plan struct {
 // How long the parts of a plan take.
 const (
 	warmUp   = 10 * time.Second
-	troubles = 45 * time.Second
-	recovery = 45 * time.Second // until everything must be known to everyone: a life of an offer, a renewal, and some
-	calm     = 15 * time.Second // for answers after that
+	troubles = 40 * time.Second
+	recovery = 40 * time.Second // until everything must be known to everyone: a life of an offer, a renewal, and some
+	calm     = 10 * time.Second // for answers after that
 )
 
 // Draw draws a plan.

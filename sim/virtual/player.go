@@ -52,8 +52,8 @@ type process struct {
 // drainFor is how long a node that leaves goes on with its sessions.
 const drainFor = 10 * time.Second
 
-// cacheTokens is a node's room.
-const cacheTokens = 4096
+// cacheTokens is a node's room: for three of the longest conversations. Nothing is as dear to load as the memory for it.
+const cacheTokens = 1024
 
 func (w *world) newPlayer(i int, c Cast) (*player, error) {
 	key, addr, err := w.keyOf(i + 1)
@@ -90,7 +90,7 @@ func (p *player) start(ctx context.Context) error {
 		return errors.Join(err, h.Close())
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	r := &process{host: h, dir: d, pace: &pacer{Device: kernels.NewCPU(1)}, stop: cancel, done: make(chan struct{})}
+	r := &process{host: h, dir: d, pace: &pacer{Device: kernels.NewCPU(1), tables: p.world.model.device}, stop: cancel, done: make(chan struct{})}
 	r.pace.perRow.Store(int64(p.cast.Pace))
 	doors := p.world.doors(p.id)
 	p.world.mu.Lock()
@@ -140,7 +140,7 @@ func (p *player) serve(ctx context.Context, r *process) (err error) {
 	cfg.DrainFor = drainFor
 	cfg.Log = slog.New(slog.DiscardHandler)
 	perLayer := float64(time.Second) / float64(p.cast.Pace)
-	cfg.Speed = node.Speed{Decode: perLayer, Prefill: perLayer}
+	cfg.Speed = node.Speed{Decode: perLayer, Prefill: perLayer, Head: perLayer}
 	var h host.Host = r.host
 	if p.cast.Kind == Babbler {
 		h = &babbling{Host: h, world: p.world}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
+	"github.com/baichuan-node/baichuan-node/routing/placement"
 	"github.com/baichuan-node/baichuan-node/sim/simnet"
 )
 
@@ -35,7 +36,8 @@ type world struct {
 	began   time.Time
 	players []*player
 	clients []*asker
-	ending  sync.WaitGroup // players that are down and come to their end
+	ending  sync.WaitGroup   // players that are down and come to their end
+	plans   *placement.Plans // of all nodes together; nil: each makes its own
 
 	mu     sync.Mutex
 	lossy  bool                 // guarded by mu, as all below
@@ -43,7 +45,32 @@ type world struct {
 	sides  func(id peer.ID) int // nil: nobody is cut off
 	gap    time.Time            // since when a layer has no honest holder; zero: all have
 	faults time.Time            // when something last happened that may open a gap
+	opened map[string]opened    // by an offer's sealed bytes
 	report Report
+}
+
+// opened is what comes of opening a sealed offer.
+type opened struct {
+	offer *protocol.Offer
+	err   error
+}
+
+// unseal opens offers for all the nodes of a world: each is checked, but only once. To check signatures would be most of a
+// world's work.
+func (w *world) unseal(sealed []byte) (*protocol.Offer, error) {
+	w.mu.Lock()
+	o, known := w.opened[string(sealed)]
+	w.mu.Unlock()
+	if !known {
+		o.offer, o.err = protocol.Unseal(sealed)
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.opened == nil {
+			w.opened = make(map[string]opened)
+		}
+		w.opened[string(sealed)] = o
+	}
+	return o.offer, o.err
 }
 
 // Report is what became of a plan.
@@ -57,9 +84,16 @@ type Report struct {
 	Longest         time.Duration
 }
 
+// shareNone is how many worlds there are for one whose nodes each make plans of their own, which may differ: they measure
+// different round trips. Those of the others share theirs, which is most of what choosing layers costs.
+const shareNone = 8
+
 // Play plays a plan.
 func Play(ctx context.Context, m *Model, p Plan) (*Report, error) {
 	w := &world{plan: p, model: m, began: time.Now(), rng: rand.New(rand.NewPCG(p.Seed, 0x91a7))}
+	if p.Seed%shareNone != 0 {
+		w.plans = new(placement.Plans)
+	}
 	w.report.Messages = map[libprotocol.ID]int{}
 	w.net = simnet.New(simnet.Config{RTT: w.rtt, Lose: w.lose, Sent: w.sent})
 	for i, c := range p.Casts {
@@ -214,7 +248,7 @@ func (r *repeat) Read(b []byte) (n int, err error) {
 
 // directory makes the directory of a host.
 func (w *world) directory(ctx context.Context, h *simnet.Host, serving bool, skew time.Duration) (*routing.Directory, error) {
-	cfg := routing.DirectoryConfig{Serving: serving, Wall: func() time.Time { return time.Now().Add(skew) }}
+	cfg := routing.DirectoryConfig{Serving: serving, Unseal: w.unseal, Wall: func() time.Time { return time.Now().Add(skew) }}
 	if !w.plan.Shape.Kad {
 		cfg.Nearest = func(ctx context.Context, key string) ([]peer.ID, error) { return w.nearest(ctx, h.ID(), key) }
 	}
