@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -28,6 +29,8 @@ var (
 )
 
 func TestVirtual(t *testing.T) {
+	usual := debug.SetGCPercent(400) // worlds are small and short-lived
+	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	m, err := virtual.NewModel(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
