@@ -262,11 +262,9 @@ func TestSession_TakesAResultThatComesWhileAHopIsMissing(t *testing.T) {
 			if err := protocol.WriteMessage(s, a); err != nil {
 				t.Error(err)
 			}
-			first.host.(*pipeHost).hang = true // it is gone
 			first.since = time.Now().Add(time.Hour)
 			spare.since = time.Now().Add(3 * time.Second)
-			s.Reset()
-			return nil
+			return failure(protocol.CodeInternal)(s, a)
 		})
 		last.spoil = spoilStep(3, func(_ network.Stream, a any) any {
 			time.Sleep(time.Second)
