@@ -16,6 +16,8 @@ import (
 	libprotocol "github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/test"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // pipes is a network of in-memory hosts, for tests in a bubble of made-up time: as much of libp2p as a session uses.
@@ -245,5 +247,45 @@ func TestSession_WaitsUntilItsGoodbyeIsHeard(t *testing.T) {
 				t.Errorf("layers %v: %d sessions are left", h.span, open)
 			}
 		}
+	})
+}
+
+// The last hop's result comes while nobody can take the first one's place: nobody would send it again.
+func TestSession_TakesAResultThatComesWhileAHopIsMissing(t *testing.T) {
+	toyModel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newToySwarm(t, pipes{}.host, span(0, 2), span(2, 4), span(0, 2))
+		w.grace = 20 * time.Second
+		first, last, spare := w.hops[0], w.hops[1], w.hops[2]
+		spare.since = time.Now().Add(time.Hour)
+		first.spoil = spoilStep(3, func(s network.Stream, a any) any {
+			if err := protocol.WriteMessage(s, a); err != nil {
+				t.Error(err)
+			}
+			first.since = time.Now().Add(time.Hour)
+			spare.since = time.Now().Add(3 * time.Second)
+			return failure(protocol.CodeInternal)(s, a)
+		})
+		last.spoil = spoilStep(3, func(_ network.Stream, a any) any {
+			time.Sleep(time.Second)
+			return a
+		})
+		c, s := w.session(t)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		o := Options{MaxTokens: 6, Sampling: seeded, IgnoreEOS: true}
+		_, out, err := answer(t, c.Generate(ctx, prompt(5), o))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameAnswer(t, out, oracle(t, prompt(5), o))
+		if len(out.Failovers) != 1 || out.Failovers[0].Peer != first.host.ID() {
+			t.Errorf("the failovers are %+v", out.Failovers)
+		}
+		if _, steps, _, _ := last.counts(); steps != 6 {
+			t.Errorf("the last hop has computed %d steps, want 6: none twice", steps)
+		}
+		s.Close()
+		time.Sleep(2 * time.Hour)
 	})
 }

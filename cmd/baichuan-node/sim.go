@@ -204,7 +204,7 @@ func printSpeeds(out io.Writer, verdict string, s sim.Step) {
 
 // virtualSwarms says where the swarms are that need no processes.
 const virtualSwarms = "Virtual swarms, with the real node, client and routing code in simulated time, run in the source tree by\n" +
-	"go test ./sim -run Virtual -seed N -seeds M [-nodes 12] [-kad] [-notes] [-v]"
+	"go test ./sim -run Virtual -seed N -seeds M [-parallel 2] [-nodes 12] [-kad] [-notes] [-v]"
 
 // scenarioTable tells of each scenario in a line.
 func scenarioTable() string {

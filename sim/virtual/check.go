@@ -2,6 +2,7 @@ package virtual
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -135,18 +136,12 @@ func (w *world) lookClosely() {
 	}
 }
 
-func (w *world) playerOf(id peer.ID) *player {
-	i := slices.IndexFunc(w.players, func(p *player) bool { return p.id == id })
-	if i < 0 {
-		return nil
-	}
-	return w.players[i]
-}
+func (w *world) playerOf(id peer.ID) *player { return w.byID[id] }
 
 // nameOf names a peer as the plan does.
 func (w *world) nameOf(id peer.ID) string {
 	if pl := w.playerOf(id); pl != nil {
-		return "node " + string(rune('0'+pl.name/10)) + string(rune('0'+pl.name%10))
+		return fmt.Sprintf("node %02d", pl.name)
 	}
 	return id.String()
 }

@@ -133,7 +133,7 @@ func generate(ctx context.Context, c *client.Conversation, q Question) (*client.
 type pacer struct {
 	kernels.Device
 	tables kernels.Device // makes the caches: what it has worked out for one of them it has for all
-	perRow atomic.Int64 // nanoseconds, through one layer
+	perRow atomic.Int64   // nanoseconds, through one layer
 }
 
 // Cache is part of kernels.Device.

@@ -35,6 +35,7 @@ type world struct {
 	net     *simnet.Net
 	began   time.Time
 	players []*player
+	byID    map[peer.ID]*player
 	clients []*asker
 	ending  sync.WaitGroup   // players that are down and come to their end
 	plans   *placement.Plans // of all nodes together; nil: each makes its own
@@ -90,7 +91,7 @@ const shareNone = 8
 
 // Play plays a plan.
 func Play(ctx context.Context, m *Model, p Plan) (*Report, error) {
-	w := &world{plan: p, model: m, began: time.Now(), rng: rand.New(rand.NewPCG(p.Seed, 0x91a7))}
+	w := &world{plan: p, model: m, began: time.Now(), rng: rand.New(rand.NewPCG(p.Seed, 0x91a7)), byID: make(map[peer.ID]*player)}
 	if p.Seed%shareNone != 0 {
 		w.plans = new(placement.Plans)
 	}
@@ -102,6 +103,7 @@ func Play(ctx context.Context, m *Model, p Plan) (*Report, error) {
 			return nil, err
 		}
 		w.players = append(w.players, pl)
+		w.byID[pl.id] = pl
 	}
 	err := w.play(ctx)
 	for _, c := range w.clients {
