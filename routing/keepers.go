@@ -26,6 +26,7 @@ type keepers struct {
 type keeping struct {
 	peers []peer.ID
 	until time.Time // then they are looked up again
+	looks int       // lookups that found them
 }
 
 func newKeepers(nearest func(context.Context, string) ([]peer.ID, error)) *keepers {
@@ -97,7 +98,10 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 		return k.known(model)
 	}
 	lasts := keepersFresh
-	if len(near) < bucketSize || err != nil {
+	k.mu.Lock()
+	looks := k.models[model].looks + 1
+	k.mu.Unlock()
+	if len(near) < bucketSize || err != nil || looks <= youngLooks {
 		lasts = keepersYoung
 	}
 	near = near[:min(len(near), keeperCount)]
@@ -110,7 +114,7 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 	if len(k.models) >= maxKeptModels {
 		clear(k.models)
 	}
-	k.models[model] = keeping{peers: near, until: time.Now().Add(lasts)}
+	k.models[model] = keeping{peers: near, until: time.Now().Add(lasts), looks: looks}
 	return slices.Clone(near)
 }
 

@@ -28,25 +28,32 @@ func TestKeepers_AreLookedUpWhenTheyAreNeeded(t *testing.T) {
 			}
 		}
 		five := found[:keeperCount]
-		ask("at first", five, 1)
+		for n := range youngLooks {
+			ask("at first", five, n+1)
+			time.Sleep(keepersYoung - time.Second)
+			ask("at first, while they are young", five, n+1)
+			time.Sleep(time.Second)
+		}
+		n := youngLooks + 1
+		ask("later", five, n)
 		time.Sleep(keepersFresh - time.Second)
-		ask("while they are fresh", five, 1)
+		ask("while they are fresh", five, n)
 		time.Sleep(time.Second)
-		ask("after five minutes", five, 2)
+		ask("after five minutes", five, n+1)
 		k.stale(testModel)
 		found = found[1:3]
-		ask("after a failed push", found, 3)
+		ask("after a failed push", found, n+2)
 		time.Sleep(keepersYoung - time.Second)
-		ask("in a small swarm, while they are young", found, 3)
+		ask("in a small swarm, while they are young", found, n+2)
 		time.Sleep(time.Second)
-		ask("in a small swarm, soon after", found, 4)
+		ask("in a small swarm, soon after", found, n+3)
 		k.stale(testModel)
 		found, fault = nil, errors.New("nobody")
-		ask("when the lookup fails the old ones count", []peer.ID{"b", "c"}, 5)
+		ask("when the lookup fails the old ones count", []peer.ID{"b", "c"}, n+4)
 		found = []peer.ID{"x"}
-		ask("what a cut lookup found is used beside the old ones", []peer.ID{"b", "c", "x"}, 6)
+		ask("what a cut lookup found is used beside the old ones", []peer.ID{"b", "c", "x"}, n+5)
 		found = []peer.ID{"c", "y"}
-		ask("but not remembered", []peer.ID{"b", "c", "y"}, 7)
+		ask("but not remembered", []peer.ID{"b", "c", "y"}, n+6)
 		for i := range 2 * maxKeptModels {
 			fault = nil
 			k.of(t.Context(), protocol.Digest{1, byte(i)})

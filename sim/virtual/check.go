@@ -83,11 +83,11 @@ func (w *world) gaps() {
 	all := w.held(func(*player) bool { return true })
 	switch {
 	case all || room < Layers || lied || w.sides != nil:
-		w.gap = time.Time{}
+		w.gap, w.told = time.Time{}, false
 	case since.IsZero():
 		w.gap = time.Now()
 	}
-	began := w.gap
+	began, told := w.gap, w.told
 	w.mu.Unlock()
 	if began.IsZero() {
 		return
@@ -95,7 +95,10 @@ func (w *world) gaps() {
 	switch lasts := time.Since(began); {
 	case since.IsZero() && time.Since(faults) > aftermath && time.Since(w.began) > warmUp+aftermath:
 		w.wrong("a gap opens %.0f s after the last fault", time.Since(faults).Seconds())
-	case lasts >= fillLimit && lasts < fillLimit+time.Second && time.Since(faults) >= fillLimit:
+	case lasts >= fillLimit && time.Since(faults) >= fillLimit && !told:
+		w.mu.Lock()
+		w.told = true
+		w.mu.Unlock()
 		w.wrong("a gap that %d layers of room could fill lasts for %.0f s", room, lasts.Seconds())
 	}
 }

@@ -54,6 +54,7 @@ const (
 	Leave                // it is told to leave
 	Kill                 // its process dies
 	Crash                // its machine dies: no word of it arrives any more
+	Raze                 // the processes of all who hold a layer die, if those who choose their layers can fill the gap
 	Slow                 // its link and its device become ten times slower
 	Quick                // and again as they were
 	Partition            // the swarm falls into two
@@ -63,14 +64,14 @@ const (
 )
 
 func (a Act) String() string {
-	return [...]string{"start", "leave", "kill", "crash", "slow", "quick", "partition", "heal", "lossy", "sound"}[a]
+	return [...]string{"start", "leave", "kill", "crash", "raze", "slow", "quick", "partition", "heal", "lossy", "sound"}[a]
 }
 
 // Event is an act at a time.
 type Event struct {
 	At  time.Duration
 	Act Act
-	Who int // node; of a partition, the seed of its sides
+	Who int // node; of a partition, the seed of its sides; of a razing, the layer
 }
 
 // Plan is all that happens to a swarm: a function of the seed and the shape alone.
@@ -88,7 +89,7 @@ const (
 	warmUp   = 10 * time.Second
 	troubles = 40 * time.Second
 	recovery = 40 * time.Second // until everything must be known to everyone: a life of an offer, a renewal, and some
-	calm     = 10 * time.Second // for answers after that
+	calm     = 15 * time.Second // for answers after that
 )
 
 // Draw draws a plan.
@@ -158,6 +159,9 @@ func (p *Plan) trouble(rng *rand.Rand) {
 		t := at()
 		add(t, Partition, rng.Int())
 		add(t+time.Duration(2+rng.IntN(35))*time.Second, Heal, 0)
+	}
+	if len(p.Casts) > 1 && p.Casts[1].Auto && rng.IntN(2) == 0 {
+		add(at(), Raze, rng.IntN(Layers))
 	}
 	if rng.IntN(3) == 0 {
 		add(warmUp/3, Lossy, 0)

@@ -45,6 +45,7 @@ type world struct {
 	rng    *rand.Rand           // of what is left to chance while it is played
 	sides  func(id peer.ID) int // nil: nobody is cut off
 	gap    time.Time            // since when a layer has no honest holder; zero: all have
+	told   bool                 // that it lasts too long
 	faults time.Time            // when something last happened that may open a gap
 	opened map[string]opened    // by an offer's sealed bytes
 	report Report
@@ -170,6 +171,8 @@ func (w *world) act(ctx context.Context, e Event) error {
 		w.players[e.Who].kill()
 	case Crash:
 		w.players[e.Who].crash()
+	case Raze:
+		w.raze(e.Who)
 	case Slow:
 		w.players[e.Who].slow(true)
 	case Quick:
@@ -184,6 +187,29 @@ func (w *world) act(ctx context.Context, e Event) error {
 		w.mu.Unlock()
 	}
 	return nil
+}
+
+// raze kills all who hold a layer, if the room of the others who choose their layers is enough for the whole model.
+func (w *world) raze(layer int) {
+	var holders []*player
+	room := 0
+	w.mu.Lock()
+	for _, pl := range w.players {
+		switch {
+		case !pl.up || pl.cast.Kind != Honest:
+		case pl.span.Start <= layer && layer < pl.span.End:
+			holders = append(holders, pl)
+		case pl.cast.Auto:
+			room += pl.cast.Span.Len()
+		}
+	}
+	w.mu.Unlock()
+	if room < Layers {
+		return
+	}
+	for _, pl := range holders {
+		pl.kill()
+	}
 }
 
 func (w *world) part(sides func(peer.ID) int) {
