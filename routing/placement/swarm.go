@@ -19,11 +19,13 @@ type swarm struct {
 	layers int
 	demand int64
 	peers  []Peer
-	at     []protocol.Span // where each peer is; searches change it
-	step   []int64         // a peer's time for one layer
-	timed  []bool          // whether chains may lead through it
-	delay  [][]int64       // one way from peer to peer, among those that are timed
-	probes [][]int64       // one way from a client to each peer
+	at     []protocol.Span   // where each peer is; searches change it
+	step   []int64           // a peer's time for one layer
+	could  [][]protocol.Span // what each peer could serve, when it was first asked for
+	timed  []bool            // whether chains may lead through it
+	ways   func()            // asks for all round trips, of which there are many, when they are first needed
+	delay  [][]int64         // one way from peer to peer, among those that are timed
+	probes [][]int64         // one way from a client to each peer
 
 	// Scratch of the functions that rate placements: they take turns.
 	passes  []pass // one for each probe
@@ -47,10 +49,11 @@ func newSwarm(v View, always string) *swarm {
 		s.step = append(s.step, max(1, int64(time.Second)/rate))
 		s.at = append(s.at, clip(p.Target, v.Layers))
 	}
+	s.could = make([][]protocol.Span, len(peers))
 	s.load = load{rate: make([]int64, s.layers), holders: make([]int, s.layers)}
 	byHash := s.byHash()
 	s.sample(byHash, always)
-	s.measureWays(v, byHash)
+	s.ways = func() { s.measureWays(v, byHash) }
 	return s
 }
 
@@ -59,6 +62,7 @@ func (s *swarm) ready() {
 	if s.holders != nil {
 		return
 	}
+	s.ways()
 	s.passes, s.times = make([]pass, len(s.probes)), make([]int64, len(s.peers))
 	for i := range s.passes {
 		s.passes[i] = pass{from: make([]sources, s.layers+1), to: make([]sources, s.layers+1)}
@@ -148,10 +152,13 @@ func (s *swarm) measureWays(v View, byHash []int) {
 
 // choices are the spans that a peer could serve, as others see it.
 func (s *swarm) choices(i int) []protocol.Span {
-	if s.peers[i].Fixed {
+	switch {
+	case s.peers[i].Fixed:
 		return []protocol.Span{s.at[i]}
+	case s.could[i] == nil:
+		s.could[i] = Spans(s.layers, s.peers[i].capacity())
 	}
-	return Spans(s.layers, s.peers[i].capacity())
+	return s.could[i]
 }
 
 // measure rates the placement as it is.
