@@ -32,7 +32,11 @@ func (s *swarm) plan(cost int64) (p plan) {
 	r.from = slices.Clone(begin)
 	take := func(score Score) {
 		if score.Compare(r.best) < 0 {
-			if moves, ok := s.ordered(begin, first.Score); ok {
+			most := first.Score
+			if score.Gaps < most.Gaps { // on the way to that it may be worse, but not by more gaps
+				most.J = never
+			}
+			if moves, ok := s.ordered(begin, most); ok {
 				p.moves, r.best = moves, score
 				r.tau = int64(s.measure().Tau)
 				copy(r.from, s.at)
@@ -225,9 +229,9 @@ func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 }
 
 // ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
-// announced; of those that are, the one that leaves the swarm best. None may leave it worse than it was, or who has moved
+// announced; of those that are, the one that leaves the swarm best. None may leave it worse than most, or who has moved
 // would move back before the others come. Not all placements can be reached so.
-func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool) {
+func (s *swarm) ordered(begin []protocol.Span, most Score) (moves []Move, ok bool) {
 	end := s.at
 	s.at = slices.Clone(begin)
 	defer func() { s.at = end }()
@@ -242,7 +246,7 @@ func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool
 				s.at[i] = from
 			}
 		}
-		if best < 0 || score.Compare(was) > 0 {
+		if best < 0 || score.Compare(most) > 0 {
 			return nil, false
 		}
 		i := left[best]
