@@ -141,6 +141,7 @@ func TestWorld_FillsThatGapTogether(t *testing.T) {
 				n := w.join(p, at)
 				if who == 'B' {
 					n.self.Choices = []protocol.Span{at}
+					w.publish(n) // that it stays
 				}
 				w.run(10*time.Second, nil)
 			}
