@@ -89,7 +89,8 @@ func newSimPlacementCommand() *cobra.Command {
 		Use:   "placement",
 		Short: "The rules of placement beside the best that a long search finds, Petals' rule, and their bars",
 		Long: "Tries the rules by which nodes place themselves on drawn swarms, and prints each figure beside its bar and beside what\n" +
-			"Petals' rule comes to. All draws take an hour or more; --draws 2 a few minutes. Fails if a bar is missed.",
+			"Petals' rule comes to. Two swarms of each size take about a minute and show little: only with --draws 0, which plays all\n" +
+			"25 and takes many minutes, a missed bar is a failure.",
 		Args: wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Draws < 0 || cfg.Events < 0 {
@@ -106,14 +107,14 @@ func newSimPlacementCommand() *cobra.Command {
 					missed++
 				}
 			}
-			if missed > 0 {
+			if missed > 0 && cfg.Draws == 0 { // a few draws miss a bar by chance
 				return fmt.Errorf("%d bars are missed", missed)
 			}
 			return nil
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&cfg.Draws, "draws", 0, "swarms of each size (default: all 25)")
+	flags.IntVar(&cfg.Draws, "draws", 2, "swarms of each size; 0: all 25")
 	flags.IntVar(&cfg.Events, "events", 0, "of churn in each swarm (default: 24)")
 	flags.BoolVar(&asJSON, "json", false, "print a JSON object for each figure")
 	return cmd

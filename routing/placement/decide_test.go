@@ -22,9 +22,12 @@ func selfAt(p Peer, layers int) Self {
 	return Self{ID: p.ID, Choices: Spans(layers, p.Target.Len()), Rate: p.Rate, Held: p.Held, Target: p.Target}
 }
 
-// lopsided is a swarm in which m should leave 0:4, which three serve, for 4:8, which one serves.
+// lopsided is a swarm in which m should leave 0:4, which three serve, for 4:8, which one serves. The others can't.
 func lopsided() (View, Self) {
 	v := View{Layers: 8, Peers: []Peer{peerAt("a", 0, 4, 50), peerAt("b", 0, 4, 50), peerAt("c", 4, 8, 50), peerAt("m", 0, 4, 50)}}
+	for i := range 3 {
+		v.Peers[i].Fixed = true
+	}
 	return v, selfAt(v.Peers[3], 8)
 }
 
@@ -103,7 +106,7 @@ func crossed() View {
 
 func TestDecide_NeedsMoreForEachMoveMadeLately(t *testing.T) {
 	v, me := lopsided()
-	m := &Memory{moves: []time.Duration{0, 0, 0, 0, 0}} // 160 %
+	m := &Memory{moves: make([]time.Duration, freeMoves+5)} // 160 %
 	if a, at := until(v, me, m, 0, 25*time.Minute); a.Kind != Stay {
 		t.Errorf("after %v it decides %+v", at, a)
 	}

@@ -22,33 +22,44 @@ func Plan(v View) (moves []Move, gain int64) {
 }
 
 // plan searches from where the peers are announced to be, and takes a step only if the peers can go straight to where it
-// comes.
+// comes. Each alone comes first. Of several together, most are tried roughly, with tau as it is, and only what seems better
+// so is looked at closely.
 func (s *swarm) plan(cost int64) (p plan) {
 	begin := slices.Clone(s.at)
-	first := s.measure().Score
-	r := rebuild{s: s, begin: begin, cost: cost}
-	rng := rand.New(rand.NewPCG(jointSeed, uint64(s.layers)))
-	free := s.free()
-	from, best := slices.Clone(s.at), first
-	for n := range jointRounds {
-		if len(free) == 0 {
-			break
-		}
-		out := some(free, rng)
-		if n < len(s.peers) { // each alone once
-			out = out[:1]
-		}
-		if score := r.recreate(out); score.Compare(best) < 0 {
-			if moves, ok := s.ordered(begin, first); ok {
-				p.moves, best = moves, score
-				copy(from, s.at)
-				continue
+	defer func() { s.at = begin }()
+	first := s.measure()
+	r := rebuild{s: s, begin: begin, cost: cost, best: first.Score, tau: int64(first.Tau), seen: map[uint64]bool{}}
+	r.from = slices.Clone(begin)
+	take := func(score Score) {
+		if score.Compare(r.best) < 0 {
+			most := first.Score
+			if score.Gaps < most.Gaps { // on the way to that it may be worse, but not by more gaps
+				most.J = never
+			}
+			if moves, ok := s.ordered(begin, most); ok {
+				p.moves, r.best = moves, score
+				r.tau = int64(s.measure().Tau)
+				copy(r.from, s.at)
+				return
 			}
 		}
-		copy(s.at, from)
+		copy(s.at, r.from)
 	}
+	rng := rand.New(rand.NewPCG(jointSeed, uint64(s.layers)))
+	free := s.free()
+	for _, i := range free {
+		take(r.closely([]int{i}))
+	}
+	for n := 0; n < jointRounds && len(free) > 1; n++ {
+		out := some(free, rng)
+		if r.roughly(out, rng) {
+			take(r.closely(out))
+		} else {
+			copy(s.at, r.from)
+		}
+	}
+	copy(s.at, r.from)
 	p.gain = first.gain(s.measure().Score)
-	s.at = begin
 	return p
 }
 
@@ -56,7 +67,11 @@ func (s *swarm) plan(cost int64) (p plan) {
 type rebuild struct {
 	s     *swarm
 	begin []protocol.Span
-	cost  int64 // of a move, in thousandths of J
+	from  []protocol.Span // the best so far
+	best  Score           // of it
+	tau   int64           // of it
+	cost  int64           // of a move, in thousandths of J
+	seen  map[uint64]bool
 }
 
 // priced is a score with so many moves.
@@ -65,23 +80,48 @@ func (r *rebuild) priced(score Score, moves int) Score {
 	return score
 }
 
-// recreate puts peers back, each where it does the most good, and again, as the others may have changed what that is.
-func (r *rebuild) recreate(out []int) (score Score) {
+// roughly puts peers back with tau as it is, and reports whether that looks better and new.
+func (r *rebuild) roughly(out []int, rng *rand.Rand) bool {
 	s := r.s
+	s.ready()
 	for _, i := range out {
 		s.at[i] = protocol.Span{}
 	}
+	var score Score
 	for range 2 {
 		for _, i := range out {
-			s.at[i] = r.begin[i]
-			moves := len(differences(r.begin, s.at)) - r.emptied(out)
-			o := s.without(i)
-			score = r.priced(o.at(s.at[i]), moves)
-			for _, sp := range s.choices(i) {
-				if c := r.priced(o.at(sp), moves+1); c.Compare(score) < 0 {
-					s.at[i], score = sp, c
-				}
-			}
+			score = r.put(i, out, func(o *own, sp protocol.Span) Score { return o.with(sp, r.tau) }, s.weighed(i))
+		}
+	}
+	score.J -= score.J / 1000 * roughly
+	if score.Compare(r.best) >= 0 {
+		return false
+	}
+	key := s.places()
+	if r.seen[key] {
+		return false
+	}
+	r.seen[key] = true
+	return true
+}
+
+// closely puts peers where they do the most good, each in turn, as the others may have changed what that is.
+func (r *rebuild) closely(out []int) (score Score) {
+	for _, i := range out {
+		score = r.put(i, out, (*own).at, r.s.without(i))
+	}
+	return score
+}
+
+// put puts a peer where it does the most good; of equal places the first, but where it was at the beginning before all.
+func (r *rebuild) put(i int, out []int, rate func(*own, protocol.Span) Score, o *own) (score Score) {
+	s := r.s
+	s.at[i] = r.begin[i]
+	moves := len(differences(r.begin, s.at)) - r.emptied(out)
+	score = r.priced(rate(o, s.at[i]), moves)
+	for _, sp := range s.choices(i) {
+		if c := r.priced(rate(o, sp), moves+1); c.Compare(score) < 0 {
+			s.at[i], score = sp, c
 		}
 	}
 	return score
@@ -189,9 +229,9 @@ func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 }
 
 // ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
-// announced; of those that are, the one that leaves the swarm best. None may leave it worse than it was, or who has moved
+// announced; of those that are, the one that leaves the swarm best. None may leave it worse than most, or who has moved
 // would move back before the others come. Not all placements can be reached so.
-func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool) {
+func (s *swarm) ordered(begin []protocol.Span, most Score) (moves []Move, ok bool) {
 	end := s.at
 	s.at = slices.Clone(begin)
 	defer func() { s.at = end }()
@@ -206,7 +246,7 @@ func (s *swarm) ordered(begin []protocol.Span, was Score) (moves []Move, ok bool
 				s.at[i] = from
 			}
 		}
-		if best < 0 || score.Compare(was) > 0 {
+		if best < 0 || score.Compare(most) > 0 {
 			return nil, false
 		}
 		i := left[best]
@@ -225,4 +265,15 @@ func differences(a, b []protocol.Span) (out []int) {
 		}
 	}
 	return out
+}
+
+// places tells placements of a swarm apart.
+func (s *swarm) places() uint64 {
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	for _, sp := range s.at {
+		h = (h^uint64(sp.Start))*prime ^ uint64(sp.End)
+		h *= prime
+	}
+	return h
 }

@@ -48,11 +48,14 @@ const (
 const (
 	maxJoint     = 24 // peers up to which all are placed together
 	moversAtOnce = 4  // that a larger swarm draws in each look
-	jointRounds  = 300
+	jointRounds  = 600
+	roughly      = 20  // thousandths of J, by which a rough look may err
 	calmCost     = 100 // thousandths of J, shared by all peers, that each move of a plan must bring where nobody has come or gone for calmAfter
-	busyCost     = 50  // elsewhere, not shared: what moves bring there does not last
-	calmAfter    = 90 * time.Second
+	busyCost     = 47  // elsewhere, not shared: what moves bring there does not last
+	calmAfter    = 75 * time.Second
 	planFor      = 5 * time.Minute // that a plan may take
+	planLooks    = 3               // at the swarm that it is for, before it begins: until all see the same
+	freeMoves    = 4               // of a peer in moveMemory, before its part of a plan must be worth more
 	maxPlans     = 8               // that are remembered
 	placeRounds  = 200
 	jointSeed    = 0x62616963

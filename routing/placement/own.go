@@ -35,7 +35,14 @@ func (s *swarm) without(peer int) *own {
 		s.passes[i].run(s, s.probes[i])
 		o.lanes[i].set(&s.passes[i], s, s.probes[i], peer)
 	}
-	s.load.count(s, peer)
+	o.weigh()
+	return o
+}
+
+// weigh looks at what everybody but the peer lets through.
+func (o *own) weigh() {
+	s := o.s
+	s.load.count(s, o.peer)
 	n := s.layers
 	o.before[0], o.behind[n] = never, never
 	for x, holders := range s.load.holders {
@@ -55,23 +62,26 @@ func (s *swarm) without(peer int) *own {
 			o.behind[x] = min(o.behind[x], s.load.rate[x])
 		}
 	}
-	return o
 }
 
 // at rates the swarm with the peer at a span.
-func (o *own) at(sp protocol.Span) Score {
+func (o *own) at(sp protocol.Span) Score { return o.with(sp, o.meanAt(sp)) }
+
+// with is at where tau is known.
+func (o *own) with(sp protocol.Span, tau int64) Score {
 	n := o.s.layers
 	filled := o.gaps[sp.End] - o.gaps[sp.Start]
 	joined := o.single[sp.End] - o.single[sp.Start]
 	lambda := min(o.before[sp.Start], o.behind[sp.End])
-	w := o.s.weight(o.peer, sp.Len())
-	for x := sp.Start; x < sp.End; x++ {
-		lambda = min(lambda, o.s.load.rate[x]+w)
+	least := int64(never)
+	for _, r := range o.s.load.rate[sp.Start:sp.End] {
+		least = min(least, r)
 	}
+	lambda = min(lambda, least+o.s.weight(o.peer, sp.Len()))
 	if lambda == never {
 		lambda = 0
 	}
-	return o.s.score(o.gaps[n]-filled, o.single[n]+filled-joined, lambda, o.meanAt(sp))
+	return o.s.score(o.gaps[n]-filled, o.single[n]+filled-joined, lambda, tau)
 }
 
 // meanAt is tau with the peer at a span.
@@ -119,4 +129,12 @@ func (s *swarm) holds(layer, but int) bool {
 		}
 	}
 	return false
+}
+
+// weighed is without, but that tau is not known.
+func (s *swarm) weighed(peer int) *own {
+	o := &s.own
+	o.peer = peer
+	o.weigh()
+	return o
 }

@@ -41,6 +41,7 @@ func far(a, b string) time.Duration {
 // slowScore rates a placement by trying all chains: layer by layer, every peer to every peer.
 func slowScore(v View) Score {
 	s := newSwarm(v, "")
+	s.ready()
 	tau := int64(0)
 	for _, client := range s.probes {
 		tau += slowest(s, client)

@@ -19,13 +19,15 @@ type swarm struct {
 	layers int
 	demand int64
 	peers  []Peer
-	at     []protocol.Span // where each peer is; searches change it
-	step   []int64         // a peer's time for one layer
-	timed  []bool          // whether chains may lead through it
-	delay  [][]int64       // one way from peer to peer, among those that are timed
-	probes [][]int64       // one way from a client to each peer
-	known  int             // the peer of which more is known than what others see:
-	chosen []protocol.Span // what it could serve; empty: of nobody
+	at     []protocol.Span   // where each peer is; searches change it
+	step   []int64           // a peer's time for one layer
+	could  [][]protocol.Span // what each peer could serve, when it was first asked for
+	timed  []bool            // whether chains may lead through it
+	ways   func()            // asks for all round trips, of which there are many, when they are first needed
+	delay  [][]int64         // one way from peer to peer, among those that are timed
+	probes [][]int64         // one way from a client to each peer
+	known  int               // the peer of which more is known than what others see:
+	chosen []protocol.Span   // what it could serve; empty: of nobody
 
 	// Scratch of the functions that rate placements: they take turns.
 	passes  []pass // one for each probe
@@ -49,10 +51,11 @@ func newSwarm(v View, always string) *swarm {
 		s.step = append(s.step, max(1, int64(time.Second)/rate))
 		s.at = append(s.at, clip(p.Target, v.Layers))
 	}
+	s.could = make([][]protocol.Span, len(peers))
 	s.load = load{rate: make([]int64, s.layers), holders: make([]int, s.layers)}
 	byHash := s.byHash()
 	s.sample(byHash, always)
-	s.measureWays(v, byHash)
+	s.ways = func() { s.measureWays(v, byHash) }
 	return s
 }
 
@@ -61,6 +64,7 @@ func (s *swarm) ready() {
 	if s.holders != nil {
 		return
 	}
+	s.ways()
 	s.passes, s.times = make([]pass, len(s.probes)), make([]int64, len(s.peers))
 	for i := range s.passes {
 		s.passes[i] = pass{from: make([]sources, s.layers+1), to: make([]sources, s.layers+1)}
@@ -165,8 +169,10 @@ func (s *swarm) choices(i int) []protocol.Span {
 		return []protocol.Span{s.at[i]}
 	case i == s.known && len(s.chosen) > 0:
 		return s.chosen
+	case s.could[i] == nil:
+		s.could[i] = Spans(s.layers, s.peers[i].capacity())
 	}
-	return Spans(s.layers, s.peers[i].capacity())
+	return s.could[i]
 }
 
 // measure rates the placement as it is.

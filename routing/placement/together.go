@@ -81,15 +81,15 @@ func (d *decision) lookTogether() Action {
 	case i < 0 || t.moves[i].To == d.me.Held:
 		return d.stay(m.next, "%d others are to move, which saves %d.%d %%", len(t.moves), t.gain/10, t.gain%10)
 	}
-	if n := len(m.moves); n > 1 && t.gain < leastGain<<min(n-1, 16) {
-		return d.stay(m.next, "it has moved %d times lately, and this saves only %d.%d %%", n, t.gain/10, t.gain%10)
+	if n := len(m.moves) - freeMoves; n > 0 && t.gain < leastGain<<min(n, 16) {
+		return d.stay(m.next, "it has moved %d times lately, and this saves only %d.%d %%", len(m.moves), t.gain/10, t.gain%10)
 	}
 	to := t.moves[i].To
 	if !slices.Contains(d.me.Choices, to) || !d.keepsWord(to) {
 		return d.stay(m.next, "it has promised to stay")
 	}
-	if n := looksFor(t.gain); begun == 0 && t.looks < n {
-		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, t.gain/10, t.gain%10, t.looks, n)
+	if begun == 0 && t.looks < planLooks {
+		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, t.gain/10, t.gain%10, t.looks, planLooks)
 	}
 	return d.announce(to, fmt.Sprintf("part of %d moves that save %d.%d %%", len(t.moves), t.gain/10, t.gain%10))
 }

@@ -125,3 +125,30 @@ func TestWorld_FillsThatGapInAnyOrderOfJoining(t *testing.T) {
 		}
 	}
 }
+
+// TestWorld_FillsThatGapTogether: where C came first, to 0:14, neither it nor A closes a gap alone. They do together.
+func TestWorld_FillsThatGapTogether(t *testing.T) {
+	for _, order := range []string{"CAB", "CBA"} {
+		for seed := range uint64(3) {
+			d := NewDraw(24, 3, seed)
+			w := newWorld(d, seed)
+			for _, who := range order {
+				p, at := d.Peers[who-'A'], protocol.Span{}
+				p.Layers = map[rune]int{'A': 5, 'B': 5, 'C': 14}[who]
+				if who == 'B' {
+					at = protocol.Span{Start: 0, End: 5}
+				}
+				n := w.join(p, at)
+				if who == 'B' {
+					n.self.Choices = []protocol.Span{at}
+					w.publish(n) // that it stays
+				}
+				w.run(10*time.Second, nil)
+			}
+			w.run(5*time.Minute, nil)
+			if w.gaps() > 0 || w.opened > 0 {
+				t.Errorf("%s, seed %d: %d layers lack a holder, moves opened %d gaps", order, seed, w.gaps(), w.opened)
+			}
+		}
+	}
+}

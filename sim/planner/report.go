@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing/placement"
 )
 
@@ -127,9 +128,14 @@ func (r *report) fromScratch(layers, servers int) {
 	var place, petals spread
 	var took time.Duration
 	r.each(layers, servers, func(d *Draw, _ uint64) {
-		start := time.Now()
-		at := placement.Place(d.View(nil))
-		took += time.Since(start)
+		var at []protocol.Span
+		fastest := time.Hour
+		for range 3 { // what else runs on this machine is not to count
+			start := time.Now()
+			at = placement.Place(d.View(nil))
+			fastest = min(fastest, time.Since(start))
+		}
+		took += fastest
 		got := weakest(d.Layers, d.Peers, at)
 		best, _ := bestWeakest(d, referenceStarts, referenceRounds)
 		best = max(best, got)
