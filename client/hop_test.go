@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -45,6 +46,19 @@ type toyHop struct {
 	streams  sync.WaitGroup
 }
 
+// toyStream is a stream that two goroutines write to, one frame at a time: a stream sends a long frame in pieces, and another's
+// would come to lie between them.
+type toyStream struct {
+	network.Stream
+	mu sync.Mutex
+}
+
+func (s *toyStream) Write(frame []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Stream.Write(frame)
+}
+
 // toySession is what a hop knows of a session.
 type toySession struct {
 	open    protocol.Open
@@ -85,7 +99,8 @@ func (h *toyHop) counts() (opens, steps, tokens, open int) {
 func (h *toyHop) prev() peer.ID { return h.before.Load().(peer.ID) }
 
 // serve reads messages and answers pings at once; another goroutine does the rest.
-func (h *toyHop) serve(s network.Stream) {
+func (h *toyHop) serve(bare network.Stream) {
+	s := &toyStream{Stream: bare}
 	h.streams.Add(1)
 	defer h.streams.Done()
 	defer s.Close()
@@ -370,3 +385,50 @@ func (w *toySwarm) session(t *testing.T) (*Conversation, *session) {
 
 // span is short for a span.
 func span(start, end int) protocol.Span { return protocol.Span{Start: start, End: end} }
+
+// The toy answers pings from another goroutine than steps: its frames must not get into each other when they have to wait.
+func TestToyHop_WritesWholeFrames(t *testing.T) {
+	hop := startHop(t, newHost(t), span(0, toyLayers))
+	h := newHost(t)
+	if err := h.Connect(t.Context(), hop.info); err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.NewStream(t.Context(), hop.host.ID(), protocol.SessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Reset()
+	ids := prompt(400) // 3 MB of logits, far more than a stream takes before they are read
+	const pings = 20
+	all := []any{
+		protocol.Open{Epoch: 1, Model: toyModel().ID, Span: span(0, toyLayers), Expect: 400, Sampling: protocol.Sampling{Penalty: 1}},
+		protocol.Step{Epoch: 1, Number: 1, Want: protocol.WantRows, NewIDs: ids, IDs: ids},
+	}
+	for range pings {
+		all = append(all, protocol.Ping{})
+	}
+	for _, m := range all {
+		if err := protocol.WriteMessage(s, m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cache := newToyCache(span(0, toyLayers))
+	for beats, rows := 0, 0; beats < pings || rows < len(ids); {
+		m, err := protocol.ReadMessage(s, toyModel().limits())
+		if err != nil {
+			t.Fatalf("after %d rows and %d heartbeats: %v", rows, beats, err)
+		}
+		switch m := m.(type) {
+		case protocol.Heartbeat:
+			beats++
+		case protocol.Result:
+			for i := range m.N {
+				row := m.Logits[4*toyVocab*i : 4*toyVocab*(i+1)]
+				if !bytes.Equal(row, floats(toyLogits(cache.push(uint64(ids[rows]))))) {
+					t.Fatalf("row %d has other bytes", rows)
+				}
+				rows++
+			}
+		}
+	}
+}

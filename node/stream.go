@@ -22,6 +22,7 @@ type stream struct {
 	*frames
 	hop     *hop // the reader's; nil before open and after close
 	writing sync.Mutex
+	broken  error // guarded by writing: a frame may have been written in part, and another would be taken for the rest of it
 }
 
 // handle serves a control stream.
@@ -83,11 +84,15 @@ func (st *stream) waited() bool {
 func (st *stream) send(msg any) error {
 	st.writing.Lock()
 	defer st.writing.Unlock()
+	if st.broken != nil {
+		return st.broken
+	}
 	err := st.net.SetWriteDeadline(time.Now().Add(writeTimeout))
 	if err == nil {
 		err = protocol.WriteMessage(st.net, msg)
 	}
 	if err != nil {
+		st.broken = err
 		st.cancel() // wakes the reader
 	}
 	return err

@@ -1,9 +1,15 @@
 package node
 
 import (
+	"bytes"
+	"errors"
 	"io"
+	"os"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
 )
@@ -28,6 +34,35 @@ func TestStream_EndsAfterAFrameThatBreaksTheProtocol(t *testing.T) {
 				t.Errorf("the stream goes on: %v", err)
 			}
 		})
+	}
+}
+
+// halfStream takes half of the first frame until the deadline passes, and all of those after it.
+type halfStream struct {
+	network.Stream
+	took bytes.Buffer
+}
+
+func (s *halfStream) SetWriteDeadline(time.Time) error { return nil }
+
+func (s *halfStream) Write(b []byte) (int, error) {
+	if s.took.Len() == 0 {
+		n, _ := s.took.Write(b[:len(b)/2])
+		return n, os.ErrDeadlineExceeded
+	}
+	return s.took.Write(b)
+}
+
+// Whoever waited for its turn to write must not go on where a frame has broken off: the owner would read it as the rest.
+func TestStream_WritesNothingAfterHalfAFrame(t *testing.T) {
+	half := &halfStream{}
+	st := &stream{frames: &frames{net: half, cancel: func() {}}}
+	if err := st.send(protocol.Result{Epoch: 1, Number: 1, N: 1, Vocab: 64, Logits: make([]byte, 256)}); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the error is %v", err)
+	}
+	before := half.took.Len()
+	if err := st.send(protocol.Heartbeat{Epoch: 1}); !errors.Is(err, os.ErrDeadlineExceeded) || half.took.Len() != before {
+		t.Errorf("%d bytes follow half a frame, the error is %v", half.took.Len()-before, err)
 	}
 }
 
