@@ -39,8 +39,20 @@ func (c *Client) Explain(ctx context.Context, prompt int) (*Explanation, error) 
 			break
 		}
 	}
-	e.Reprice(c.tiers(c.mine(offers), now, w).strict) // who was far off may be known by now
+	e.Reprice(c.asMeasured(c.tiers(c.mine(offers), now, w).strict, offers))
 	return e, ctx.Err()
+}
+
+// asMeasured has round trips as they are known by now. Who is on this machine counts as far away as it is measured if that is
+// more than a busy machine makes of it: something is in between.
+func (c *Client) asMeasured(m routing.Measures, offers []protocol.Offer) routing.Measures {
+	measured := c.directory.Measures().RTT
+	for _, o := range offers {
+		if rtt := measured[o.Peer]; routing.OnLoopback(&o) && rtt >= nearRTT {
+			m.RTT[o.Peer] = rtt
+		}
+	}
+	return m
 }
 
 // mine are the offers of the client's model.

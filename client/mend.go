@@ -111,7 +111,7 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 		}
 	case errors.As(err, &none):
 		told.Missing = none.Missing
-		if m.last == nil && !s.client.bans.any(time.Now()) { // nobody has ever been there
+		if m.last == nil && !s.client.bans.any(time.Now()) && !s.coming(none.Missing) { // nobody has ever been there
 			return s.hopeless(err, told.For)
 		}
 	default:
@@ -130,6 +130,20 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 		return nil
 	}
 	return err
+}
+
+// coming reports whether layers that nobody serves are on their way, as far as is known.
+func (s *session) coming(missing []protocol.Span) bool {
+	return s.client.known != nil && coming(s.client.known(), missing)
+}
+
+// coming reports whether somebody has announced to serve layers that nobody serves now.
+func coming(offers []protocol.Offer, missing []protocol.Span) bool {
+	return slices.ContainsFunc(offers, func(o protocol.Offer) bool {
+		return (o.State == protocol.Joining || o.State == protocol.Online) && slices.ContainsFunc(missing, func(lacks protocol.Span) bool {
+			return max(o.Target.Start, lacks.Start) < min(o.Target.End, lacks.End)
+		})
+	})
 }
 
 // release ends the session at the hops that it has.
@@ -161,6 +175,9 @@ func (s *session) hopeless(err error, waited time.Duration) error {
 		return fmt.Errorf("%w: peer %s failed (%w), and for %v nobody took its place: %s", err, last.Peer, last.Err, took, again)
 	case took > 0:
 		return fmt.Errorf("%w, and nobody came for %v: %s", err, took, again)
+	}
+	if none := (*routing.NoChainError)(nil); errors.As(err, &none) && none.Listed() {
+		return fmt.Errorf("%w: let more peers in by --allow or --block, or start a node for these layers", err)
 	}
 	return fmt.Errorf("%w: start a node for these layers", err)
 }

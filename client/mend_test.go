@@ -46,6 +46,24 @@ func TestSession_ErrorWhenNobodyComesSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// Who has announced to come is waited for, in a session that has had nobody there yet.
+func TestComing_KnowsWhoHasAnnouncedTheMissingLayers(t *testing.T) {
+	missing := []protocol.Span{span(2, 4), span(6, 8)}
+	for name, c := range map[string]struct {
+		offer protocol.Offer
+		want  bool
+	}{
+		"it is loading them":        {protocol.Offer{State: protocol.Joining, Span: span(7, 9), Target: span(7, 9)}, true},
+		"it is moving there":        {protocol.Offer{State: protocol.Online, Span: span(0, 2), Target: span(3, 5)}, true},
+		"it serves others":          {protocol.Offer{State: protocol.Online, Span: span(4, 6), Target: span(4, 6)}, false},
+		"it takes no more sessions": {protocol.Offer{State: protocol.Draining, Span: span(2, 4), Target: span(2, 4)}, false},
+	} {
+		if got := coming([]protocol.Offer{c.offer}, missing); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // A peer says that it is leaving while nobody asks, and the next turn begins before anybody has seen to it.
 func TestSession_BeginsATurnAlthoughAPeerIsLeaving(t *testing.T) {
 	w := newToySwarm(t, newHost, span(0, 2), span(2, 4), span(2, 4))

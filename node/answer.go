@@ -125,12 +125,13 @@ func (h *hop) rows(j *job, r protocol.Result) {
 // logits asks the compute goroutine for the logits of some rows and waits. It gives none if the step's answer has become a
 // failure, which is told then, or if a newer epoch is there.
 func (h *hop) logits(j *job, from, n int) []float32 {
-	ask := &headJob{hop: h, rows: j.out, from: from, n: n, dst: make([]float32, n*h.node.limits.Vocab), done: make(chan error, 1)}
+	logits := make([]float32, n*h.node.limits.Vocab)
+	ask := &headJob{hop: h, rows: j.out, from: from, n: n, dst: logits, done: make(chan error, 1)}
 	h.node.enqueueHead(ask)
 	select {
 	case err := <-ask.done:
 		if err == nil {
-			return ask.dst
+			return logits
 		}
 		j.fail(asFailure(err))
 		h.tellLast(j, *j.failure)

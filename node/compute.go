@@ -61,15 +61,15 @@ func (n *Node) do(ctx context.Context, run func(caches)) bool {
 	}
 }
 
-// round does the chores, applies the head where it is asked for, then computes one pass. It says whether there was
+// round does the chores, then computes one pass and applies the head where it is asked for. It says whether there was
 // anything.
 func (n *Node) round(all caches) bool {
 	now := time.Now()
 	n.mu.Lock()
 	chores := n.queue.takeChores()
-	more := n.more(now)
-	heads := n.queue.takeHeads(more)
-	batch := n.queue.take(n.chunk(now), more)
+	shares := n.shares(now)
+	heads := n.queue.takeHeads(shares)
+	batch := n.queue.take(n.chunk(now), shares)
 	steps := make([]piece, 0, len(batch)) // to be computed
 	var others []*job                     // that have an answer already
 	for _, p := range batch {
@@ -92,8 +92,7 @@ func (n *Node) round(all caches) bool {
 		c.run(all)
 		close(c.done)
 	}
-	n.answerHeads(heads)
-	n.passes(steps, all)
+	n.passes(steps, heads, all)
 	n.retire()
 	n.metrics.cacheBytes.Set(float64(n.cacheUsed()))
 	return len(batch)+len(heads)+len(chores)+len(dropped) > 0
@@ -112,15 +111,16 @@ func (n *Node) chunk(now time.Time) func(*hop) int {
 	}
 }
 
-// more says how many tokens an owner's other sessions may have in a pass beside its first: hardly any if there are others, so
-// that 64 sessions of one peer do not slow down the one of another. Called with the mutex held.
-func (n *Node) more(now time.Time) func(peer.ID) int {
+// shares says how much of a pass an owner may have. If there are others, it is what rides along with them for little, so that
+// neither 64 sessions of one peer nor long guesses slow down the one session of another. Called with the mutex held.
+func (n *Node) shares(now time.Time) func(peer.ID) share {
 	decoding := n.table.Decoders(now.Add(-decodingFor))
-	return func(owner peer.ID) int {
+	beside := n.pace.beside()
+	return func(owner peer.ID) share {
 		if len(decoding) > 1 || len(decoding) == 1 && !decoding[owner] || n.queue.others(owner) {
-			return crowdTokens
+			return share{first: beside, others: crowdTokens}
 		}
-		return batchRows
+		return share{first: batchRows, others: batchRows}
 	}
 }
 
@@ -194,22 +194,32 @@ func (n *Node) release(s *session.Session, all caches) {
 	n.broadcast()
 }
 
-// passes computes the steps that have been taken together: in one pass, or one for each shard that they run through.
-func (n *Node) passes(steps []piece, all caches) {
-	if len(steps) == 0 {
-		return
-	}
+// passes computes what has been taken together: the steps in one pass, or one for each shard that they run through, and with
+// it the logits that are wanted. The head is large: it is read once for all of them.
+func (n *Node) passes(steps []piece, heads []headPiece, all caches) {
 	for _, batch := range byBerth(steps, func(p piece) *berth { return p.hop.berth }) {
-		n.forward(batch, all)
+		var along, others []headPiece
+		for _, h := range heads {
+			if h.hop.berth == batch[0].hop.berth {
+				along = append(along, h)
+			} else {
+				others = append(others, h)
+			}
+		}
+		heads = others
+		n.forward(batch, along, all)
+	}
+	for _, same := range byBerth(heads, func(h headPiece) *berth { return h.hop.berth }) {
+		n.applyHead(same[0].hop.berth.shard, nil, same)
 	}
 	n.mu.Lock()
 	n.busy = false
 	n.mu.Unlock()
 }
 
-// forward computes one pass, of steps of one shard, and records it in the books. Steps that are done are delivered, the
-// others wait for their next turn.
-func (n *Node) forward(batch []piece, all caches) {
+// forward computes one pass, of steps and logits of one shard, and records it in the books. Steps that are done are delivered,
+// the others wait for their next turn.
+func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 	begun := time.Now()
 	steps := make([]*shard.Step, len(batch))
 	rows, work := 0, 0
@@ -245,11 +255,11 @@ func (n *Node) forward(batch []piece, all caches) {
 		}
 	}
 	computed := time.Now()
-	heads := n.candidateLogits(on, batch)
+	applied := n.applyHead(on, batch, heads)
 	n.mu.Lock()
 	n.pace.pass(rows, work, took)
 	n.passEnd = time.Now()
-	if heads == 1 {
+	if applied == 1 {
 		n.pace.head(n.passEnd.Sub(computed))
 	}
 	n.passTook = n.passEnd.Sub(begun)
@@ -261,11 +271,34 @@ func (n *Node) forward(batch []piece, all caches) {
 	n.mu.Unlock()
 }
 
-// candidateLogits applies the head to what the pass has made of the last rows of steps that want candidates: at once, so
-// that no answer waits for another pass. Where there is no memory for it, the hop asks later. It says how many rows it was.
-func (n *Node) candidateLogits(on *shard.Shard, batch []piece) int {
-	var asks []*shard.Ask
-	var jobs []*job
+// applyHead applies the head to the rows that hops have asked for, and to what the pass has made of the last rows of steps that
+// want candidates: to these at once, so that no answer waits for another pass. It says how many rows it was.
+func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) (rows int) {
+	jobs, asks := n.candidateAsks(batch)
+	rows = len(asks)
+	for _, h := range heads {
+		asks = append(asks, &shard.Ask{Rows: h.rows, From: h.from, N: h.n, Dst: h.dst[:h.n*n.limits.Vocab]})
+		rows += h.n
+	}
+	if rows == 0 {
+		return 0
+	}
+	on.Heads(asks...)
+	for i, j := range jobs {
+		if err := asks[i].Err; err != nil {
+			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
+			j.fail(failureOf(err))
+		}
+	}
+	for i, h := range heads {
+		n.headDone(h, asks[len(jobs)+i].Err)
+	}
+	return rows
+}
+
+// candidateAsks finds the steps of a pass that are done and want candidates. Where there is no memory for their logits, the hop
+// asks later.
+func (n *Node) candidateAsks(batch []piece) (jobs []*job, asks []*shard.Ask) {
 	for _, p := range batch {
 		if p.failure != nil || p.done < p.in.N || !p.final || p.in.Want != protocol.WantCandidates {
 			continue
@@ -279,17 +312,7 @@ func (n *Node) candidateLogits(on *shard.Shard, batch []piece) int {
 		asks = append(asks, &shard.Ask{Rows: p.out, From: p.in.N - 1, N: 1, Dst: p.logits})
 		jobs = append(jobs, p.job)
 	}
-	if len(asks) == 0 {
-		return 0
-	}
-	on.Heads(asks...)
-	for i, j := range jobs {
-		if err := asks[i].Err; err != nil {
-			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
-			j.fail(failureOf(err))
-		}
-	}
-	return len(asks)
+	return jobs, asks
 }
 
 // passed records what a pass has done for a step. A step that failed ends its session, and no other. Called with the mutex
@@ -347,33 +370,23 @@ func rowsOf(r kernels.Rows, from, n int) kernels.Rows {
 	return kernels.Rows{N: n, Width: r.Width, Exp: r.Exp[from : from+n], Half: r.Half[2*from*r.Width : 2*(from+n)*r.Width]}
 }
 
-// answerHeads applies the head to the rows that hops ask for, to all of them together. Rows that give no finite logits
-// end the session.
-func (n *Node) answerHeads(heads []*headJob) {
-	for _, same := range byBerth(heads, func(h *headJob) *berth { return h.hop.berth }) {
-		n.answerHeadsOf(same[0].hop.berth.shard, same)
-	}
-}
-
-// answerHeadsOf is answerHeads for hops of one shard.
-func (n *Node) answerHeadsOf(on *shard.Shard, heads []*headJob) {
-	asks := make([]*shard.Ask, len(heads))
-	for i, h := range heads {
-		asks[i] = &shard.Ask{Rows: h.rows, From: h.from, N: h.n, Dst: h.dst}
-	}
-	on.Heads(asks...)
-	for i, h := range heads {
-		err := asks[i].Err
-		if err == nil {
-			h.done <- nil
-			continue
-		}
+// headDone takes down that the head has been applied to some rows. Rows that give no finite logits end the session.
+func (n *Node) headDone(h headPiece, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if err != nil {
 		f := failureOf(err)
-		n.mu.Lock()
 		h.hop.suspect(&f)
 		n.table.Close(h.hop.books)
-		n.mu.Unlock()
 		n.log.Warn("a session ended: computing its logits failed", "peer", h.hop.owner(), "error", err)
 		h.done <- f
+		return
 	}
+	ask := h.headJob
+	ask.from, ask.n, ask.dst = ask.from+h.n, ask.n-h.n, ask.dst[h.n*n.limits.Vocab:]
+	if ask.n > 0 {
+		n.requestHead(ask)
+		return
+	}
+	h.done <- nil
 }

@@ -65,7 +65,7 @@ func (n *Node) gather(ctx context.Context) {
 // part of what a pass takes. What has been late so far is not waited for. Called with the mutex held.
 func (n *Node) awaited(now time.Time) (until time.Time) {
 	ready, waits := n.queue.oldest()
-	if !waits || len(n.queue.heads)+len(n.queue.chores) > 0 {
+	if !waits && len(n.queue.heads) == 0 || len(n.queue.chores) > 0 {
 		return until
 	}
 	if ready.Before(n.passEnd) {

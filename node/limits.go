@@ -26,8 +26,8 @@ const (
 	chunkAlone = 64
 	chunkStep  = 4
 	// crowdTokens is what a peer's other sessions have together in a pass beside its first, if others decode: so the one session of
-	// another peer finds two steps beside its own at most, whose time is 16 ms instead of 14. With pace.beside, 4 there, it
-	// waited 20, and a model that the processor's caches hold takes almost as long for each token.
+	// another peer finds little beside its own, two steps, whose time is 16 ms instead of 14, or pace.beside tokens of one. With
+	// as many for the crowd it waited 20, and a model that the processor's caches hold takes almost as long for each token.
 	crowdTokens = 1
 	// decodingFor is how long after a short step a session counts as decoding: a round through the chain and back.
 	decodingFor = 2 * time.Second

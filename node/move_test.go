@@ -113,8 +113,8 @@ func TestMove_OpensNewSessionsOnTheNewLayers(t *testing.T) {
 	rows := ask[protocol.Push](old, step(1, 1, 0, protocol.WantRows, ids[:10]...))
 
 	n.move(2, 3)
-	if o := n.offer(); o.Span != (protocol.Span{Start: 2, End: 3}) || o.Target != o.Span || o.State != protocol.Online {
-		t.Errorf("the offer says %v, target %v, state %v", o.Span, o.Target, o.State)
+	if o := n.offer(); o.HeadRate == 0 || o.Span != (protocol.Span{Start: 2, End: 3}) || o.Target != o.Span || o.State != protocol.Online {
+		t.Errorf("the offer says %v, target %v, state %v, and a head of %d tokens/s", o.Span, o.Target, o.State, o.HeadRate)
 	}
 	if p := answer[protocol.Parting](old); p.WithinMS < 50_000 || p.WithinMS > 60_000 {
 		t.Errorf("the session is served for %d ms", p.WithinMS)

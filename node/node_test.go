@@ -416,7 +416,7 @@ func TestRun_TellsTheSwarm(t *testing.T) {
 	}
 	o := seen[0].Offer
 	if o.Nick != "river" || o.Span != (protocol.Span{Start: 0, End: 2}) || o.Layers != 3 || o.State != protocol.Online ||
-		o.CacheFree != 2048 || o.DecodeRate == 0 || o.PrefillRate < o.DecodeRate || o.Device == "" {
+		o.CacheFree != 2048 || o.DecodeRate == 0 || o.PrefillRate < o.DecodeRate || o.HeadRate != 0 || o.Device == "" {
 		t.Errorf("the offer is %+v", o)
 	}
 	raw, err := routing.FetchBlob(ctx, h, []peer.ID{n.host.ID()}, n.limits.Model, 1<<20)

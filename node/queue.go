@@ -62,10 +62,16 @@ type piece struct {
 type headJob struct {
 	hop  *hop
 	rows kernels.Rows
-	from int
-	n    int
+	from int        // with n and dst guarded by the node's mutex: what is left of them
+	n    int        //
 	dst  []float32  // n*vocab
 	done chan error // buffered
+}
+
+// headPiece is the next rows of it, computed together with others'.
+type headPiece struct {
+	*headJob
+	n int
 }
 
 // chore is something that needs the caches, done by the compute goroutine between two passes.
@@ -74,9 +80,13 @@ type chore struct {
 	done chan struct{}
 }
 
+// share is how many tokens of an owner may be in a pass: of its first step there, if that is a short one, and of all its others
+// together. The same holds for rows that it wants the logits of.
+type share struct{ first, others int }
+
 // queue is the steps that wait, first come first served by session: a session that has had its turn goes to the end. Nor
-// can one peer's many sessions keep others waiting: each owner's first comes before any owner's second, and beside other
-// owners only some more go along with it. Guarded by the node's mutex.
+// can one peer's many sessions keep others waiting: each owner's first comes before any owner's second, and each owner has
+// a share of the pass. Guarded by the node's mutex.
 type queue struct {
 	turns  []*hop
 	jobs   map[*hop][]*job
@@ -107,10 +117,10 @@ func (q *queue) insert(j *job, first bool) {
 	q.steps++
 }
 
-// take gives the next pass: of each session's first step, if it is short all tokens, else the next chunk. Prompts have
-// together no more tokens than chunk gives for any of them. Of each owner there is one step, and of others as many tokens as
-// more gives. Those for which nothing is left keep their turn.
-func (q *queue) take(chunk func(*hop) int, more func(peer.ID) int) []piece {
+// take gives the next pass: of each session's first step the next tokens, of prompts together no more than chunk gives for any
+// of them, and of each owner no more than its share. Beside an owner's first step only short ones go that are whole. Those for
+// which nothing is left keep their turn.
+func (q *queue) take(chunk func(*hop) int, shareOf func(peer.ID) share) []piece {
 	q.fair()
 	var batch []piece
 	var kept []*hop
@@ -123,9 +133,14 @@ func (q *queue) take(chunk func(*hop) int, more func(peer.ID) int) []piece {
 			n = min(n, chunk(h)-prompts)
 		}
 		most, second := left[h.owner()]
-		if second && j.short() && n > most {
+		of := shareOf(h.owner())
+		switch {
+		case !second && j.short():
+			n = min(n, of.first)
+		case !second: // a prompt, of which chunk has its say
+		case j.short() && n > most:
 			n = 0
-		} else if second {
+		default:
 			n = min(n, most)
 		}
 		if n <= 0 || total+n > batchRows {
@@ -135,7 +150,7 @@ func (q *queue) take(chunk func(*hop) int, more func(peer.ID) int) []piece {
 		if second {
 			left[h.owner()] = most - n
 		} else {
-			left[h.owner()] = more(h.owner())
+			left[h.owner()] = of.others
 		}
 		if total += n; !j.short() {
 			prompts += n
@@ -212,24 +227,28 @@ func (q *queue) drop(h *hop, which func(*job) bool) []*job {
 	return dropped
 }
 
-// takeHeads gives the waiting requests for logits, of which there is at most one for each session: of each owner one, and
-// others for as many rows as more gives.
-func (q *queue) takeHeads(more func(peer.ID) int) (heads []*headJob) {
+// takeHeads gives rows whose logits are wanted, of each owner as many as its share. What is left of a request goes to the
+// end; there is at most one for each session.
+func (q *queue) takeHeads(shareOf func(peer.ID) share) (heads []headPiece) {
 	left := make(map[peer.ID]int)
 	var kept []*headJob
 	for _, ask := range q.heads {
 		owner := ask.hop.owner()
 		most, second := left[owner]
-		switch {
-		case !second:
-			left[owner] = more(owner)
-		case ask.n > most:
+		if !second {
+			most = shareOf(owner).first
+		}
+		n := min(ask.n, most)
+		if n <= 0 {
 			kept = append(kept, ask)
 			continue
-		default:
-			left[owner] = most - ask.n
 		}
-		heads = append(heads, ask)
+		if second {
+			left[owner] = most - n
+		} else {
+			left[owner] = shareOf(owner).others
+		}
+		heads = append(heads, headPiece{ask, n})
 	}
 	q.heads = kept
 	return heads

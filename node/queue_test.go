@@ -31,7 +31,7 @@ func newJob(h *hop, number uint64, tokens int) *job {
 }
 
 // anyMore lets an owner have as many steps in a pass as it wants.
-func anyMore(peer.ID) int { return batchRows }
+func anyMore(peer.ID) share { return share{batchRows, batchRows} }
 
 // pass takes a batch as if it were computed: what is not done yet goes back.
 func pass(q *queue, chunk int) string {
@@ -91,7 +91,7 @@ func TestQueue_GivesACrowdOfOnePeersAFew(t *testing.T) {
 	honest := newHop("x")
 	honest.books.ID.Owner = "honest"
 	q.push(newJob(honest, 1, 1))
-	few := func(peer.ID) int { return 2 }
+	few := func(peer.ID) share { return share{batchRows, 2} }
 	for i, want := range []string{"a1:1 x1:1 b1:1 c1:1", "d1:1 e1:1 p1:1", "p1:4", "p1:4", "p1:1", ""} {
 		batch := q.take(func(*hop) int { return 4 }, few)
 		for _, p := range batch {
@@ -105,18 +105,43 @@ func TestQueue_GivesACrowdOfOnePeersAFew(t *testing.T) {
 	}
 }
 
-func TestQueue_GivesEachPeerLogitsBeforeAnyMany(t *testing.T) {
+// Of a long guess, too, no more goes along with others' steps than its owner's share.
+func TestQueue_CutsLongGuessesBesideOthers(t *testing.T) {
+	a, b, x := newHop("a"), newHop("b"), newHop("x")
+	a.books.ID.Owner, b.books.ID.Owner, x.books.ID.Owner = "greedy", "greedy", "honest"
+	var q queue
+	for _, j := range []*job{newJob(a, 1, 8), newJob(b, 1, 8), newJob(x, 1, 1)} {
+		q.push(j)
+	}
+	few := func(peer.ID) share { return share{4, 1} }
+	for i, want := range []string{"a1:4 x1:1", "b1:4", "a1:4", "b1:4", ""} {
+		batch := q.take(func(*hop) int { return 4 }, few)
+		for _, p := range batch {
+			if p.done += p.n; p.done < p.in.N {
+				q.back(p.job)
+			}
+		}
+		if got := names(batch); got != want {
+			t.Errorf("pass %d is %q, want %q", i, got, want)
+		}
+	}
+}
+
+func TestQueue_GivesEachPeerItsShareOfLogits(t *testing.T) {
 	var q queue
 	for i, owner := range []peer.ID{"greedy", "greedy", "greedy", "honest"} {
 		h := newHop(fmt.Sprint(i))
 		h.books.ID.Owner = owner
-		q.heads = append(q.heads, &headJob{hop: h, n: 2})
+		q.heads = append(q.heads, &headJob{hop: h, n: 3})
 	}
-	few := func(peer.ID) int { return 3 }
-	for i, want := range []string{"0 1 3", "2", ""} {
+	few := func(peer.ID) share { return share{2, 3} }
+	for i, want := range []string{"0:2 1:3 3:2", "2:2 0:1 3:1", "2:1", ""} {
 		var got []string
 		for _, ask := range q.takeHeads(few) {
-			got = append(got, strings.TrimRight(string(ask.hop.books.ID.Key[:]), "\x00"))
+			got = append(got, fmt.Sprintf("%s:%d", strings.TrimRight(string(ask.hop.books.ID.Key[:]), "\x00"), ask.n))
+			if ask.headJob.n -= ask.n; ask.headJob.n > 0 {
+				q.heads = append(q.heads, ask.headJob)
+			}
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("round %d is for %v, want %s", i, got, want)

@@ -195,14 +195,20 @@ func (n *Node) controlOf(h *hop) *stream {
 	return h.control
 }
 
-// enqueueHead queues a request for logits. That of a session which has been freed is refused: its shard may be gone.
+// enqueueHead queues a request for logits.
 func (n *Node) enqueueHead(h *headJob) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.requestHead(h)
+	n.wake()
+}
+
+// requestHead is enqueueHead. A request of a session which has been freed is refused: its shard may be gone. Called with the mutex
+// held.
+func (n *Node) requestHead(h *headJob) {
 	if n.hops[h.hop.books] != h.hop {
 		h.done <- refusal(protocol.CodeLostSession, "the session has ended here")
 		return
 	}
 	n.queue.heads = append(n.queue.heads, h)
-	n.wake()
 }

@@ -40,6 +40,12 @@ func TestPace_FollowsRealStepsAndAnnouncesWhatHasMovedFar(t *testing.T) {
 	if math.Abs(p.announced.Prefill-4000) > 100 {
 		t.Errorf("prefill is announced as %v after many prompts of 4000", p.announced.Prefill)
 	}
+	for range 100 {
+		p.head(20 * time.Millisecond)
+	}
+	if p.announce(); math.Abs(p.announced.Head-50) > 1 {
+		t.Errorf("a head of 50 tokens a second is announced as %v", p.announced.Head)
+	}
 }
 
 func TestRate_StaysWithinWhatAnOfferMaySay(t *testing.T) {

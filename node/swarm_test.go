@@ -118,7 +118,11 @@ func made(t *testing.T, start, end int, change func(*Config)) *Node {
 
 func madeOf(t *testing.T, model *store.Model, s *shard.Shard, change func(*Config)) *Node {
 	t.Helper()
-	h := newHost(t)
+	return madeOn(t, newHost(t), model, s, change)
+}
+
+func madeOn(t *testing.T, h host.Host, model *store.Model, s *shard.Shard, change func(*Config)) *Node {
+	t.Helper()
 	d, err := routing.NewDirectory(context.Background(), h, routing.DirectoryConfig{Serving: true})
 	if err != nil {
 		t.Fatal(err)

@@ -32,6 +32,7 @@ func (d *Directory) Announce(ctx context.Context, o protocol.Offer) error {
 	sealed, err := d.seal(o, offerLife)
 	d.announcing.Unlock()
 	if err == nil {
+		d.nudge()
 		err = d.put(ctx, o.Model, sealed)
 	}
 	if err != nil {
@@ -93,7 +94,6 @@ func (d *Directory) seal(o protocol.Offer, life time.Duration) (sealed []byte, e
 		return nil, err
 	}
 	d.own = &kept
-	d.nudge()
 	return sealed, nil
 }
 
@@ -187,28 +187,25 @@ func (d *Directory) neighbours() (all []peer.ID, small bool) {
 	return all, true
 }
 
-// run renews the own offer and reads what others know, until Close.
+// run renews the own offer, until Close. The 8 s count from one offer to the next, however long the telling takes.
 func (d *Directory) run() {
-	renew := time.NewTimer(jitter(renewEvery))
-	defer renew.Stop()
-	reread := time.NewTicker(rereadEvery)
-	defer reread.Stop()
+	next := time.NewTimer(jitter(renewEvery))
+	defer next.Stop()
 	for {
+		renew := true
 		select {
 		case <-d.ctx.Done():
 			return
-		case <-d.wake:
-			renew.Reset(jitter(renewEvery))
-			d.measureNear()
+		case <-d.wake: // an offer was made just now
+			renew = false
 		case <-d.behind:
-			d.renew()
-			renew.Reset(jitter(renewEvery))
-		case <-renew.C:
-			d.renew()
-			renew.Reset(jitter(renewEvery))
-		case <-reread.C:
-			d.reread()
+		case <-next.C:
 		}
+		next.Reset(jitter(renewEvery))
+		if renew {
+			d.renew()
+		}
+		d.measureNear()
 	}
 }
 
@@ -227,14 +224,41 @@ func (d *Directory) renew() {
 	}
 }
 
-// reread asks one keeper of the own model, or anyone else who is known, what it knows. Who does not answer is asked again
-// another time.
+// readOn reads what keepers know, until Close.
+func (d *Directory) readOn() {
+	every := time.NewTicker(rereadEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-d.ctx.Done():
+			return
+		case <-every.C:
+			d.reread()
+		}
+	}
+}
+
+// reread asks a keeper of the own model what it knows, and further ones if it does not answer, or if somebody's offer would
+// end before the next look: that peer is gone, or the one asked has not heard of it for a while. Where no keeper answers
+// others may; what they have read themselves is nearly over.
 func (d *Directory) reread() {
 	model := d.ownModel()
 	near, _ := d.neighbours()
-	peers := d.others(slices.Concat(d.keepers.known(model), d.joinedIDs(), near))
-	if len(peers) > 0 {
-		_ = d.question(d.ctx, peers[rand.IntN(len(peers))], protocol.List{Model: model, Limit: protocol.MaxListOffers}, nil)
+	for _, some := range [][]peer.ID{d.keepers.known(model), slices.Concat(d.joinedIDs(), near, d.someKnown(model))} {
+		some = d.others(some)
+		rand.Shuffle(len(some), func(i, j int) { some[i], some[j] = some[j], some[i] })
+		answered := false
+		for _, id := range some[:min(len(some), keeperCount)] {
+			if err := d.question(d.ctx, id, protocol.List{Model: model, Limit: protocol.MaxListOffers}, nil); err != nil {
+				continue
+			}
+			if answered = true; !d.book.endsWithin(model, rereadEvery, time.Now()) {
+				break
+			}
+		}
+		if answered {
+			return
+		}
 	}
 }
 

@@ -203,6 +203,18 @@ func (b *book) liveOf(model protocol.ModelID, now time.Time) []entry {
 	return all
 }
 
+// endsWithin reports whether a live offer of a model will be over in a while, unless it is renewed. Who leaves means it.
+func (b *book) endsWithin(model protocol.ModelID, d time.Duration, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.entries {
+		if e.offer != nil && !e.left && e.offer.Model == model && now.Before(e.ends) && e.ends.Before(now.Add(d)) {
+			return true
+		}
+	}
+	return false
+}
+
 // seen returns the live offers of a model, of any for the zero model, sorted by peer.
 func (b *book) seen(model protocol.ModelID, now time.Time) []Seen {
 	var all []Seen

@@ -140,6 +140,7 @@ func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Direc
 		defer unwatch()
 		d.knockAll()
 	})
+	d.done.Go(d.readOn)
 	return d, nil
 }
 

@@ -83,14 +83,16 @@ func (k *keepers) fresh(model protocol.ModelID) ([]peer.ID, bool) {
 	return slices.Clone(found.peers), ok && time.Now().Before(found.until)
 }
 
-// lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used but not remembered, and finding
-// nobody is no news worth keeping.
+// lookUp asks the DHT. The caller holds looking. What an interrupted lookup found is used beside those known before, who may
+// be nearer, but not remembered, unless it had its time: where replies are lost there is always one that is waited for in
+// vain, and the nearest are found long before. Finding nobody is no news worth keeping.
 func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time.Duration) []peer.ID {
 	if found, fresh := k.fresh(model); fresh { // by whom we waited for
 		return found
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	began := time.Now()
 	near, err := k.nearest(ctx, keeperKey(model))
 	if len(near) == 0 {
 		return k.known(model)
@@ -99,12 +101,13 @@ func (k *keepers) lookUp(ctx context.Context, model protocol.ModelID, limit time
 	k.mu.Lock()
 	looks := k.models[model].looks + 1
 	k.mu.Unlock()
-	if len(near) < bucketSize || looks <= youngLooks {
+	if len(near) < bucketSize || err != nil || looks <= youngLooks {
 		lasts = keepersYoung
 	}
 	near = near[:min(len(near), keeperCount)]
-	if err != nil {
-		return near
+	if err != nil && time.Since(began) < lookupTimeout {
+		known := k.known(model)
+		return append(known, slices.DeleteFunc(near, func(id peer.ID) bool { return slices.Contains(known, id) })...)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -51,8 +51,9 @@ func TestKeepers_AreLookedUpWhenTheyAreNeeded(t *testing.T) {
 		found, fault = nil, errors.New("nobody")
 		ask("when the lookup fails the old ones count", []peer.ID{"b", "c"}, n+4)
 		found = []peer.ID{"x"}
-		ask("what a cut lookup found is used", []peer.ID{"x"}, n+5)
-		ask("but not remembered", []peer.ID{"x"}, n+6)
+		ask("what a cut lookup found is used beside the old ones", []peer.ID{"b", "c", "x"}, n+5)
+		found = []peer.ID{"c", "y"}
+		ask("but not remembered", []peer.ID{"b", "c", "y"}, n+6)
 		for i := range 2 * maxKeptModels {
 			fault = nil
 			k.of(t.Context(), protocol.Digest{1, byte(i)})

@@ -9,7 +9,7 @@ const (
 	renewEvery   = 8 * time.Second // +-10 %, so that nodes started together drift apart
 	rereadEvery  = 15 * time.Second
 	keepersFresh = 5 * time.Minute
-	keepersYoung = 30 * time.Second // in a swarm below bucketSize, where the nearest change with each newcomer; and at first
+	keepersYoung = 30 * time.Second // in a swarm below bucketSize, where the nearest change with each newcomer; at first; and after a cut lookup
 	rememberFor  = 10 * time.Minute // of (peer, sequence) behind an offer's end, so that nothing dead is revived
 	leastAge     = time.Second      // of an offer that another relays
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal

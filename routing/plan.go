@@ -65,6 +65,9 @@ func (e *NoChainError) Error() string {
 	return text
 }
 
+// Listed reports whether the owner's own lists keep out peers that serve some of the missing layers.
+func (e *NoChainError) Listed() bool { return e.Barred[barBlocked]+e.Barred[barUnlisted] > 0 }
+
 // Why a peer is left out that could be asked.
 const (
 	barBanned   = "banned"

@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -124,7 +125,7 @@ func TestDirectory_AClientHasTheMapOf100PeersWithinASecond(t *testing.T) {
 		s := newSwarmOf(t, n)
 		defer s.close()
 		time.Sleep(2 * offerLife) // what the young swarm told everyone is over
-		for i := range 5 {        // five clients, each with another address
+		for i := range 3 {        // three clients, each with another address
 			client := s.member(n+i, false)
 			began := time.Now()
 			s.join(client, i*n/3)
@@ -134,6 +135,46 @@ func TestDirectory_AClientHasTheMapOf100PeersWithinASecond(t *testing.T) {
 				t.Errorf("client %d: %d of %d peers after %v, %v", i, len(seen), n, took, err)
 			}
 			t.Logf("%d peers after %v", len(seen), took)
+		}
+	})
+}
+
+// missing counts the offers that members lack in their own views, second by second, and the fewest that one had.
+func (s *swarmOf) missing(members []*simulatedMember, n int, d time.Duration) (lacks, least int) {
+	least = n
+	for range d / time.Second {
+		time.Sleep(time.Second)
+		for _, m := range members {
+			known := len(m.Known(testModel))
+			lacks, least = lacks+n-known, min(least, known)
+		}
+	}
+	return lacks, least
+}
+
+// TestDirectory_EveryNodeKnowsAllNodes, where nobody tells everyone any more: who chooses layers must see all the others, and a
+// newcomer soon.
+func TestDirectory_EveryNodeKnowsAllNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = smallSwarm + 12
+		s := newSwarmOf(t, n)
+		defer s.close()
+		time.Sleep(30 * time.Second)
+		if lacks, least := s.missing(s.members, n, time.Minute); lacks > 0 {
+			t.Errorf("in a minute %d offers were missing; a member knew of %d of %d peers", lacks, least, n)
+		}
+		old := slices.Clone(s.members)
+		newcomer := s.member(n, true)
+		s.join(newcomer, n/2)
+		o := layers(0, 6)
+		if err := newcomer.Announce(t.Context(), o); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		for i, m := range old {
+			if m.Sealed(newcomer.host.ID()) == nil {
+				t.Errorf("member %d has not heard of the newcomer", i)
+			}
 		}
 	})
 }
@@ -177,6 +218,7 @@ func TestDirectory_LivesWithThreeInTenRepliesLost(t *testing.T) {
 		const n = 24
 		s := newSwarmOf(t, n)
 		defer s.close()
+		nodes := slices.Clone(s.members)
 		client := s.member(n, false)
 		s.join(client, 7)
 		s.lose(true)
@@ -190,6 +232,10 @@ func TestDirectory_LivesWithThreeInTenRepliesLost(t *testing.T) {
 			if least < n {
 				t.Errorf("minute %d: the client knew of %d of %d peers", minute, least, n)
 			}
+		}
+		lacks, least := s.missing(nodes, n, time.Minute)
+		if share := float64(lacks) / (60 * n * n); share > 0.02 {
+			t.Errorf("the nodes lacked %.1f %% of the offers; one knew of %d of %d peers", 100*share, least, n)
 		}
 	})
 }

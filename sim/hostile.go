@@ -130,7 +130,7 @@ func (h *hostile) opensSessions(ctx context.Context) {
 
 func (h *hostile) opensAndCloses(ctx context.Context) {
 	h.side(ctx, 8, func(ctx context.Context) error {
-		s, key, err := h.opened(ctx, h.limits.Context)
+		s, key, err := h.opened(ctx, 1) // so little that there is cache for it
 		if err != nil {
 			return err
 		}

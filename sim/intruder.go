@@ -77,8 +77,8 @@ type intruder struct {
 	free   func() error // its home
 }
 
-// intrudes starts a hostile peer against a node and returns when it is connected. It gives way to all other processes: else
-// it would take what it costs itself from the machine that they share with it, as no peer elsewhere can.
+// intrudes starts a hostile peer against a node and returns when it is connected. Where times are compared it gives way to all
+// other processes: else it would take what it costs itself from the machine that they share with it, as no peer elsewhere can.
 func (sc *scene) intrudes(ctx context.Context, attack string, n *process) (_ *intruder, err error) {
 	m := sc.stage.model
 	cfg := Intruder{Attack: attack, Target: n.ready.Addrs[0], Limits: protocol.Limits{
@@ -102,7 +102,7 @@ func (sc *scene) intrudes(ctx context.Context, attack string, n *process) (_ *in
 		return nil, err
 	}
 	line := []string{sc.stage.cfg.Binary, "sim", "intrude", string(text)}
-	if nice, err := exec.LookPath("nice"); err == nil {
+	if nice, err := exec.LookPath("nice"); err == nil && sc.stage.cfg.Long {
 		line = append([]string{nice, "-n", "19"}, line...)
 	}
 	ctx, in.stop = context.WithCancel(ctx)

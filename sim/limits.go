@@ -41,6 +41,8 @@ const (
 	maxMetrics = 1 << 20
 	// cacheTokens lets a single node bear the whole crowd: eight clients, to each of which a context is promised.
 	cacheTokens = 8 * 1024
+	// maxFaults is the kinds of faults that a step tells of.
+	maxFaults = 20
 	// spanLayers is how many of the bundled model's six layers a node holds: three hops.
 	spanLayers = 2
 )

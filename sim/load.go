@@ -83,6 +83,10 @@ func drainUnderLoad(ctx context.Context, st *stage) error {
 		}
 		return nil
 	}))
+	if err != nil {
+		return err
+	}
+	err = st.step(ctx, "each node is paused and resumed", 2, 4, st.drained(1, pausesEach))
 	if err != nil || !st.cfg.Long {
 		return err
 	}

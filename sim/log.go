@@ -18,17 +18,17 @@ func (l *logs) of(name string) io.Writer {
 	if l.to == nil {
 		return nil
 	}
-	return &lines{logs: l, name: name}
+	return &logLines{logs: l, name: name}
 }
 
-// lines is a process's part of logs. One goroutine writes to it.
-type lines struct {
+// logLines is a process's part of logs. One goroutine writes to it.
+type logLines struct {
 	logs *logs
 	name string
 	rest []byte // a line that has no end yet
 }
 
-func (w *lines) Write(text []byte) (int, error) {
+func (w *logLines) Write(text []byte) (int, error) {
 	w.rest = append(w.rest, text...)
 	end := bytes.LastIndexByte(w.rest, '\n')
 	if end < 0 {

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,6 +42,7 @@ func newHomes(t *testing.T, name string, randomPorts bool, machines ...string) *
 			t.Skipf("this machine lacks %s, for networks with routers", tool)
 		}
 	}
+	removeLeftSpaces()
 	h := &homes{t: t, name: fmt.Sprintf("bn%d%s", os.Getpid(), name)}
 	t.Cleanup(func() {
 		for _, n := range append([]string{"pub"}, machines...) {
@@ -71,6 +74,21 @@ func newHomes(t *testing.T, name string, randomPorts bool, machines ...string) *
 		}
 	})
 	return h
+}
+
+// removeLeftSpaces removes the namespaces of earlier runs that were killed: a namespace outlives the process that made it.
+func removeLeftSpaces() {
+	out, _ := exec.Command("ip", "netns", "list").Output()
+	for line := range strings.Lines(string(out)) {
+		name, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var pid int
+		if _, err := fmt.Sscanf(name, "bn%d", &pid); err != nil {
+			continue
+		}
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); errors.Is(err, fs.ErrNotExist) {
+			_ = exec.Command("ip", "netns", "del", name).Run()
+		}
+	}
 }
 
 // home builds a machine's network and its router.

@@ -3,7 +3,10 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/baichuan-node/baichuan-node/client"
 )
@@ -31,7 +34,14 @@ type Step struct {
 	Pace      *Pace             `json:"pace,omitempty"`
 	Floods    []Flood           `json:"floods,omitempty"`
 	Notes     []string          `json:"notes,omitempty"` // what happened and how long it took, in sentences
-	Wrong     []string          `json:"wrong"`           // what was not as it should be
+	Wrong     []string          `json:"wrong"`           // what was not as it should be, each fault once
+	faults    []fault           // those of Wrong
+}
+
+// fault is something that was wrong, once or more often.
+type fault struct {
+	kind, first string // what is the same each time; the words of the first
+	times       int
 }
 
 // Node is a process and what it has counted.
@@ -64,6 +74,7 @@ type Pace struct {
 	TokenMS     float64 `json:"token_ms"`     // the median of the answer's
 	P95MS       float64 `json:"p95_ms"`       //
 	PredictedMS float64 `json:"predicted_ms"` // one way from each to the next, and back to the client
+	PlannedMS   float64 `json:"planned_ms"`   // what a plan predicts, computing included
 }
 
 // Flood is what an honest client notices of what another peer does to its node: how long its tokens take with and without.
@@ -126,8 +137,27 @@ func (s *Step) replayed() (n int) {
 	return n
 }
 
+// wrong takes down a fault. One that differs from an earlier one in numbers alone is counted, and of too many kinds the rest
+// is left out.
 func (s *Step) wrong(format string, args ...any) {
-	s.Wrong = append(s.Wrong, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	kind := strings.Map(func(r rune) rune {
+		if unicode.IsDigit(r) {
+			return -1
+		}
+		return r
+	}, text)
+	i := slices.IndexFunc(s.faults, func(f fault) bool { return f.kind == kind })
+	switch {
+	case i >= 0:
+		f := &s.faults[i]
+		f.times++
+		s.Wrong[i] = fmt.Sprintf("%s (%d times)", f.first, f.times)
+	case len(s.faults) < maxFaults:
+		s.faults, s.Wrong = append(s.faults, fault{kind, text, 1}), append(s.Wrong, text)
+	case len(s.Wrong) == maxFaults:
+		s.Wrong = append(s.Wrong, "and more")
+	}
 }
 
 // waited takes down a wait for a token.

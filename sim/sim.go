@@ -52,7 +52,7 @@ func Scenarios() []Scenario {
 		{Name: "kill-replacement", Is: "a hop is killed, and its replacement too: later, or while it catches up", play: killReplacement},
 		{Name: "hang", Is: "each hop is held up; its connections stay", play: hangEach},
 		{Name: "missing", Is: "the only holder of some layers is killed, another comes two seconds later", play: comeLater},
-		{Name: "drain", Is: "nodes are told to leave while four clients have answers made", play: drainUnderLoad},
+		{Name: "drain", Is: "nodes are told to leave, or paused and resumed, while four clients have answers made", play: drainUnderLoad},
 		{Name: "crowd", Is: "eight clients, while nodes are killed at random and started again", play: crowd},
 		{Name: "turns", Is: "the next turn of a conversation, also after all connections were lost", play: turns},
 		{Name: "prefix", Is: "two conversations with the same long system prompt", play: prefix},
@@ -62,6 +62,7 @@ func Scenarios() []Scenario {
 		{Name: "empty", Is: "machines that have nothing join one that has the model: they serve it, heal it when one is killed, and take in another", play: empty, hops: emptyLayers},
 		{Name: "petals", Is: "of 24 layers A chooses 5, C 14, B is told to serve A's: A goes where nobody is, and C stays", play: petals, hops: 24},
 		{Name: "flood", Is: "a hostile peer asks for more than its share in every way that we know; others' tokens take hardly longer", play: flood, hops: floodLayers, real: floodPart},
+		{Name: "throttle", Is: "nodes keep to what their owners give: one thread, so much upload", play: throttle, hops: emptyLayers},
 		{Name: "soak", Is: "clients chat while nodes come and go; in the end all memory, goroutines, streams and files are given back", play: soak},
 	}
 }

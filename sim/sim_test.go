@@ -100,6 +100,7 @@ func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { beside(t, "empty") }
 func TestPetals_EndsInTheGap(t *testing.T)               { beside(t, "petals") }
 
 func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
+func TestThrottle_IsKept(t *testing.T)            { beside(t, "throttle") }
 func TestCrowd_GetsItsAnswers(t *testing.T)       { plays(t, "crowd") }
 func TestSoak_LeavesNothingBehind(t *testing.T)   { plays(t, "soak") }
 

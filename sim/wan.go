@@ -54,7 +54,12 @@ func wan(ctx context.Context, st *stage) error {
 // overDistance has a question answered, and holds the time that tokens took against that of the distances.
 func (sc *scene) overDistance(ctx context.Context, tokens int) error {
 	t := sc.talk(0, private)
-	_, err := t.answers(ctx, ask(someIDs(100, 1), tokens))
+	const prompt = 100
+	planned, err := sc.clients[0].Explain(ctx, prompt)
+	if err != nil {
+		return err
+	}
+	_, err = t.answers(ctx, ask(someIDs(prompt, 1), tokens))
 	chain := t.Chain()
 	if err := errors.Join(err, t.Close()); err != nil {
 		return err
@@ -64,6 +69,7 @@ func (sc *scene) overDistance(ctx context.Context, tokens int) error {
 	}
 	pace := paceOf(t.took)
 	pace.PredictedMS = float64(sc.around(chain).Microseconds()) / 1000
+	pace.PlannedMS = float64(planned.Token.Microseconds()) / 1000
 	sc.result.Pace = &pace
 	return nil
 }

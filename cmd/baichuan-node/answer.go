@@ -135,7 +135,11 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 
 // answerFromSwarm connects to a swarm. A name that the store knows stands for that model's id, so that another model
 // of the same name is not taken for it. w gets notes.
-func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, w io.Writer, cfg client.SessionConfig) (_ *answerer, err error) {
+func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, lists *listFlags, w io.Writer, cfg client.SessionConfig) (_ *answerer, err error) {
+	allow, block, err := lists.sets()
+	if err != nil {
+		return nil, err
+	}
 	a := &answerer{}
 	defer func() {
 		if err != nil {
@@ -151,7 +155,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, w io.Write
 		return nil, err
 	}
 	a.closes(s.close)
-	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: wanted})
+	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: wanted, Allow: allow, Block: block})
 	if err != nil {
 		return nil, err
 	}

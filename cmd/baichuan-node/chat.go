@@ -29,6 +29,7 @@ Ctrl-C            stop the answer`
 
 func newChatCommand(a *app) *cobra.Command {
 	var swarm swarmFlags
+	var lists listFlags
 	var sampling samplingFlags
 	var system string
 	var noShare bool
@@ -42,7 +43,7 @@ func newChatCommand(a *app) *cobra.Command {
 			if len(args) > 0 {
 				name = args[0]
 			}
-			answers, err := answerFromSwarm(cmd.Context(), name, &swarm, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), noShare))
+			answers, err := answerFromSwarm(cmd.Context(), name, &swarm, &lists, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), noShare))
 			if err != nil {
 				return err
 			}
@@ -57,6 +58,7 @@ func newChatCommand(a *app) *cobra.Command {
 		},
 	}
 	swarm.add(cmd)
+	lists.add(cmd)
 	sampling.add(cmd)
 	cmd.Flags().StringVar(&system, "system", "", "system message")
 	cmd.Flags().BoolVar(&noShare, "no-share", false, "share no cached prefix with other sessions")

@@ -193,7 +193,7 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, options client.Options, nod
 		return nil
 	}
 	swarm := swarmFlags{join: nodes[0].Addrs}
-	answers, err := answerFromSwarm(cmd.Context(), nodes[0].Model, &swarm, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), false))
+	answers, err := answerFromSwarm(cmd.Context(), nodes[0].Model, &swarm, &listFlags{}, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), false))
 	if err != nil {
 		return err
 	}

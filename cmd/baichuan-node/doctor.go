@@ -35,7 +35,8 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check this machine: processor, memory, store, network; say what to do about what is wrong",
 		Long: "Checks this machine, and with --join how the others of a swarm reach it: directly, by a port that the router has\n" +
-			"mapped, or over a relay; it listens for some seconds as serve would (--listen). It changes nothing.",
+			"mapped, or over a relay; it listens for some seconds as serve would (--listen). Of the models\n" +
+			"that are stored here, and of those that the swarm serves, it says which layers this machine could host. It changes nothing.",
 		Args: wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			findings, err := examine(&host)

@@ -81,6 +81,9 @@ func TestCommands_WrongUsageIsOneLineAndCode2(t *testing.T) {
 		{"generate --local -p x", []string{"--local"}},
 		{"generate m --local --join /ip4/127.0.0.1/tcp/1 -p x", []string{"--local", "--join"}},
 		{"generate --join nowhere -p x", []string{"--join", "nowhere"}},
+		{"generate --block somebody -p x", []string{"--block", "somebody", "12D3"}},
+		{"gateway --allow somebody", []string{"--allow", "somebody", "12D3"}},
+		{"generate m --local --block x -p x", []string{"--local", "--block"}},
 		{"chat", []string{"--join"}},
 		{"gateway", []string{"--join"}},
 		{"gateway --join nowhere", []string{"--join", "nowhere"}},
@@ -211,6 +214,8 @@ func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
 	p.serve(home, "mini", "3:4", "--join", join)
 
 	wantFailure(t, exitFailed, []string{"2:3"}, "generate", "--join", join, "-p", "x")
+	nobody := "12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5"
+	wantFailure(t, exitFailed, []string{"not on the allow list", "--allow"}, "generate", "--join", join, "--allow", nobody, "-p", "x")
 	wantFailure(t, exitFailed, []string{"mini"}, "generate", "other", "--join", join, "-p", "x")
 	wantFailure(t, exitFailed, []string{"nosuch", "mini"}, "generate", "nosuch", "--join", join, "-p", "x")
 

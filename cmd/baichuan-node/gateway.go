@@ -24,6 +24,7 @@ import (
 // gatewayFlags are those of the gateway command.
 type gatewayFlags struct {
 	swarm     swarmFlags
+	lists     listFlags
 	listen    string
 	keyFile   string
 	cors      []string
@@ -43,6 +44,7 @@ func newGatewayCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error { return runGateway(cmd, a, &f, args) },
 	}
 	f.swarm.add(cmd)
+	f.lists.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address and port to answer at")
 	flags.StringVar(&f.keyFile, "api-key-file", "", "file of the keys that clients must show (key api adds to it)")
@@ -84,7 +86,7 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return err
 	}
 	opened.closes(s.close)
-	models, err := swarmModels(ctx, s, names)
+	models, err := swarmModels(ctx, s, names, &f.lists)
 	if err != nil {
 		return err
 	}
@@ -124,6 +126,9 @@ func (f *gatewayFlags) check(names []string) error {
 	if _, _, err := net.SplitHostPort(f.listen); err != nil {
 		return usagef("--listen %q: want an address and a port, such as 127.0.0.1:8080", f.listen)
 	}
+	if _, _, err := f.lists.sets(); err != nil {
+		return err
+	}
 	_, err := f.swarm.peers()
 	return err
 }
@@ -155,7 +160,11 @@ func gatewayIdentity(log *slog.Logger) (crypto.PrivKey, func() error, error) {
 
 // swarmModels finds models in a swarm; without names the only one that it serves. A name that the store
 // knows stands for that model's id, so that another model of the same name is not taken for it.
-func swarmModels(ctx context.Context, s *swarm, names []string) ([]*client.Client, error) {
+func swarmModels(ctx context.Context, s *swarm, names []string, lists *listFlags) ([]*client.Client, error) {
+	allow, block, err := lists.sets()
+	if err != nil {
+		return nil, err
+	}
 	if len(names) == 0 {
 		names = []string{""}
 	}
@@ -164,7 +173,7 @@ func swarmModels(ctx context.Context, s *swarm, names []string) ([]*client.Clien
 		if stored := knownModel(name); stored != nil {
 			name = stored.ID.String()
 		}
-		c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: name})
+		c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: name, Allow: allow, Block: block})
 		if err != nil {
 			return nil, err
 		}

@@ -22,6 +22,7 @@ import (
 // generateFlags are those of the generate command.
 type generateFlags struct {
 	swarm    swarmFlags
+	lists    listFlags
 	sampling samplingFlags
 	prompt   string
 	tokens   string
@@ -48,6 +49,7 @@ func newGenerateCommand(a *app) *cobra.Command {
 		},
 	}
 	f.swarm.add(cmd)
+	f.lists.add(cmd)
 	f.sampling.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.prompt, "prompt", "p", "", "the prompt: a user's message; - reads standard input")
@@ -101,6 +103,8 @@ func (f *generateFlags) check(cmd *cobra.Command, args []string) error {
 		return usagef("--local needs the name of a stored model")
 	case f.local && len(f.swarm.join) > 0:
 		return usagef("--local computes here and --join elsewhere: give one of them")
+	case f.local && len(f.lists.allow)+len(f.lists.block) > 0:
+		return usagef("--local computes here: --allow and --block are for the peers of a swarm")
 	}
 	return nil
 }
@@ -111,7 +115,7 @@ func (f *generateFlags) open(cmd *cobra.Command, args []string) (*answerer, erro
 		name = args[0]
 	}
 	if !f.local {
-		return answerFromSwarm(cmd.Context(), name, &f.swarm, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), f.noShare))
+		return answerFromSwarm(cmd.Context(), name, &f.swarm, &f.lists, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), f.noShare))
 	}
 	bar := newByteBar(cmd, "loading")
 	defer bar.end()

@@ -97,7 +97,7 @@ func (h *hosting) Aim(ctx context.Context, to protocol.Span) error {
 func (h *hosting) Load(ctx context.Context, span protocol.Span) error {
 	if err := h.supply.Fetch(ctx, store.Span(span)); err != nil {
 		if ctx.Err() == nil {
-			err = fmt.Errorf("%w: %w", auto.ErrLater, err)
+			err = auto.Later(err)
 		}
 		return err
 	}

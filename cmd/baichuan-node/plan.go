@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/client"
@@ -165,18 +166,22 @@ func newPlanning(ctx context.Context, s *swarm, name string) (*planning, error) 
 	return p, err
 }
 
-// unserved is of a model that no peer serves.
+// unserved is of a model that no peer serves, or of whose peers none answers.
 func unserved(ctx context.Context, s *swarm, m hostModel) (*planning, error) {
 	seen, err := s.directory.Offers(ctx, protocol.ModelID{})
 	if err != nil {
 		return nil, err
 	}
+	measures := s.directory.Measures()
+	measures.Why = make(map[peer.ID]string)
 	offers := make([]protocol.Offer, len(seen))
 	for i, x := range seen {
-		offers[i] = x.Offer
+		if offers[i] = x.Offer; x.Offer.Model == m.ID {
+			measures.Banned[x.Offer.Peer], measures.Why[x.Offer.Peer] = true, "it did not answer"
+		}
 	}
-	e := &client.Explanation{Explanation: routing.Explain(offers, s.directory.Measures(), m.ID, m.Manifest.Layers)}
-	return &planning{name: m.Name, model: m, explained: e}, nil
+	e := routing.Explain(offers, measures, m.ID, m.Manifest.Layers)
+	return &planning{name: m.Name, model: m, explained: &client.Explanation{Explanation: e, Silent: measures.Why}}, nil
 }
 
 // report is the chain over so many layers, and why others are not in it.

@@ -105,7 +105,7 @@ func TestPlan_TellsTheChainThatGenerateTakes(t *testing.T) {
 	if strings.Contains(out, second.Peer) {
 		t.Errorf("the table has a whole id:\n%s", out)
 	}
-	if _, r, _ := planned(t, append(join, "--memory", "1MiB")...); r.Host.Layers != "" || !strings.Contains(r.Host.Why, "--memory 1.00 MiB") || len(r.Chain) != 2 {
+	if _, r, _ := planned(t, append(join, "--memory", "1MiB")...); r.Host.Layers != "" || !strings.Contains(r.Host.Why, "--memory 1 MiB") || len(r.Chain) != 2 {
 		t.Errorf("with too little memory: %+v", r.Host)
 	}
 }
@@ -123,6 +123,7 @@ func TestPlan_AsksThePeersAndNeedsNoStore(t *testing.T) {
 	if err := held.Pause(); err != nil {
 		t.Fatal(err)
 	}
+	defer held.Kill()
 	empty := newHome(t)
 	code, r, errOut := planned(t, "--join", first.Addrs[0], "--layers", "auto:2")
 	if code != exitFailed || !slices.Equal(r.Missing, []string{"3:4"}) || !strings.Contains(errOut, "1 banned") || r.Model != "mini" {

@@ -136,7 +136,7 @@ func printStep(w io.Writer, s sim.Step) {
 		fmt.Fprintf(w, "        what happened: %s\n", strings.TrimSuffix(strings.TrimPrefix(fmt.Sprint(s.Events), "map["), "]"))
 	}
 	if p := s.Pace; p != nil {
-		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS)
+		fmt.Fprintf(w, "        a token took %.1f ms (median; 95 of 100 within %.1f), the distances alone %.1f; a plan predicts %.1f\n", p.TokenMS, p.P95MS, p.PredictedMS, p.PlannedMS)
 	}
 	for _, note := range s.Notes {
 		fmt.Fprintf(w, "        %s\n", note)

@@ -46,6 +46,13 @@ type Host interface {
 // ErrLater is in errors of what may work later: the parts that lack are on peers that can't be reached now.
 var ErrLater = errors.New("not now")
 
+// Later is an error that says the same, and wraps ErrLater as well.
+func Later(err error) error { return later{err} }
+
+type later struct{ error }
+
+func (l later) Unwrap() []error { return []error{l.error, ErrLater} }
+
 // Config says what a node may choose from.
 type Config struct {
 	// ID is the peer's, as views have it. Required.

@@ -446,7 +446,7 @@ func TestDriver_AFirstLoadThatCanNotWorkEndsIt(t *testing.T) {
 		want  string
 	}{
 		{1, errors.New("layer 3 is damaged"), "aims 0:4, gives up: layer 3 is damaged"},
-		{2, fmt.Errorf("nobody has layer 3: %w", ErrLater), "aims 0:4, aims 0:0, aims 0:4, aims 0:0, aims 0:4, serves 0:4"},
+		{2, Later(errors.New("nobody has layer 3")), "aims 0:4, aims 0:0, aims 0:4, aims 0:0, aims 0:4, serves 0:4"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, 8)

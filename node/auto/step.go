@@ -34,7 +34,7 @@ func (d *Driver) step(ctx context.Context) error {
 	began := time.Now()
 	a := d.decide(view)
 	d.ease = min(easeTimes*time.Since(began), easeMost)
-	d.say(a)
+	d.say(a, me.Held)
 	if d.act(ctx, a, me.Held) {
 		return nil
 	}
@@ -179,7 +179,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 }
 
 // say tells what is decided, each thing once.
-func (d *Driver) say(a placement.Action) {
+func (d *Driver) say(a placement.Action, held protocol.Span) {
 	said := fmt.Sprint(a.Kind, a.Span, a.Ask, a.Why)
 	if said == d.said {
 		return
@@ -189,7 +189,11 @@ func (d *Driver) say(a placement.Action) {
 	if a.Kind != placement.Announce && a.Kind != placement.Withdraw || len(d.cfg.Choices) == 1 {
 		level = slog.LevelDebug
 	}
-	d.cfg.Log.Log(context.Background(), level, "this node "+verb(a.Kind), "layers", a.Span.String(), "why", a.Why)
+	what := verb(a.Kind)
+	if a.Kind == placement.Announce && held.Len() == 0 {
+		what = "is going to serve layers"
+	}
+	d.cfg.Log.Log(context.Background(), level, "this node "+what, "layers", a.Span.String(), "why", a.Why)
 }
 
 // verb says what is done.

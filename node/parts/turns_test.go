@@ -48,7 +48,8 @@ func TestTurns_GoToWhoHasGotLeast(t *testing.T) {
 		all.Wait()
 		total := got["greedy"] + got["modest"] + got["small"]
 		for id, n := range got {
-			if share := float64(n) / float64(total); share < 0.2 || share > 0.5 {
+			// A turn about for each would be 0.4, 0.4 and 0.2; the greedy one's streams alone would have 0.84.
+			if share := float64(n) / float64(total); share < 0.15 || share > 0.5 {
 				t.Errorf("%s got %.2f of all", id, share)
 			}
 		}

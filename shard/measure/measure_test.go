@@ -244,11 +244,12 @@ func TestSpeedOf_MeasuresAnySpan(t *testing.T) {
 	for _, span := range []store.Span{{Start: 0, End: 3}, {Start: 1, End: 2}, {Start: 2, End: 3}} {
 		s := load(t, tiny(t, store.Alibi), "nf4", span, StepsConfig{})
 		free := s.CacheFree()
-		if _, err := SelfTest(s); err != nil {
-			t.Errorf("layers %v: %v", span, err)
+		head, err := SelfTest(s)
+		if err != nil || (head > 0) != (span.End == 3) {
+			t.Errorf("layers %v: a head of %v tokens/s, %v", span, head, err)
 		}
 		speed, err := SpeedOf(s)
-		if err != nil || speed.Decode <= 0 || speed.Prefill < speed.Decode {
+		if err != nil || speed.Decode <= 0 || speed.Prefill < speed.Decode || (speed.Head > 0) != (span.End == 3) {
 			t.Errorf("layers %v: %+v, %v", span, speed, err)
 		}
 		if s.CacheFree() != free {
