@@ -155,5 +155,5 @@ takes (routing.Plan), without sockets or models. The same command gives the same
   should be every 5 s and 25 s, but 2 of 1,000 and of 10,000. So what looks mend is mended later here than in a real swarm,
   where each node looks every 5 s: the figures for large swarms are those of joining well, and the moves are too few.
 
-How many messages directories send for each node is measured in virtual swarms, not here.
+How many messages directories send for each node is measured in virtual swarms, not here: docs/directory-messages.md.
 `

@@ -112,10 +112,19 @@ func (w *world) judge(what string, name int, known []routing.Seen) {
 			w.wrong("%s %d believes a forged offer of %s", what, name, w.nameOf(s.Offer.Peer))
 		case pl == nil:
 			w.wrong("%s %d knows of %s, who has never been there", what, name, s.Offer.Peer)
-		case !pl.up && time.Since(pl.since) > deadAfter+drainFor:
+		case !pl.up && time.Since(pl.since) > deadAfter+drainFor && !w.repeats():
 			w.wrong("%s %d still knows of node %d, dead for %.0f s", what, name, pl.name, time.Since(pl.since).Seconds())
 		}
 	}
+}
+
+// repeats says whether somebody is or was lately there who repeats what others have signed. To those who have not heard of a
+// dead peer's last offers it can hand them one after the other as if they were new, and each is believed for its life: who
+// has signed an offer is certain, when it was made is the relay's word. A client that dials such a peer bans it.
+func (w *world) repeats() bool {
+	return slices.ContainsFunc(w.players, func(pl *player) bool {
+		return pl.cast.Kind == Forger && pl.starts > 0 && (pl.up || time.Since(pl.since) < deadAfter)
+	})
 }
 
 // lookClosely sees, at the end, whether everyone knows who is there, and nobody else.

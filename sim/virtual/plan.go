@@ -160,7 +160,7 @@ func (p *Plan) trouble(rng *rand.Rand) {
 		add(t, Partition, rng.Int())
 		add(t+time.Duration(2+rng.IntN(35))*time.Second, Heal, 0)
 	}
-	if len(p.Casts) > 1 && p.Casts[1].Auto && rng.IntN(2) == 0 {
+	if len(p.Casts) > 1 && p.Casts[1].Auto {
 		add(at(), Raze, rng.IntN(Layers))
 	}
 	if rng.IntN(3) == 0 {
