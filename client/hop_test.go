@@ -399,21 +399,15 @@ func TestToyHop_WritesWholeFrames(t *testing.T) {
 	}
 	defer s.Reset()
 	ids := prompt(400) // 3 MB of logits, far more than a stream takes before they are read
-	const pings = 20
-	all := []any{
-		protocol.Open{Epoch: 1, Model: toyModel().ID, Span: span(0, toyLayers), Expect: 400, Sampling: protocol.Sampling{Penalty: 1}},
-		protocol.Step{Epoch: 1, Number: 1, Want: protocol.WantRows, NewIDs: ids, IDs: ids},
-	}
-	for range pings {
-		all = append(all, protocol.Ping{})
-	}
-	for _, m := range all {
+	say := func(m any) {
 		if err := protocol.WriteMessage(s, m); err != nil {
 			t.Fatal(err)
 		}
 	}
+	say(protocol.Open{Epoch: 1, Model: toyModel().ID, Span: span(0, toyLayers), Expect: 400, Sampling: protocol.Sampling{Penalty: 1}})
+	say(protocol.Step{Epoch: 1, Number: 1, Want: protocol.WantRows, NewIDs: ids, IDs: ids})
 	cache := newToyCache(span(0, toyLayers))
-	for beats, rows := 0, 0; beats < pings || rows < len(ids); {
+	for pings, beats, rows := 0, 0, 0; beats < pings || rows < len(ids); {
 		m, err := protocol.ReadMessage(s, toyModel().limits())
 		if err != nil {
 			t.Fatalf("after %d rows and %d heartbeats: %v", rows, beats, err)
@@ -428,6 +422,10 @@ func TestToyHop_WritesWholeFrames(t *testing.T) {
 					t.Fatalf("row %d has other bytes", rows)
 				}
 				rows++
+			}
+			for range 4 { // while the next rows wait for room
+				say(protocol.Ping{})
+				pings++
 			}
 		}
 	}
