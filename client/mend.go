@@ -132,9 +132,14 @@ func (s *session) wait(ctx context.Context, pause time.Duration, err error) erro
 	return err
 }
 
-// coming reports whether layers that nobody serves are on their way, as far as is known.
+// coming reports whether layers that nobody serves are on their way, as far as is known, with somebody who may be asked.
 func (s *session) coming(missing []protocol.Span) bool {
-	return s.client.known != nil && coming(s.client.known(), missing)
+	c := s.client
+	if c.known == nil {
+		return false
+	}
+	offers := slices.DeleteFunc(c.known(), func(o protocol.Offer) bool { return c.block[o.Peer] || len(c.allow) > 0 && !c.allow[o.Peer] })
+	return coming(offers, missing)
 }
 
 // coming reports whether somebody has announced to serve layers that nobody serves now.
