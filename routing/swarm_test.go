@@ -222,16 +222,16 @@ func TestDirectory_LivesWithThreeInTenRepliesLost(t *testing.T) {
 		client := s.member(n, false)
 		s.join(client, 7)
 		s.lose(true)
-		for minute := range 2 {
-			least := n
-			for range 6 {
-				time.Sleep(10 * time.Second)
-				_, _ = client.Offers(t.Context(), testModel) // a session's look
-				least = min(least, len(client.Known(testModel)))
-			}
-			if least < n {
-				t.Errorf("minute %d: the client knew of %d of %d peers", minute, least, n)
-			}
+		const looks = 12
+		lacked := 0
+		for range looks {
+			time.Sleep(10 * time.Second)
+			_, _ = client.Offers(t.Context(), testModel) // a session's look
+			lacked += n - len(client.Known(testModel))
+		}
+		// Where a renewal and its repeats are all lost, an offer is over for a moment.
+		if share := float64(lacked) / (looks * n); share > 0.02 {
+			t.Errorf("the client lacked %.1f %% of the offers", 100*share)
 		}
 		lacks, least := s.missing(nodes, n, time.Minute)
 		if share := float64(lacks) / (60 * n * n); share > 0.02 {
