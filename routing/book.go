@@ -188,6 +188,18 @@ func (b *book) leaving(id peer.ID) bool {
 	return e != nil && e.left
 }
 
+// ended returns the peers whose offers are over, and who have not said that they leave.
+func (b *book) ended() (peers []peer.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for id, e := range b.entries {
+		if e.offer == nil && !e.left {
+			peers = append(peers, id)
+		}
+	}
+	return peers
+}
+
 // liveOf returns the live entries of a model, of any for the zero model, sorted by peer.
 func (b *book) liveOf(model protocol.ModelID, now time.Time) []entry {
 	b.mu.Lock()

@@ -311,6 +311,9 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 			all = append(all, s.Offer.Peer)
 		}
 	}
+	if len(all) == 0 {
+		all = d.book.ended() // after a while in which nobody was in reach they may be again
+	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all[:min(len(all), someAsked)]
 }
