@@ -64,6 +64,23 @@ func TestBook_KeepsTheNewestOfferToItsEnd(t *testing.T) {
 	}
 }
 
+// Who knows no live offer may ask the peers whose offers have ended, but not those that have left.
+func TestBook_RemembersWhoseOffersHaveEnded(t *testing.T) {
+	start := time.Unix(1000, 0)
+	b := newBook()
+	leaves := noted("left", 5, time.Second)
+	leaves.State = protocol.Leaving
+	for id, o := range map[string]*protocol.Offer{"left": leaves, "ended": noted("ended", 5, time.Second), "alive": noted("alive", 5, time.Minute)} {
+		if _, err := b.add(o, []byte(id), 0, start); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.seen(testModel, start.Add(2*time.Second))
+	if got := b.ended(); len(got) != 1 || got[0] != peer.ID("ended") {
+		t.Errorf("ended: %v", got)
+	}
+}
+
 func TestBook_HoldsABoundedNumber(t *testing.T) {
 	b, now := newBook(), time.Unix(1000, 0)
 	fill := func(model byte, n int) (refused int) {
