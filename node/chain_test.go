@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/shard"
 )
 
 // chain is a session along some nodes as its owner has it.
@@ -66,12 +67,19 @@ func newChain(t *testing.T, h host.Host, key string, nodes ...*Node) *chain {
 	return c
 }
 
+// shardOf is the shard that takes a node's new sessions.
+func shardOf(n *Node) *shard.Shard {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.current().shard
+}
+
 // open opens the session at all hops in a new epoch, and gives the positions.
 func (c *chain) open(position int, change func(hop int, m *protocol.Open)) []int {
 	c.t.Helper()
 	c.epoch++
 	for i, hop := range c.hops {
-		span := c.nodes[i].current().shard.Span()
+		span := shardOf(c.nodes[i]).Span()
 		m := hop.open(c.epoch, span.Start, span.End, position)
 		if i > 0 {
 			m.Prev = c.nodes[i-1].host.ID()
