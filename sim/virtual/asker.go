@@ -199,7 +199,7 @@ func (a *asker) bans(out *client.Outcome, asked time.Time) {
 		s, struck := a.struck[hop.Peer]
 		others := func(pl *player) bool {
 			_, failed := a.struck[pl.id]
-			return pl.id != hop.Peer && !failed && time.Since(pl.since) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
+			return pl.id != hop.Peer && !failed && time.Since(pl.settled) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
 		}
 		if struck && time.Since(s.at) < banned && w.held(others) {
 			again = append(again, hop)
