@@ -60,8 +60,9 @@ func (a *asker) leave() {
 	}
 }
 
-// answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up.
-const answerLimit = 50 * time.Second
+// answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up, and
+// they may be lost twice in an answer.
+const answerLimit = 75 * time.Second
 
 // run asks until the plan is over.
 func (a *asker) run(ctx context.Context) {
