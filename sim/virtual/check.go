@@ -159,7 +159,9 @@ func (w *world) whoKnows(missing []int, known []routing.Seen) (s string) {
 				by = append(by, pl.name)
 			}
 		}
-		s += fmt.Sprintf("%d by nodes %v, ", name, by)
+		w.mu.Lock()
+		s += fmt.Sprintf("%d, which %s, by nodes %v, ", name, w.players[name].doing, by)
+		w.mu.Unlock()
 	}
 	for _, x := range known {
 		s += fmt.Sprintf("%s for %.0f s, ", w.nameOf(x.Offer.Peer), x.Age.Seconds())
