@@ -35,9 +35,9 @@ type Config struct {
 	Sessions, SessionsPerPeer int
 	// Idle is after how long without a step a session is forgotten. Default 5 minutes. The client replays then.
 	Idle time.Duration
-	// DrainFor is how long Run, once its context has ended, goes on serving sessions that have not gone elsewhere yet.
-	// Default a minute: that is what handing over a long session's cache takes at home. It ends as soon as none is left,
-	// and whoever can't wait sends the signal again.
+	// DrainFor is how long Run, once its context has ended, goes on serving sessions that are in use and have not gone
+	// elsewhere yet. Default a minute: that is what handing over a long session's cache takes at home. It ends as soon as
+	// none is left, and whoever can't wait sends the signal again.
 	DrainFor time.Duration
 
 	// LosePush is for simulations: it is asked before each frame to a next hop, by several goroutines, and true breaks the
