@@ -25,10 +25,11 @@ const (
 
 // Chunk is a piece of an answer.
 type Chunk struct {
-	Text    string   // whole characters; may be empty in the last chunk
-	Tokens  []Token  // with Options.Logprobs: those whose text ends with the chunk, the stop id excepted
-	Prompt  []Token  // with Logprobs.Prompt, in a first chunk that has nothing else: the prompt's tokens
-	Outcome *Outcome // in the last chunk alone
+	Text    string     // whole characters; may be empty in the last chunk
+	Tokens  []Token    // with Options.Logprobs: those whose text ends with the chunk, the stop id excepted
+	Prompt  []Token    // with Logprobs.Prompt, in a first chunk that has nothing else: the prompt's tokens
+	Steps   []StepTime // that were computed since the chunk before
+	Outcome *Outcome   // in the last chunk alone
 }
 
 // Outcome is a finished answer, in the form of `generate --json`.
@@ -69,7 +70,6 @@ func (t Timings) TokensPerSecond() float64 {
 
 // MarshalJSON gives {"first_token_ms","total_ms","tokens_per_s"}.
 func (t Timings) MarshalJSON() ([]byte, error) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return json.Marshal(struct {
 		FirstToken float64 `json:"first_token_ms"`
 		Total      float64 `json:"total_ms"`
@@ -127,8 +127,9 @@ type generation struct {
 	row     []float32 // the newest row of logits, where they are asked for
 	buffer  []byte
 	judged  judged
-	cut     bool // by a stop string
-	cached  int  // tokens of the prompt that were there
+	steps   []StepTime // that no chunk has told of
+	cut     bool       // by a stop string
+	cached  int        // tokens of the prompt that were there
 }
 
 // begin checks what was asked for.
@@ -223,13 +224,13 @@ func (g *generation) wholePrompt() bool {
 
 // step computes ids and gives the candidates for the token after them.
 func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate, error) {
-	want := Want{Candidates: true}
+	want := Want{Candidates: true, Timed: g.timed}
 	rows := g.o.Logits != nil || g.o.Logprobs != nil
 	if rows {
-		want = Want{Rows: g.receive}
+		want = Want{Rows: g.receive, Timed: g.timed}
 	}
 	if last := len(ids) - 1; rows && last > 0 && !g.wholePrompt() { // rows are large: only the last one matters
-		if _, err := g.stepper.Step(ctx, ids[:last], Want{}); err != nil {
+		if _, err := g.stepper.Step(ctx, ids[:last], Want{Timed: g.timed}); err != nil {
 			return nil, err
 		}
 		g.Conversation.ids = append(g.Conversation.ids, ids[:last]...)
@@ -244,6 +245,19 @@ func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate
 		found = sample.Candidates(g.row, g.Conversation.ids, g.o.Sampling)
 	}
 	return found, nil
+}
+
+// timed takes down how long a step took.
+func (g *generation) timed(sent time.Time, t StepTime) {
+	t.Token, t.At = len(g.ids), sent.Sub(g.started)
+	g.steps = append(g.steps, t)
+}
+
+// told gives the steps that no chunk has told of.
+func (g *generation) told() []StepTime {
+	steps := g.steps
+	g.steps = nil
+	return steps
 }
 
 // receive takes the row of logits after a token.
@@ -299,7 +313,7 @@ func (g *generation) take(id uint32) (reason string, err error) {
 // emit gives text to the reader.
 func (g *generation) emit(text string) error {
 	g.text.WriteString(text)
-	if text != "" && !g.yield(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}, nil) {
+	if text != "" && !g.yield(Chunk{Text: text, Tokens: g.judged.until(g.text.Len()), Steps: g.told()}, nil) {
 		return errLeft
 	}
 	return nil
@@ -320,6 +334,6 @@ func (g *generation) finish(reason string) error {
 		Chain: g.stepper.Chain(), Timings: Timings{FirstToken: g.first, Total: total, Tokens: len(g.ids)},
 		Failovers: append([]Failover{}, g.stepper.Failovers()...), Stats: g.stepper.Stats(),
 	}
-	g.yield(Chunk{Text: rest, Tokens: tokens, Outcome: out}, nil)
+	g.yield(Chunk{Text: rest, Tokens: tokens, Steps: g.told(), Outcome: out}, nil)
 	return nil
 }
