@@ -21,7 +21,7 @@ func TestSwarm_TellsWhereTheTimeOfEachTokenWent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, s := range chunk.Steps {
+		for _, s := range chunk.News.Steps {
 			sum, layer := s.Stall, 0
 			for _, h := range s.Hops {
 				if h.Layers.Start != layer || h.Queue < 0 || h.Compute < 0 || h.Network < 0 {

@@ -104,7 +104,7 @@ func TestGenerate_TellsEachStepOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		steps, out = append(steps, chunk.Steps...), chunk.Outcome
+		steps, out = append(steps, chunk.News.Steps...), chunk.Outcome
 	}
 	var tokens []int
 	at := time.Duration(0)

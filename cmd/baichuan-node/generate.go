@@ -166,7 +166,7 @@ func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2
 		if err != nil {
 			return err
 		}
-		timeline.Add(chunk.Steps...)
+		timeline.Add(chunk.News.Steps...)
 		if chunk.Outcome != nil {
 			logFailovers(f.log, chunk.Outcome)
 			e := json.NewEncoder(cmd.OutOrStdout())
