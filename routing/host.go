@@ -50,6 +50,9 @@ type HostConfig struct {
 	// with it. Nil: an open swarm.
 	SwarmKey pnet.PSK
 
+	// Traffic counts the bytes that pass over the host's streams. Nil: they are not counted.
+	Traffic *Traffic
+
 	// Reach sees to it that the process can be reached from behind a NAT, and finds out how it is. Nil: it is left alone,
 	// with relays to dial over and nothing more.
 	Reach *Reach
@@ -163,6 +166,9 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 		}),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent("baichuan-node"),
+	}
+	if cfg.Traffic != nil {
+		opts = append(opts, libp2p.BandwidthReporter(cfg.Traffic))
 	}
 	if cfg.Key != nil {
 		opts = append(opts, libp2p.Identity(cfg.Key))
