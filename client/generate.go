@@ -29,6 +29,14 @@ type Chunk struct {
 	Tokens  []Token  // with Options.Logprobs: those whose text ends with the chunk, the stop id excepted
 	Prompt  []Token  // with Logprobs.Prompt, in a first chunk that has nothing else: the prompt's tokens
 	Outcome *Outcome // in the last chunk alone
+	News    News     // since the chunk before
+}
+
+// News is what has become of an answer's making.
+type News struct {
+	Drawn     int        // tokens so far
+	Chain     []HopInfo  // who computes what; in the first chunk, and whenever that has changed
+	Failovers []Failover // that have been got over
 }
 
 // Outcome is a finished answer, in the form of `generate --json`.
@@ -129,6 +137,10 @@ type generation struct {
 	judged  judged
 	cut     bool // by a stop string
 	cached  int  // tokens of the prompt that were there
+
+	news  News      // for the next chunk
+	chain []HopInfo // that the reader knows
+	told  int       // failovers that the reader knows
 }
 
 // begin checks what was asked for.
@@ -176,7 +188,8 @@ func (g *generation) run(ctx context.Context) error {
 		position := len(g.prompt) + len(g.ids)
 		id := sample.Draw(found, g.o.Sampling, g.o.Seed, position)
 		g.ids = append(g.ids, id)
-		if len(g.ids) == 1 && g.judged.prompt != nil && !g.yield(Chunk{Prompt: g.judged.prompt}, nil) {
+		g.look()
+		if len(g.ids) == 1 && g.judged.prompt != nil && !g.give(Chunk{Prompt: g.judged.prompt}) {
 			return errLeft
 		}
 		if g.first == 0 {
@@ -189,6 +202,24 @@ func (g *generation) run(ctx context.Context) error {
 		}
 		next = g.ids[len(g.ids)-1:]
 	}
+}
+
+// look takes down what has become of the chain, right after a step: later it may be looked after.
+func (g *generation) look() {
+	g.news.Drawn = len(g.ids)
+	if now := g.stepper.Chain(); !slices.Equal(now, g.chain) {
+		g.chain, g.news.Chain = now, now
+	}
+	if all := g.stepper.Failovers(); len(all) > g.told {
+		g.news.Failovers = append(g.news.Failovers, all[g.told:]...)
+		g.told = len(all)
+	}
+}
+
+// give gives a chunk to the reader, with what is new.
+func (g *generation) give(c Chunk) bool {
+	c.News, g.news = g.news, News{Drawn: len(g.ids)}
+	return g.yield(c, nil)
 }
 
 // open keeps what the prompt has in common with what was computed before, one token less than the prompt at most: the
@@ -299,7 +330,7 @@ func (g *generation) take(id uint32) (reason string, err error) {
 // emit gives text to the reader.
 func (g *generation) emit(text string) error {
 	g.text.WriteString(text)
-	if text != "" && !g.yield(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}, nil) {
+	if text != "" && !g.give(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}) {
 		return errLeft
 	}
 	return nil
@@ -320,6 +351,6 @@ func (g *generation) finish(reason string) error {
 		Chain: g.stepper.Chain(), Timings: Timings{FirstToken: g.first, Total: total, Tokens: len(g.ids)},
 		Failovers: append([]Failover{}, g.stepper.Failovers()...), Stats: g.stepper.Stats(),
 	}
-	g.yield(Chunk{Text: rest, Tokens: tokens, Outcome: out}, nil)
+	g.give(Chunk{Text: rest, Tokens: tokens, Outcome: out})
 	return nil
 }

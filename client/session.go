@@ -109,7 +109,7 @@ func (s *session) Failovers() []Failover { return s.books.failovers }
 func (s *session) Chain() []HopInfo {
 	infos := make([]HopInfo, len(s.hops))
 	for i, h := range s.hops {
-		infos[i] = HopInfo{Peer: h.Peer, Layers: h.Span, Device: h.Offer.Device}
+		infos[i] = HopInfo{Peer: h.Peer, Layers: h.Span, Device: h.Offer.Device, Nick: h.Offer.Nick}
 	}
 	return infos
 }

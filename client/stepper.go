@@ -60,14 +60,16 @@ type Want struct {
 type HopInfo struct {
 	Peer   peer.ID // "" for this process
 	Layers protocol.Span
-	Device string // as the peer calls it: untrusted text
+	Device string // as the peer calls it: untrusted text, as is the next
+	Nick   string
 }
 
-// MarshalJSON gives {"peer","layers","device"}.
+// MarshalJSON gives {"peer","nick","layers","device"}.
 func (h HopInfo) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Peer   string `json:"peer"`
+		Nick   string `json:"nick"`
 		Layers string `json:"layers"`
 		Device string `json:"device"`
-	}{h.Peer.String(), h.Layers.String(), h.Device})
+	}{h.Peer.String(), h.Nick, h.Layers.String(), h.Device})
 }

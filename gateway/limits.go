@@ -56,6 +56,9 @@ const (
 	// retryAfter is what a client is asked to wait then: peers renew their offers each 8 s.
 	retryAfter = 5 * time.Second
 
+	// paceChunks are those that an answer's present pace is measured by: what a reader sees change, and no flicker.
+	paceChunks = 24
+
 	// keysEvery is how often the file of keys is looked at, if requests come.
 	keysEvery = time.Second
 	// maxKeys and maxKeyFile bound that file: 100 bytes a line.
