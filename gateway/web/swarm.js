@@ -100,21 +100,25 @@ function showModels() {
   part("models").value = picture.model;
 }
 
-function verdict(kind, text) {
+function verdict(kind, text, speed = "") {
   part("verdict").dataset.kind = kind;
   say(part("verdict"), text);
+  say(part("speed"), speed);
 }
 
 // judge says in a sentence or two how the swarm is.
 function judge() {
   const fewest = Math.min(...picture.coverage);
   const of = (hosts) => listed(runsOf(picture.coverage.map((n) => (n === hosts ? 1 : 0))).filter((run) => run.hosts === 1));
-  const speed = picture.answer ? ` ${t("verdict.speed", { speed: number(picture.answer.tokens_per_s) })}` : "";
+  const speed = picture.answer ? t("verdict.speed", { speed: about(picture.answer.tokens_per_s) }) : "";
   if (picture.peers.length === 0 || fewest === 0 && Math.max(...picture.coverage) === 0) verdict("bad", t("verdict.none"));
   else if (fewest === 0) verdict("bad", t("verdict.gap", { layers: of(0) }));
-  else if (fewest === 1) verdict("thin", t("verdict.thin", { layers: of(1) }) + speed);
-  else verdict("good", t("verdict.good", { hosts: fewest }) + speed);
+  else if (fewest === 1) verdict("thin", t("verdict.thin", { layers: of(1) }), speed);
+  else verdict("good", t("verdict.good", { hosts: fewest }), speed);
 }
+
+// about rounds a number to two digits: it is a prediction.
+const about = (n) => number(Number(n.toPrecision(2)));
 
 // listed names the first few of some spans.
 function listed(spans) {

@@ -13,6 +13,7 @@ export const killed = new Set();
 let picture = null; // the newest
 let asking = null; // ends the asking; null: nobody asks
 let starting = 0;
+let started = ""; // the last peer that was started, until it is seen
 let own = false; // the question is the user's own
 const tally = { answers: 0, same: 0, over: 0, longest: 0, first: null };
 
@@ -21,6 +22,11 @@ export function showDemo(newest) {
   picture = newest;
   part("demo").hidden = !picture.demo;
   part("do").hidden = !picture.demo;
+  const arrived = picture.peers.find((p) => p.peer === started);
+  if (arrived) {
+    started = "";
+    say(part("done"), t("demo.serves", { peer: nameOf(arrived), layers: arrived.layers }));
+  }
   for (const id of picture.demo?.peers ?? []) killed.delete(id);
 }
 
@@ -35,11 +41,9 @@ export async function kill(peer, button) {
 async function start() {
   starting++;
   showStart();
-  let id = "";
   await act("/api/demo/start", {}, (said) => {
-    id = said.peer;
-    killed.delete(id);
-    return t("demo.started", { peer: nameOf({ peer: id }) });
+    started = said.peer;
+    return t("demo.started", { peer: nameOf(said) });
   });
   starting--;
   showStart();
@@ -110,6 +114,7 @@ async function answerOnce(signal) {
     tell(event.baichuan);
     text += event.choices?.[0]?.delta?.content ?? "";
     part("told").textContent = text;
+    part("told").scrollTop = part("told").scrollHeight;
   }
   tally.first ??= text;
   tally.answers++;

@@ -30,6 +30,16 @@ function lay(element, layers) {
   return element;
 }
 
+// block draws layers A:B of a track, with their name: within, or beside where that would not fit on a phone either.
+function block(kind, text, layers) {
+  const at = span(text);
+  const name = make("span", { "aria-hidden": "true" }, text);
+  if ((at.end - at.start) / layers >= 0.13) return [lay(make("div", { class: `span ${kind}` }, name), at)];
+  const before = at.start > layers / 2;
+  name.className = before ? "beside before" : "beside";
+  return [lay(make("div", { class: `span ${kind}` }), at), lay(name, before ? { start: 0, end: at.start } : { start: at.end, end: layers })];
+}
+
 // drawScale writes numbers over the layers: few enough that they don't touch each other.
 export function drawScale(element, layers) {
   element.style.setProperty("--layers", layers);
@@ -183,9 +193,9 @@ class Row {
     const parts = [];
     if (this.peer.target) {
       words.push(t("map.target", { layers: this.peer.target }));
-      parts.push(lay(make("div", { class: `span target ${colour}` }, make("span", { "aria-hidden": "true" }, this.peer.target)), span(this.peer.target)));
+      parts.push(...block(`target ${colour}`, this.peer.target, layers));
     }
-    parts.push(lay(make("div", { class: `span ${colour}` }, make("span", { "aria-hidden": "true" }, this.peer.layers)), span(this.peer.layers)));
+    parts.push(...block(colour, this.peer.layers, layers));
     if (chain) {
       words.push(t("legend.chain"));
       parts.push(lay(make("div", { class: `used ${colour}` }), span(chain)));
