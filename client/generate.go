@@ -37,6 +37,7 @@ type News struct {
 	Drawn     int        // tokens so far
 	Chain     []HopInfo  // who computes what; in the first chunk, and whenever that has changed
 	Failovers []Failover // that have been got over
+	Steps     []StepTime // that were computed
 }
 
 // Outcome is a finished answer, in the form of `generate --json`.
@@ -77,7 +78,6 @@ func (t Timings) TokensPerSecond() float64 {
 
 // MarshalJSON gives {"first_token_ms","total_ms","tokens_per_s"}.
 func (t Timings) MarshalJSON() ([]byte, error) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return json.Marshal(struct {
 		FirstToken float64 `json:"first_token_ms"`
 		Total      float64 `json:"total_ms"`
@@ -254,13 +254,13 @@ func (g *generation) wholePrompt() bool {
 
 // step computes ids and gives the candidates for the token after them.
 func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate, error) {
-	want := Want{Candidates: true}
+	want := Want{Candidates: true, Timed: g.timed}
 	rows := g.o.Logits != nil || g.o.Logprobs != nil
 	if rows {
-		want = Want{Rows: g.receive}
+		want = Want{Rows: g.receive, Timed: g.timed}
 	}
 	if last := len(ids) - 1; rows && last > 0 && !g.wholePrompt() { // rows are large: only the last one matters
-		if _, err := g.stepper.Step(ctx, ids[:last], Want{}); err != nil {
+		if _, err := g.stepper.Step(ctx, ids[:last], Want{Timed: g.timed}); err != nil {
 			return nil, err
 		}
 		g.Conversation.ids = append(g.Conversation.ids, ids[:last]...)
@@ -275,6 +275,12 @@ func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate
 		found = sample.Candidates(g.row, g.Conversation.ids, g.o.Sampling)
 	}
 	return found, nil
+}
+
+// timed takes down how long a step took.
+func (g *generation) timed(sent time.Time, t StepTime) {
+	t.Token, t.At = len(g.ids), sent.Sub(g.started)
+	g.news.Steps = append(g.news.Steps, t)
 }
 
 // receive takes the row of logits after a token.

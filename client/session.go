@@ -72,7 +72,8 @@ type session struct {
 	ids   []int // of hops, for the chain
 	books books
 	mind  mind
-	kept  []chain.Action // of the step: what came while the chain was mended
+	kept  []chain.Action  // of the step: what came while the chain was mended
+	ways  []time.Duration // to each hop and back from the last; nil: not looked up
 	pace  progressing
 
 	seen     []protocol.Offer                 // that the newest plan was made from
@@ -231,6 +232,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 			for _, c := range a.Candidates {
 				found = append(found, sample.Candidate(c))
 			}
+			s.timed(a.Steps, want.Timed)
 			return true, nil
 		}
 		return false, nil

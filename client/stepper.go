@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -54,6 +55,10 @@ type Want struct {
 	// Rows is given the raw logits of every token of the step, in order and once each: position is the token's, the
 	// slice is valid until Rows returns. Its error ends the step. Candidates are not given beside rows.
 	Rows func(position int, logits []float32) error
+
+	// Timed is told of each piece of the step when it was sent, and where the time went; nil: nobody is. At and Token are
+	// left out: the Stepper does not know the answer.
+	Timed func(sent time.Time, t StepTime)
 }
 
 // HopInfo is one hop of a chain, in the form of `generate --json`.

@@ -177,9 +177,14 @@ func (x *chatStream) events(i int, chunk client.Chunk) (events []any) {
 	}
 	if chunk.Text != "" || len(chunk.Tokens) > 0 {
 		add(chatChoice{Delta: &chatDelta{Content: &chunk.Text}, Logprobs: x.ask.chatLogprobs(chunk.Tokens)}, with)
+		with = nil
 	}
 	if o := chunk.Outcome; o != nil {
-		add(chatChoice{Delta: &chatDelta{}, Finish: &o.FinishReason}, &news{Pace: tenths(o.Timings.TokensPerSecond())})
+		if with == nil {
+			with = &news{}
+		}
+		with.Pace = tenths(o.Timings.TokensPerSecond())
+		add(chatChoice{Delta: &chatDelta{}, Finish: &o.FinishReason}, with)
 	}
 	return events
 }

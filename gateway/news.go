@@ -14,6 +14,10 @@ type news struct {
 	Failover *client.Failover `json:"failover,omitempty"`
 	Waiting  *waitingObject   `json:"waiting,omitempty"`
 	Pace     float64          `json:"tokens_per_s,omitempty"` // of the newest tokens; in the last chunk, of all
+
+	// MS is how long the steps have taken that were computed since the chunk before, and Hops where that time went.
+	MS   float64          `json:"ms,omitempty"`
+	Hops []client.HopTime `json:"hops,omitempty"`
 }
 
 // waitingObject says what keeps an answer that has begun.
@@ -51,7 +55,11 @@ func (t *teller) tell(c client.Chunk, now time.Time) (before []*news, with *news
 	if len(t.marks) > paceChunks {
 		t.marks = t.marks[1:]
 	}
-	return before, &news{Chain: c.News.Chain, Pace: t.pace()}
+	with = &news{Chain: c.News.Chain, Pace: t.pace(), Hops: client.SumHops(c.News.Steps)}
+	for _, s := range c.News.Steps {
+		with.MS += float64(s.Took.Microseconds()) / 1000
+	}
+	return before, with
 }
 
 // pace is the tokens a second since the oldest mark; 0: not known yet.

@@ -74,6 +74,13 @@ type told struct {
 		For     int `json:"for_ms"`
 	}
 	Pace float64 `json:"tokens_per_s"`
+	MS   float64 `json:"ms"`
+	Hops []struct {
+		Layers  string
+		Queue   float64 `json:"queue_ms"`
+		Compute float64 `json:"compute_ms"`
+		Network float64 `json:"network_ms"`
+	}
 }
 
 // newsOf streams an answer and gives what its chunks tell, and its text.
@@ -133,6 +140,15 @@ func TestStream_TellsOfTheChain(t *testing.T) {
 	}
 	if last := all[len(all)-1]; last == nil || last.Pace <= 0 {
 		t.Errorf("the last chunk tells %+v", last)
+	}
+
+	for i, e := range all {
+		if e == nil || e.Waiting != nil || e.Failover != nil {
+			continue
+		}
+		if len(e.Hops) != 1 || e.Hops[0].Layers != "0:6" || e.MS <= 0 || e.Hops[0].Compute != e.MS || e.Hops[0].Queue+e.Hops[0].Network != 0 {
+			t.Errorf("chunk %d tells that %v ms went to %+v", i, e.MS, e.Hops)
+		}
 	}
 
 	delete(ask, "stream_options")
