@@ -56,6 +56,7 @@ type HostConfig struct {
 
 	// Version is the program's, which others are told. "": none.
 	Version string
+
 	// Traffic counts the bytes that pass over the host's streams. Nil: they are not counted.
 	Traffic *Traffic
 
