@@ -114,8 +114,9 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, s.log)
 	}
 	s.reach = routing.NewReach(reach)
-	host := routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach, Traffic: s.traffic}
-	if s.host, err = routing.NewHost(host); err != nil {
+	version, _ := buildVersion()
+	cfg := routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach, Version: version, Traffic: s.traffic}
+	if s.host, err = routing.NewHost(cfg); err != nil {
 		return nil, err
 	}
 	s.closes(s.host.Close)
