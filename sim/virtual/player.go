@@ -118,9 +118,10 @@ func (r *process) ended() bool {
 	}
 }
 
-// live is the life of a process. Like `serve` it knocks until somebody opens.
+// live is the life of a process. Like `serve` it knocks until somebody opens; who has given it addresses gives it others when
+// all those have gone.
 func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) error {
-	for len(doors) > 0 && r.dir.Join(ctx, doors) != nil {
+	for ; len(doors) > 0 && r.dir.Join(ctx, doors) != nil; doors = append(doors, p.world.doors(p.id)...) {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
