@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/baichuan-node/baichuan-node/gateway/web"
 )
 
 // call is a request that is being answered.
@@ -48,6 +50,9 @@ func (s *Server) makeRoutes() map[string]*route {
 		{path: "/api/tags", method: "GET", handle: s.ollamaTags, ollama: true},
 		{path: "/api/chat", method: "POST", handle: s.ollamaChat, ollama: true},
 		{path: "/api/generate", method: "POST", handle: s.ollamaGenerate, ollama: true},
+		{path: "/", method: "GET", handle: s.page},
+		{path: "/swarm", method: "GET", handle: s.page},
+		{path: web.Prefix, method: "GET", handle: s.page},
 	} {
 		routes[r.path] = r
 	}
@@ -62,8 +67,14 @@ func (s *Server) at(path string) *route {
 	if name, ok := strings.CutPrefix(path, modelPath); ok && name != "" {
 		return s.routes[modelPath]
 	}
-	if path == modelPath {
+	switch {
+	case path == modelPath:
 		return nil
+	case strings.HasPrefix(path, web.Prefix):
+		if !s.pages.Has(path) {
+			return nil
+		}
+		return s.routes[web.Prefix]
 	}
 	return s.routes[path]
 }
@@ -206,6 +217,13 @@ func (s *Server) serveMetrics(c *call) error {
 	c.status = http.StatusOK
 	s.metrics.handler().ServeHTTP(c.w, c.r)
 	return nil
+}
+
+// page serves the pages, and the files that they are made of. They ask for no key: there is nothing secret in them.
+func (s *Server) page(c *call) (err error) {
+	_ = c.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	c.status, err = s.pages.Serve(c.w, c.r)
+	return err
 }
 
 func (s *Server) embeddings(*call) error {

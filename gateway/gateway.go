@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/gateway/web"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
@@ -92,6 +93,7 @@ type Server struct {
 	started time.Time
 	models  []*served
 	routes  map[string]*route
+	pages   *web.Pages
 	metrics *metrics
 	swarm   swarmView
 	slots   chan struct{} // one for each request that is being answered
@@ -119,6 +121,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, started: time.Now(), slots: make(chan struct{}, cfg.MaxRequests),
+		pages: web.New(),
 		swarm: swarmView{directory: cfg.Directory},
 	}
 	s.metrics = newMetrics(func() float64 {

@@ -113,7 +113,9 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, s.log)
 	}
 	s.reach = routing.NewReach(reach)
-	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
+	version, _ := buildVersion()
+	cfg := routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach, Version: version}
+	if s.host, err = routing.NewHost(cfg); err != nil {
 		return nil, err
 	}
 	s.closes(s.host.Close)

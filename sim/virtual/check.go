@@ -139,13 +139,32 @@ func (w *world) lookClosely() {
 			}
 		}
 		if len(missing) > 0 {
-			w.wrong("client %d does not know of nodes %v, and has had %d answers; it has done this for %.1f s: %s", c.name, missing,
-				c.answers, time.Since(c.since).Seconds(), c.doing)
+			w.wrong("client %d does not know of nodes %v, and has had %d answers; it has done this for %.1f s: %s; known are %s", c.name,
+				missing, c.answers, time.Since(c.since).Seconds(), c.doing, w.whoKnows(missing, known))
 		}
 	}
 	if w.report.Answers == 0 {
 		w.wrong("nobody has got an answer")
 	}
+}
+
+// whoKnows tells which nodes know the missing, and how old the client's offers are.
+func (w *world) whoKnows(missing []int, known []routing.Seen) (s string) {
+	for _, name := range missing {
+		var by []int
+		for _, pl := range w.players {
+			if pl.run != nil && slices.ContainsFunc(pl.run.dir.Known(protocol.ModelID(w.model.stored.ID)), func(s routing.Seen) bool {
+				return s.Offer.Peer == w.players[name].id
+			}) {
+				by = append(by, pl.name)
+			}
+		}
+		s += fmt.Sprintf("%d by nodes %v, ", name, by)
+	}
+	for _, x := range known {
+		s += fmt.Sprintf("%s for %.0f s, ", w.nameOf(x.Offer.Peer), x.Age.Seconds())
+	}
+	return s
 }
 
 func (w *world) playerOf(id peer.ID) *player { return w.byID[id] }

@@ -30,10 +30,11 @@ type player struct {
 	id    peer.ID
 	addr  ma.Multiaddr
 
-	up    bool          // guarded by the world's mutex, as the following
-	since time.Time     // it is up, or down
-	span  protocol.Span // that it serves; none before it has chosen
-	run   *process
+	up      bool          // guarded by the world's mutex, as the following
+	since   time.Time     // it is up, or down
+	span    protocol.Span // that it serves; none before it has chosen
+	settled time.Time     // since when it serves that
+	run     *process
 
 	before *process // what ran before; the playing goroutine's, as the following
 	wanted bool     // the player is to be started when that has ended
@@ -179,7 +180,7 @@ func (p *player) choices() (all []protocol.Span) {
 func (p *player) serves(span protocol.Span) {
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
-	p.span = span
+	p.span, p.settled = span, time.Now()
 }
 
 func (p *player) moved() {

@@ -1,0 +1,5 @@
+import { mountSwitches } from "./frame.js";
+import { speak } from "./i18n.js";
+
+mountSwitches(document.getElementById("switches"));
+speak();
