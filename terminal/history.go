@@ -20,6 +20,9 @@ type History struct {
 	entries []string
 }
 
+// NewHistory begins a history that no file keeps.
+func NewHistory() *History { return &History{} }
+
 // OpenHistory reads a history's file, or begins one. Lines that are none of ours are passed over.
 func OpenHistory(path string) (*History, error) {
 	h := &History{path: path}
@@ -112,6 +115,9 @@ func (h *History) Add(text string) {
 		return
 	}
 	h.entries = append(h.entries, text)
+	if h.path == "" {
+		return
+	}
 	f, err := os.OpenFile(h.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return

@@ -165,8 +165,9 @@ func (t *Terminal) enter() {
 		t.screen.print(bell)
 		return
 	}
-	t.ready = append(t.ready, Message{Text: e.text, Pasted: e.pasted})
-	t.cfg.History.Add(e.text)
+	text := strings.TrimRight(e.text, "\n") // of a last line that was pasted
+	t.ready = append(t.ready, Message{Text: text, Pasted: e.pasted})
+	t.cfg.History.Add(text)
 	e.set("")
 	t.recall = recall{}
 }
@@ -180,5 +181,5 @@ func (t *Terminal) interrupt() {
 		return
 	}
 	t.screen.clear()
-	t.screen.lines(t.dim(t.cfg.Leave))
+	t.note(t.cfg.Leave)
 }

@@ -17,11 +17,11 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"time"
 
 	uv "github.com/charmbracelet/ultraviolet"
-	"github.com/muesli/cancelreader"
 	"golang.org/x/term"
 )
 
@@ -58,9 +58,12 @@ type Terminal struct {
 	out     *os.File
 
 	events chan uv.Event // nil events never come; closed when the input has ended
-	reader cancelreader.CancelReader
-	ended  chan struct{}  // closed when nobody reads any more
-	winch  chan os.Signal // the size has changed, or the process goes on after a stop
+	reader interface {
+		Cancel() bool
+		io.Closer
+	}
+	ended chan struct{}  // closed when nobody reads any more
+	winch chan os.Signal // the size has changed, or the process goes on after a stop
 
 	mu        sync.Mutex // guards all below
 	raw       bool
@@ -254,8 +257,33 @@ func (t *Terminal) Note(text string) {
 		t.answer.finish()
 	}
 	t.screen.clear()
-	t.screen.lines(t.dim(Printable(text)))
+	t.note(text)
 	t.draw()
+}
+
+// note writes a note, broken between words: unlike what is said, it is hardly ever copied.
+func (t *Terminal) note(text string) {
+	var lines []string
+	for line := range strings.SplitSeq(strings.TrimSuffix(Printable(text), "\n"), "\n") {
+		for _, l := range breakWords(line, t.screen.width) {
+			lines = append(lines, t.dim(l))
+		}
+	}
+	t.screen.lines(strings.Join(lines, "\n"))
+}
+
+// Write begins the next message with a text, which the user may change.
+func (t *Terminal) Write(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.editor.set(Printable(text))
+}
+
+// Say shows a message that the user has written elsewhere.
+func (t *Terminal) Say(text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.screen.say(t.prompt(), text)
 }
 
 // dim is how notes look.

@@ -95,3 +95,18 @@ func cut(line string, width int) string {
 	}
 	return b.String() + "…"
 }
+
+// breakWords breaks a line at blanks, so that each piece fits into a width if its words do. What goes on below is indented
+// as the line is.
+func breakWords(line string, width int) (lines []string) {
+	indent := line[:len(line)-len(strings.TrimLeft(line, " "))]
+	var now string
+	for _, word := range strings.SplitAfter(line, " ") {
+		if strings.TrimSpace(now) != "" && textWidth(now+strings.TrimRight(word, " ")) > width {
+			lines = append(lines, strings.TrimRight(now, " "))
+			now = indent
+		}
+		now += word
+	}
+	return append(lines, now)
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -18,25 +19,80 @@ type input struct {
 // quotes stand around a message that may have several lines.
 const quotes = `"""`
 
-// lines reads messages until the input or ctx ends. A message between """ may have several lines. Reading a terminal
-// can't be interrupted: the goroutine that does it may stay in a read until the process leaves.
-func lines(ctx context.Context, in io.Reader) func(yield func(input) bool) {
-	return func(yield func(input) bool) {
-		read := make(chan input)
-		done := make(chan struct{})
-		defer close(done)
-		go readLines(in, read, done)
-		for {
-			select {
-			case line, more := <-read:
-				if !more || !yield(line) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+// pipes are a chat's front without a terminal, or with one that can't be drawn on: a line is a message, and nothing but
+// answers is written to standard output. A person at a terminal is invited and told what happens; without one, the first
+// error ends the chat.
+type pipes struct {
+	in          io.Reader
+	out, errOut io.Writer
+	person      bool
+	interrupts  *interrupts
+	read        chan input
+}
+
+// open has the input read. Reading a terminal can't be interrupted: the goroutine that does it may stay in a read until the
+// process leaves.
+func (p *pipes) open(context.Context, func() string) (closed func() error, err error) {
+	p.read = make(chan input)
+	done := make(chan struct{})
+	go readLines(p.in, p.read, done)
+	restore := func() {}
+	if p.person {
+		restore = p.interrupts.divert(func() { p.note("\n(/exit leaves)"); p.invite() })
 	}
+	return func() error {
+		restore()
+		close(done)
+		return nil
+	}, nil
+}
+
+// invite asks a person for the next message.
+func (p *pipes) invite() {
+	if p.person {
+		fmt.Fprint(p.errOut, "> ")
+	}
+}
+
+func (p *pipes) next(ctx context.Context) (input, error) {
+	p.invite()
+	select {
+	case message, more := <-p.read:
+		if !more {
+			return input{}, io.EOF
+		}
+		return message, message.err
+	case <-ctx.Done():
+		return input{}, ctx.Err()
+	}
+}
+
+func (p *pipes) note(text string) {
+	if p.person {
+		p.tell(text + "\n")
+	}
+}
+
+func (p *pipes) tell(text string) { fmt.Fprint(p.errOut, text) }
+
+func (p *pipes) answer(ctx context.Context, f func(ctx context.Context, w io.Writer, status func(string)) error) error {
+	answering, stop := context.WithCancel(ctx)
+	defer stop()
+	if p.person {
+		defer p.interrupts.divert(stop)()
+	}
+	return f(answering, textWriter(p.out), func(string) {})
+}
+
+func (p *pipes) edit(string) (string, error) {
+	return "", errors.New("an editor needs a terminal: write \"\"\" before and after a message of several lines")
+}
+
+func (p *pipes) mend(err error) bool {
+	if p.person {
+		p.note("error: " + oneLine(err.Error()))
+	}
+	return p.person
 }
 
 func readLines(in io.Reader, read chan<- input, done <-chan struct{}) {

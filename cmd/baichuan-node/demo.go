@@ -201,7 +201,7 @@ func (f *demoFlags) talk(cmd *cobra.Command, a *app, options client.Options, nod
 	if len(args) == 0 {
 		c := newChat(cmd, a, answers, options)
 		c.setSystem(f.system)
-		return c.run(cmd.Context(), cmd.InOrStdin())
+		return c.run(cmd.Context())
 	}
 	return f.answer(cmd, answers, options, args[0])
 }
@@ -221,7 +221,7 @@ func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "%d tokens, %.1f tokens/s, through\n", len(outcome.IDs), outcome.Timings.TokensPerSecond())
-	printChain(cmd.ErrOrStderr(), outcome)
+	printChain(cmd.ErrOrStderr(), outcome.Chain, outcome.Failovers)
 	return nil
 }
 
