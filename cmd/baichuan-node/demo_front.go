@@ -126,7 +126,7 @@ func (d *demo) run(l net.Listener, options client.Options, args []string) (err e
 	d.tell(d.cmd.ErrOrStderr(), url)
 	c := newChat(d.cmd, d.app, answers, options)
 	c.setSystem(d.flags.system)
-	return c.run(d.cmd.Context(), d.cmd.InOrStdin())
+	return c.run(d.cmd.Context())
 }
 
 // tell says where everything is.
@@ -153,7 +153,7 @@ func (d *demo) answer(answers *answerer, options client.Options, prompt string) 
 		return err
 	}
 	fmt.Fprintf(errOut, "%d tokens, %.1f tokens/s, through\n", len(outcome.IDs), outcome.Timings.TokensPerSecond())
-	printChain(errOut, outcome)
+	printChain(errOut, outcome.Chain, outcome.Failovers)
 	fmt.Fprintln(errOut, "without a prompt, demo opens a chat here and in the browser, where you may kill peers while they answer")
 	return nil
 }
