@@ -215,7 +215,7 @@ func (r *Reach) reserve(ctx context.Context, id peer.ID) (place, error) {
 }
 
 // relayAddrs chooses where others may dial a relay: at one address of TCP and one of QUIC, public ones if there are any,
-// and else beside the one at which we reach it.
+// and else beside the one at which we reach it; and at one more for those who have IPv6 alone, or IPv4 alone.
 func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr) {
 	used, _ = peer.SplitAddr(used)
 	ip, err := manet.ToIP(used)
@@ -233,7 +233,27 @@ func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr)
 			chosen = append(chosen, all[i])
 		}
 	}
+	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return kind(a) - kind(b) })
+	i := slices.IndexFunc(all, func(a ma.Multiaddr) bool {
+		return manet.IsPublicAddr(a) && !slices.ContainsFunc(chosen, func(c ma.Multiaddr) bool { return isIP6(c) == isIP6(a) })
+	})
+	if i >= 0 {
+		chosen = append(chosen, all[i])
+	}
 	return chosen
+}
+
+// kind puts TCP before QUIC.
+func kind(a ma.Multiaddr) int {
+	if _, err := a.ValueForProtocol(ma.P_TCP); err == nil {
+		return 0
+	}
+	return 1
+}
+
+func isIP6(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_IP6)
+	return err == nil
 }
 
 func public(a ma.Multiaddr) int {
