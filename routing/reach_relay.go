@@ -226,14 +226,24 @@ func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr)
 		at, err := manet.ToIP(a)
 		return err != nil || isCircuit(a) || !at.Equal(ip) && !manet.IsPublicAddr(a)
 	})
-	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return public(b) - public(a) })
+	as := func(a ma.Multiaddr) int { // lower is better
+		n := 0
+		if !manet.IsPublicAddr(a) {
+			n = 2
+		}
+		if isIP6(a) != isIP6(used) {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return as(a) - as(b) })
 	for _, code := range []int{ma.P_TCP, ma.P_QUIC_V1} {
 		i := slices.IndexFunc(all, func(a ma.Multiaddr) bool { _, err := a.ValueForProtocol(code); return err == nil })
 		if i >= 0 {
 			chosen = append(chosen, all[i])
 		}
 	}
-	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return kind(a) - kind(b) })
+	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return kind(a) - kind(b) }) // TCP first
 	i := slices.IndexFunc(all, func(a ma.Multiaddr) bool {
 		return manet.IsPublicAddr(a) && !slices.ContainsFunc(chosen, func(c ma.Multiaddr) bool { return isIP6(c) == isIP6(a) })
 	})
@@ -243,9 +253,8 @@ func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr)
 	return chosen
 }
 
-// kind puts TCP before QUIC.
 func kind(a ma.Multiaddr) int {
-	if _, err := a.ValueForProtocol(ma.P_TCP); err == nil {
+	if isTCP(a) {
 		return 0
 	}
 	return 1
@@ -254,13 +263,6 @@ func kind(a ma.Multiaddr) int {
 func isIP6(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_IP6)
 	return err == nil
-}
-
-func public(a ma.Multiaddr) int {
-	if manet.IsPublicAddr(a) {
-		return 1
-	}
-	return 0
 }
 
 // throughRelays returns the relays over which this host is connected to anybody, and those at which it has a place.
