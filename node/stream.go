@@ -259,7 +259,7 @@ func pushed(m protocol.Push, f *frames, reserved int) *job {
 	j := &job{
 		in:      session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: m.N, NewIDs: m.NewIDs, Want: m.Want},
 		rows:    kernels.Rows{N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half},
-		through: m.Through, frames: f, reserved: reserved,
+		through: m.Through, frames: f, reserved: reserved, spent: m.Spent,
 	}
 	hash := sha256.New()
 	hash.Write(m.Exp)

@@ -95,7 +95,8 @@ func randomSeed() uint64 {
 type answerer struct {
 	model        *client.Model
 	conversation *client.Conversation
-	closers      // end the session and all that it runs on
+	stepper      client.Stepper // the conversation's: to be asked between two chunks of an answer alone
+	closers                     // end the session and all that it runs on
 }
 
 // answerLocally loads a whole stored model into this process.
@@ -129,6 +130,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 		return nil, err
 	}
 	a.closes(stepper.Close)
+	a.stepper = stepper
 	a.conversation = client.NewConversation(a.model, stepper)
 	return a, nil
 }
@@ -162,6 +164,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, lists *lis
 	a.model = c.Model()
 	session := c.NewSession(cfg)
 	a.closes(session.Close)
+	a.stepper = session
 	a.conversation = client.NewConversation(a.model, session)
 	return a, nil
 }
