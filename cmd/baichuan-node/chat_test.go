@@ -23,6 +23,9 @@ func talk(t *testing.T, join, input string, args ...string) (out []string, errOu
 }
 
 func TestChat_TalksOverPipes(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 3), "--name", "m")
 	join := newProcesses(t).swarm(home, "m", 4, 2)
