@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -86,6 +87,7 @@ type session struct {
 
 	again   func() []chain.Action // opens the session once more, at len
 	idle    *time.Timer           // looks after the session while nobody uses it; nil: it is in use
+	view    view                  // what it tells of itself meanwhile
 	relax   context.CancelFunc
 	resting sync.WaitGroup
 
@@ -93,6 +95,13 @@ type session struct {
 	refreshing sync.WaitGroup
 	asks       atomic.Bool        // it is refreshing
 	stop       context.CancelFunc // ends refreshing
+}
+
+// view is what a session tells of itself.
+type view struct {
+	chain     []HopInfo
+	failovers []Failover
+	stats     Stats
 }
 
 // NewSession makes a Stepper over the swarm. It talks to nobody until its first Begin.
@@ -105,9 +114,19 @@ func (c *Client) NewSession(cfg SessionConfig) Stepper {
 
 func (s *session) Len() int { return s.len }
 
-func (s *session) Failovers() []Failover { return s.books.failovers }
+// Failovers is part of Stepper.
+func (s *session) Failovers() []Failover {
+	if s.idle != nil {
+		return s.view.failovers
+	}
+	return s.books.failovers
+}
 
+// Chain is part of Stepper.
 func (s *session) Chain() []HopInfo {
+	if s.idle != nil {
+		return s.view.chain
+	}
 	infos := make([]HopInfo, len(s.hops))
 	for i, h := range s.hops {
 		infos[i] = HopInfo{Peer: h.Peer, Layers: h.Span, Device: h.Offer.Device, Nick: h.Offer.Nick}
@@ -117,6 +136,9 @@ func (s *session) Chain() []HopInfo {
 
 // Stats tells what the answer since the last Begin has cost.
 func (s *session) Stats() Stats {
+	if s.idle != nil {
+		return s.view.stats
+	}
 	st := s.books.stats
 	if s.link != nil {
 		st.Hops = len(s.hops)
@@ -353,6 +375,7 @@ func (s *session) settle() {
 // rest has the session looked after until it is used again, from after on: a peer that leaves meanwhile hands over what it
 // holds. What fails meanwhile is mended when the session is used.
 func (s *session) rest(after time.Duration, begin func() []chain.Action) {
+	s.view = view{s.Chain(), slices.Clone(s.Failovers()), s.Stats()} // of now: another goroutine changes them
 	ctx, cancel := context.WithCancel(context.Background())
 	s.relax = cancel
 	s.resting.Add(1)

@@ -86,9 +86,15 @@ func (s *Server) complete(ctx context.Context, m *served, salt [16]byte, j job, 
 	x := m.pool.borrow(salt, j.prompt)
 	m.pool.start(x, give, j.waits)
 	var holds []uint32
-	defer func() { m.pool.giveBack(x, holds) }()
+	drawn := 0
+	defer func() {
+		s.metrics.spent(x.stepper.Stats())
+		m.pool.giveBack(x, holds)
+	}()
 	for chunk, err := range x.talk.Generate(ctx, j.prompt, j.options) {
 		if err == nil {
+			s.metrics.news(chunk.News, drawn)
+			drawn = chunk.News.Drawn
 			m.pool.began(x)
 			err = take(chunk)
 		}

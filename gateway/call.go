@@ -90,6 +90,8 @@ func (s *Server) at(path string) *route {
 // ServeHTTP is part of http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
+	s.metrics.running.Inc()
+	defer s.metrics.running.Dec()
 	c := &call{w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path)}
 	h := w.Header()
 	h.Set("X-Request-Id", "req_"+randomHex(12))
@@ -102,8 +104,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.status = statusGone
 	case errors.As(err, &api) && c.status == 0:
 		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	case c.status == 0:
-		c.refuse(refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err))
+		api = refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err)
+		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	}
 	path, name := "other", ""
 	if c.route != nil {

@@ -65,6 +65,9 @@ type Config struct {
 	// MaxRequests is how many requests are answered at once; others get 503. 0: 128.
 	MaxRequests int
 
+	// Process is what /metrics tells of the process beside the server. The zero value: nothing.
+	Process Process
+
 	// Log gets a line for each request, without its text. nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -140,13 +143,7 @@ func New(cfg Config) (*Server, error) {
 	s.stop = stop
 	s.leaving, s.leave = context.WithCancel(ctx)
 	s.swarm = newSwarmView(ctx, cfg.Directory, &s.watching)
-	s.metrics = newMetrics(func() float64 {
-		n := 0
-		for _, m := range s.models {
-			n += m.pool.idleSessions()
-		}
-		return float64(n)
-	})
+	s.metrics = newMetrics(s)
 	for _, m := range cfg.Models {
 		known := m.Model()
 		room := func() (int, bool) { return s.swarm.room(known.ID, known.Manifest.Layers) }
@@ -179,7 +176,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base },
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
 	server.RegisterOnShutdown(s.leave) // pages that watch the swarm would stay for ever
 	var stopping sync.WaitGroup

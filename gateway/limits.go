@@ -59,6 +59,9 @@ const (
 	// paceChunks are those that an answer's present pace is measured by: what a reader sees change, and no flicker.
 	paceChunks = 24
 
+	// maxPlaces is how many hops of a chain have metrics of their own: each has three histograms of 13 series.
+	maxPlaces = 16
+
 	// keysEvery is how often the file of keys is looked at, if requests come.
 	keysEvery = time.Second
 	// maxKeys and maxKeyFile bound that file: 100 bytes a line.

@@ -92,6 +92,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return err
 	}
 	cfg.Directory = s.directory
+	cfg.Process.Traffic = s.traffic
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
 	for _, m := range models {
 		cfg.Models = append(cfg.Models, m)
 	}

@@ -4,7 +4,7 @@
 //   content    as far as it has come
 //   finish     "stop", "length", "stopped" (by the reader), "failed"
 //   error      {kind, message}: why it failed; kind is one of chat-words.js's "error."
-//   chain      [{peer, nick, layers, device}], pace in tokens a second, failovers, waiting, hops of the newest token
+//   chain      [{peer, nick, layers, device}], pace in tokens a second, failovers, waiting, hops: where its tokens' time goes
 //   tokens     of the answer, heard: when the chain last gave a sign of life
 import { ask, events, Refused } from "./api.js";
 import { toAsk, way } from "./talk.js";
@@ -18,7 +18,7 @@ const asked = ["temperature", "top_p", "top_k", "repetition_penalty", "max_token
 // alone: then a key is needed first. control.signal ends it, control.hurry ends a wait.
 export async function answer(talk, message, control, changed) {
   for (let tries = 1; ; tries++) {
-    Object.assign(message, { state: "asking", content: "", finish: null, error: null, waiting: null, failovers: [], heard: Date.now() });
+    Object.assign(message, { state: "asking", content: "", finish: null, error: null, waiting: null, failovers: [], hops: null, heard: Date.now() });
     changed();
     try {
       await stream(talk, message, control.signal, changed);
@@ -102,7 +102,7 @@ async function stream(talk, message, signal, changed) {
   message.state = "streaming";
   message.heard = Date.now();
   for await (const data of events(reply, signal)) {
-    if (data === "[DONE]") return;
+    if (data === "[DONE]") continue; // the end comes at once, and is a better one than leaving
     take(message, JSON.parse(data));
     changed();
   }
@@ -126,7 +126,19 @@ function take(message, chunk) {
   if (news.chain) message.chain = news.chain;
   if (news.waiting) message.waiting = news.waiting;
   if (news.tokens_per_s) message.pace = news.tokens_per_s;
-  if (news.hops) message.hops = news.hops;
+  if (news.hops && message.content !== "") message.hops = smoothed(message.hops, news.hops); // the first are the prompt's
+}
+
+// smoothed takes down where the time of the newest tokens went, on the average of some, or nobody could read it.
+function smoothed(before, hops) {
+  if (before?.length !== hops.length || hops.some((hop, i) => hop.layers !== before[i].layers)) return hops;
+  const mean = (old, now) => old + (now - old) / 8;
+  return hops.map((hop, i) => ({
+    layers: hop.layers,
+    queue_ms: mean(before[i].queue_ms, hop.queue_ms),
+    compute_ms: mean(before[i].compute_ms, hop.compute_ms),
+    network_ms: mean(before[i].network_ms, hop.network_ms),
+  }));
 }
 
 // named keeps what a peer that is gone was called: the chain will not tell any more.

@@ -12,6 +12,7 @@ export class ChainLine {
   #told = 0; // failovers that have been announced
   #peers = new Map(); // layers -> peer, as shown
   #open = false;
+  #detailed = 0; // when the details were last drawn
   #ticking = null;
 
   constructor(element) {
@@ -19,7 +20,8 @@ export class ChainLine {
     this.bar = make("span", { class: "chain-bar", "aria-hidden": "true" });
     this.names = make("span", { class: "chain-names" });
     this.pace = make("span", { class: "chain-pace numbers" });
-    this.button = make("button", { type: "button", class: "chain-line", "aria-expanded": "false", click: () => this.#turn() }, this.bar,
+    this.heading = make("span", { class: "unseen" });
+    this.button = make("button", { type: "button", class: "chain-line", "aria-expanded": "false", click: () => this.#turn() }, this.heading, this.bar,
       make("span", { class: "chain-words small" }, this.names, this.pace, icon("up")));
     this.note = make("p", { class: "chain-note small", hidden: true });
     this.details = make("div", { class: "chain-details", id: "chain-details", hidden: true });
@@ -44,6 +46,7 @@ export class ChainLine {
 
   #turn() {
     this.#open = !this.#open;
+    this.#detailed = 0;
     this.button.setAttribute("aria-expanded", String(this.#open));
     this.#draw();
   }
@@ -72,10 +75,13 @@ export class ChainLine {
     if (chain.length === 0) this.names.textContent = t("chain.finding");
     const pace = m.pace ? paceText(m.pace) : running ? t("chain.noPace") : "";
     this.pace.textContent = chain.length ? pace : "";
-    this.button.setAttribute("aria-label", t("chain.line", { peers: chain.length, pace }));
+    this.heading.textContent = t("chain.line");
     this.#drawNote(m, running, stalled, silent);
     this.details.hidden = !this.#open || chain.length === 0;
-    if (!this.details.hidden) this.details.replaceChildren(...details(m));
+    if (!this.details.hidden && (!running || Date.now() - this.#detailed > 200)) {
+      this.#detailed = Date.now();
+      this.details.replaceChildren(...details(m));
+    }
   }
 
   // #drawBar changes only what has changed: a newcomer's piece lights up.
@@ -137,11 +143,35 @@ function count(layers) {
   return Math.max(1, end - start) || 1;
 }
 
+// details lists the peers, with the way of a token through them: each one's bar begins where the one before ends.
 function details(m) {
-  const rows = m.chain.map((hop) =>
-    make("li", { class: `peer-${colourOf(hop.peer)}` }, make("i", { class: "dot" }), make("b", {}, called(hop)),
-      make("span", { class: "muted" }, t("chain.layers", { layers: hop.layers })), make("span", { class: "muted device" }, hop.device)));
+  const spent = m.chain.map((hop) => m.hops?.find((h) => h.layers === hop.layers) ?? { queue_ms: 0, compute_ms: 0, network_ms: 0 });
+  const sum = (h) => h.queue_ms + h.compute_ms + h.network_ms;
+  const whole = spent.reduce((all, h) => all + sum(h), 0);
+  let before = 0;
+  const rows = m.chain.map((hop, i) => {
+    const row = make("li", { class: `hop peer-${colourOf(hop.peer)}` }, make("i", { class: "dot" }), make("b", {}, called(hop)),
+      make("span", { class: "muted" }, t("chain.layers", { layers: hop.layers })), make("span", { class: "muted device" }, hop.device));
+    if (whole > 0) {
+      const bar = make("span", { class: "way", "aria-hidden": "true" });
+      bar.append(...[["", before], ["network", spent[i].network_ms], ["queue", spent[i].queue_ms], ["compute", spent[i].compute_ms]].map(([kind, ms]) => {
+        const part = make("i", { class: kind });
+        part.style.width = `${(100 * ms) / whole}%`;
+        return part;
+      }));
+      row.append(bar, make("span", { class: "numbers ms" }, t("chain.ms", { ms: digits(sum(spent[i])) })));
+      before += sum(spent[i]);
+    }
+    return row;
+  });
+  const parts = [make("ol", { class: "hops small" }, ...rows)];
+  if (whole > 0) parts.push(make("p", { class: "legend" }, ...["network", "queue", "compute"].flatMap((kind) => [make("i", { class: kind }), t(`chain.${kind}`)])));
   const gone = (m.failovers ?? []).map((f) =>
     make("li", { class: "gone" }, icon("again"), make("span", {}, `${failoverText(f, m.chain)} ${t("chain.replayed", { n: f.replayed_tokens })}`)));
-  return [make("ol", { class: "hops small" }, ...rows), gone.length ? make("ul", { class: "hops small" }, ...gone) : null].filter(Boolean);
+  if (gone.length > 0) parts.push(make("ul", { class: "hops small" }, ...gone));
+  return parts;
+}
+
+function digits(ms) {
+  return ms.toFixed(ms < 9.95 ? 2 : ms < 99.5 ? 1 : 0);
 }

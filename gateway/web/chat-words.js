@@ -86,7 +86,7 @@ addWords({
   "key.wrong": ["This key is not known here.", "密钥无效。"],
   "key.change": ["Change the key", "更换密钥"],
 
-  "chain.line": ["Who computes: {peers} peers, {pace}. Details", "计算链：{peers} 个节点，{pace}。详情"],
+  "chain.line": ["Who computes the answer:", "计算链："],
   "chain.pace": ["{pace} tokens/s", "{pace} token/s"],
   "chain.noPace": ["starting", "准备中"],
   "chain.finding": ["Finding a chain of peers", "正在寻找节点"],
@@ -98,14 +98,16 @@ addWords({
   "chain.replayed": ["{n} tokens were computed again.", "重新计算了 {n} 个 token。"],
   "chain.here": ["this machine", "本机"],
   "chain.layers": ["layers {layers}", "第 {layers} 层"],
-  "chain.last": ["The newest token's way", "最新 token 的路径"],
+  "chain.network": ["on the way", "传输"],
+  "chain.queue": ["waiting", "排队"],
+  "chain.compute": ["computing", "计算"],
   "chain.ms": ["{ms} ms", "{ms} 毫秒"],
 
   "answer.tokens": ["{n} tokens", "{n} 个 token"],
   "answer.length": ["The answer ends here because it has reached its longest.", "已达到最大长度，回答到此为止。"],
   "answer.stopped": ["Stopped.", "已停止。"],
   "answer.dropped": ["The first {n} messages were left out to make room.", "为腾出空间，省略了最早的 {n} 条消息。"],
-  "answer.done": ["Answer: {text}", "回答：{text}"],
+  "answer.done": ["The answer is complete.", "回答完毕。"],
 
   "error.retry": ["Try again", "重试"],
   "error.countdown": ["Trying again in {s} s", "{s} 秒后重试"],

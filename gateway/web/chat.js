@@ -19,6 +19,7 @@ const at = (id) => document.getElementById(id);
 const talks = new Map(); // by id: those that are kept
 const running = new Map(); // id of a talk -> {message, control}
 let models = []; // that the gateway has
+let swarm = null; // what the gateway tells of it
 let current = null; // the talk that is shown; kept from its first message on
 let editing = null; // the message that is being edited
 
@@ -59,8 +60,8 @@ function drawModels() {
   const select = at("model");
   const names = models.map((m) => m.id);
   if (current.model && names.length && !names.includes(current.model)) names.push(current.model);
-  select.replaceChildren(...names.map((name) => make("option", { value: name, selected: name === current.model }, name)));
   select.hidden = names.length < 2;
+  select.replaceChildren(...(select.hidden ? [] : names.map((name) => make("option", { value: name, selected: name === current.model }, name))));
   at("model-name").hidden = names.length !== 1;
   at("model-name").textContent = names[0] ?? "";
 }
@@ -195,7 +196,7 @@ async function makeAnswer(talk, message, drop = false) {
   if (talks.has(talk.id)) await keep(talk);
   if (talk === current) {
     draw();
-    say(message.finish === "failed" ? t(`error.${message.error.kind}`) : t("answer.done", { text: message.content }));
+    if (message.finish !== "failed") say(t("answer.done")); // an error says so itself
   } else drawList();
 }
 
@@ -246,16 +247,18 @@ async function loadModels() {
 }
 
 async function lookAtSwarm() {
-  const words = at("welcome-swarm");
   try {
-    const swarm = await (await ask("/api/swarm")).json();
-    const peers = swarm.peers.filter((p) => p.state === "online").length;
-    words.textContent = swarm.missing.length
-      ? t("welcome.gaps", { missing: swarm.missing.join(", ") })
-      : t("welcome.whole", { peers, layers: swarm.layers });
+    swarm = await (await ask("/api/swarm")).json();
   } catch {
-    words.textContent = "";
+    swarm = null;
   }
+  drawSwarm();
+}
+
+function drawSwarm() {
+  at("welcome-swarm").textContent = !swarm ? ""
+    : swarm.missing.length ? t("welcome.gaps", { missing: swarm.missing.join(", ") })
+      : t("welcome.whole", { peers: swarm.peers.filter((p) => p.state === "online").length, layers: swarm.layers });
 }
 
 // ---- the frame
@@ -341,7 +344,7 @@ async function start() {
     drawSuggestions();
     thread.clear();
     if (current) draw();
-    lookAtSwarm();
+    drawSwarm();
   });
   const opened = await store.open();
   for (const talk of opened.talks) {

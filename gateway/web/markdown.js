@@ -19,6 +19,7 @@ const allowed = {
   ],
   ALLOWED_ATTR: ["href", "title", "class", "start", "rel", "target"],
   ALLOWED_URI_REGEXP: /^(?:https?:\/\/|mailto:)/i,
+  ADD_URI_SAFE_ATTR: ["rel", "start", "target"], // which hold no address
   ALLOW_DATA_ATTR: false,
   ALLOW_ARIA_ATTR: false,
   RETURN_DOM_FRAGMENT: true,
