@@ -240,6 +240,22 @@ test("errors are told in plain words, and a retry is at hand", () =>
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByText("layers 2:4 are gone").waitFor();
 
+    const long = { status: 400, json: { error: { message: "too many tokens", type: "invalid_request_error", param: "messages", code: "context_length_exceeded" } } };
+    const asked = [];
+    await answers(page, async (route) => {
+      const { messages } = route.request().postDataJSON();
+      asked.push(messages.length);
+      await route.fulfill(messages.length > 3 ? long : stream("It fits."));
+    });
+    await c.begin("hello");
+    await page.getByText("longer than the model can read").waitFor();
+    await page.getByRole("button", { name: "Leave out the oldest messages" }).click();
+    await c.done();
+    assert.equal(await c.answer(), "It fits.");
+    await page.getByText("The first 4 messages were left out").waitFor();
+    assert.deepEqual(asked, [7, 7, 5, 3], "it leaves out a question and its answer at a time, until the rest fits");
+    await page.unrouteAll();
+
     await c.fresh.click();
     await c.ask("Hello!");
     await c.begin("hello world ".repeat(2000));
