@@ -72,11 +72,10 @@ func (f *demoFlags) enter(cmd *cobra.Command, a *app, processes *demoProcesses, 
 	if d.client, err = client.Connect(cmd.Context(), s.host, s.directory, client.Config{Model: nodes[0].Model}); err != nil {
 		return nil, err
 	}
-	version, _ := buildVersion()
-	d.server, err = gateway.New(gateway.Config{
-		Models: []gateway.Model{d.client}, Directory: s.directory, Demo: processes, Version: version, Log: a.log,
-	})
-	if err != nil {
+	cfg := gateway.Config{Models: []gateway.Model{d.client}, Directory: s.directory, Demo: processes, Log: a.log}
+	cfg.Process.Traffic = s.traffic
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
+	if d.server, err = gateway.New(cfg); err != nil {
 		return nil, err
 	}
 	d.closes(d.server.Close)
