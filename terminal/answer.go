@@ -188,7 +188,7 @@ func (a *Answer) rows() (rows []string) {
 		rows = append(rows, "> "+oneLine(m.Text))
 	}
 	if t.editor.text != "" {
-		rows = append(rows, "> "+tail(oneLine(t.editor.text), t.screen.width-4))
+		rows = append(rows, "> "+tail(oneLine(t.editor.text), t.screen.width-promptWidth-1))
 	}
 	if most := t.screen.height - leastHeight; len(rows) > most {
 		rows = append(rows[:1], rows[len(rows)-most+1:]...)
