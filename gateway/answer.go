@@ -20,6 +20,8 @@ type job struct {
 	options client.Options
 	first   bool          // of its prompt's choices
 	begun   chan struct{} // closed when that one has begun, or has ended
+
+	waits func(client.Waiting) // is told that the answer, which has begun, waits for peers; nil: nobody is
 }
 
 // jobs makes n choices of each prompt. Choice i is drawn with the seed + i.
@@ -82,11 +84,17 @@ func (s *Server) complete(ctx context.Context, m *served, salt [16]byte, j job, 
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	x := m.pool.borrow(salt, j.prompt)
-	m.pool.start(x, give)
+	m.pool.start(x, give, j.waits)
 	var holds []uint32
-	defer func() { m.pool.giveBack(x, holds) }()
+	drawn := 0
+	defer func() {
+		s.metrics.spent(x.stepper.Stats())
+		m.pool.giveBack(x, holds)
+	}()
 	for chunk, err := range x.talk.Generate(ctx, j.prompt, j.options) {
 		if err == nil {
+			s.metrics.news(chunk.News, drawn)
+			drawn = chunk.News.Drawn
 			m.pool.began(x)
 			err = take(chunk)
 		}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/gateway/web"
@@ -25,6 +26,7 @@ type call struct {
 	key     *key   // nil: none is needed
 	status  int    // of the answer; 0: nothing has been written
 	read    bool   // the body has been
+	release func() // it does not count against its key's limits any more
 	slot    bool   // it counts among the requests that are being answered
 }
 
@@ -38,7 +40,7 @@ type route struct {
 
 func (s *Server) makeRoutes() map[string]*route {
 	routes := make(map[string]*route)
-	for _, r := range []*route{
+	all := []*route{
 		{path: "/healthz", method: "GET", handle: s.health},
 		{path: "/metrics", method: "GET", handle: s.serveMetrics},
 		{path: "/v1/models", method: "GET", handle: s.listModels},
@@ -47,13 +49,19 @@ func (s *Server) makeRoutes() map[string]*route {
 		{path: "/v1/completions", method: "POST", handle: s.completions},
 		{path: "/v1/embeddings", method: "POST", handle: s.embeddings},
 		{path: "/api/swarm", method: "GET", handle: s.showSwarm},
+		{path: "/api/swarm/events", method: "GET", handle: s.watchSwarm},
 		{path: "/api/tags", method: "GET", handle: s.ollamaTags, ollama: true},
 		{path: "/api/chat", method: "POST", handle: s.ollamaChat, ollama: true},
 		{path: "/api/generate", method: "POST", handle: s.ollamaGenerate, ollama: true},
 		{path: "/", method: "GET", handle: s.page},
 		{path: "/swarm", method: "GET", handle: s.page},
 		{path: web.Prefix, method: "GET", handle: s.page},
-	} {
+	}
+	if s.cfg.Demo != nil {
+		all = append(all, &route{path: "/api/demo/kill", method: "POST", handle: s.killPeer},
+			&route{path: "/api/demo/start", method: "POST", handle: s.startPeer})
+	}
+	for _, r := range all {
 		routes[r.path] = r
 	}
 	return routes
@@ -82,6 +90,8 @@ func (s *Server) at(path string) *route {
 // ServeHTTP is part of http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	started := time.Now()
+	s.metrics.running.Inc()
+	defer s.metrics.running.Dec()
 	c := &call{w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path)}
 	h := w.Header()
 	h.Set("X-Request-Id", "req_"+randomHex(12))
@@ -94,8 +104,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.status = statusGone
 	case errors.As(err, &api) && c.status == 0:
 		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	case c.status == 0:
-		c.refuse(refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err))
+		api = refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err)
+		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	}
 	path, name := "other", ""
 	if c.route != nil {
@@ -125,7 +138,8 @@ func (s *Server) answer(c *call) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	c.release = sync.OnceFunc(release)
+	defer c.release()
 	switch method := c.r.Method; {
 	case c.route == nil:
 		return refuse(http.StatusNotFound, "not_found", "", "There is nothing at %s %s", method, c.r.URL.Path)

@@ -21,6 +21,7 @@ func (h *hop) answer(j *job) {
 	switch {
 	case j.overtaken:
 	case j.failure != nil:
+		h.node.metrics.failed(j.failure.Code)
 		h.tellLast(j, *j.failure)
 	case h.way == nil || h.way.leg.epoch != j.in.Epoch:
 	case j.in.Number == 0:

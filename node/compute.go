@@ -251,7 +251,7 @@ func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 				p.out = all[p.hop.books].Outputs(p.out, p.in.Position, p.in.N)
 			}
 			p.ids, p.rows = nil, kernels.Rows{}
-			n.metrics.step(time.Since(p.arrived))
+			n.metrics.step(time.Since(p.arrived), p.computing+took)
 		}
 	}
 	computed := time.Now()

@@ -13,6 +13,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // stream is a session's control stream, from its owner. The handler's own goroutine reads it, and answers at once what
@@ -35,6 +36,7 @@ func (n *Node) handle(s network.Stream) {
 	f, end := n.newFrames(s)
 	defer end()
 	st := &stream{frames: f}
+	n.log.Debug("a session stream began", "relayed", routing.ByRelay(s.Conn()), "peer", st.who)
 	err := st.serve()
 	if st.hop != nil {
 		n.detach(st)

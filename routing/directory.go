@@ -88,6 +88,7 @@ type Directory struct {
 	wall    func() time.Time
 	unseal  func([]byte) (*protocol.Offer, error)
 	boot    uint64 // tells this process's offers from those of one before
+	counts  counts
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -362,7 +363,7 @@ func (d *Directory) askAll(ctx context.Context, model protocol.ModelID, peers []
 func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, msg)
+	answer, rtt, err := d.ask(ctx, id, msg)
 	if err != nil {
 		d.doubts(id)
 		return err

@@ -57,6 +57,9 @@ type HostConfig struct {
 	// Version is the program's, which others are told. "": none.
 	Version string
 
+	// Traffic counts the bytes that pass over the host's streams. Nil: they are not counted.
+	Traffic *Traffic
+
 	// Reach sees to it that the process can be reached from behind a NAT, and finds out how it is. Nil: it is left alone,
 	// with relays to dial over and nothing more.
 	Reach *Reach
@@ -170,6 +173,9 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 		}),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent(strings.TrimSuffix(agentPrefix+cfg.Version, "/")),
+	}
+	if cfg.Traffic != nil {
+		opts = append(opts, libp2p.BandwidthReporter(cfg.Traffic))
 	}
 	if cfg.Key != nil {
 		opts = append(opts, libp2p.Identity(cfg.Key))

@@ -72,7 +72,7 @@ func (d *Directory) AskPeers(ctx context.Context, peers []peer.ID) []Told {
 func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Info{})
+	answer, rtt, err := d.ask(ctx, id, protocol.Info{})
 	if err != nil {
 		return Told{Peer: id, Err: err}
 	}

@@ -222,6 +222,13 @@ const (
 	directPoll        = 250 * time.Millisecond
 	maxIdentify       = 8 << 10
 	maxHoles          = 8 // addresses dialled because a peer asks for it
+
+	// A hole that could not be punched is tried again after punchFirst, twice that, and so on; three dials are three times
+	// punchTimeout at most. Some NATs can't be punched through, so it is not to cost much.
+	punchFirst   = 5 * time.Second
+	punchLongest = 5 * time.Minute
+	maxPunches   = 64 // peers at once
+	cutEvery     = 50 * time.Millisecond
 )
 
 // What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.

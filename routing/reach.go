@@ -18,7 +18,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -69,6 +68,8 @@ type Reach struct {
 	refused   map[peer.ID]time.Time   // relays that are not asked again before
 	asked     bool                    // the punching has been told to begin
 	mapped    map[string]*mapping     // of UDP, by the relay's address
+	punches   punches                 // that are tried again
+	punch     func(peer.ID) error     // has a hole punched to a peer that has come in over a relay; nil: nothing does
 	told      string                  // what was logged last
 	changed   chan struct{}           // closed when the places change
 }
@@ -76,7 +77,8 @@ type Reach struct {
 // NewReach makes what NewHost is given.
 func NewReach(cfg ReachConfig) *Reach {
 	r := &Reach{cfg: cfg, poke: make(chan struct{}, 1), changed: make(chan struct{}), sockets: map[peer.ID]*quicreuse.ConnManager{}, seen: map[peer.ID]bool{},
-		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{}}
+		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{},
+		punches: punches{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.cfg.Log == nil {
 		r.cfg.Log = slog.New(slog.DiscardHandler)
@@ -144,6 +146,7 @@ func (r *Reach) Close() error {
 		return nil
 	}
 	r.cancel()
+	defer r.cutPunches()()
 	var errs []error
 	for _, e := range slices.Backward(r.ends) {
 		errs = append(errs, e.Close())
@@ -172,6 +175,7 @@ func (r *Reach) run(events <-chan any) {
 		case <-r.poke:
 		}
 		r.tend()
+		r.punchAgain(time.Now())
 		r.tellChange()
 	}
 }
@@ -293,18 +297,4 @@ func Connected(h host.Host, id peer.ID) bool {
 func isCircuit(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return err == nil
-}
-
-// startPunching has holes punched into NATs: where another peer has come in over a relay, both dial each other at once.
-func (r *Reach) startPunching() error {
-	ids, ok := r.host.(interface{ IDService() identifier })
-	if !ok {
-		return nil // a simulated host
-	}
-	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout), holepunch.WithAddrFilter((*holes)(r)))
-	if err != nil {
-		return fmt.Errorf("punch holes into NATs: %w", err)
-	}
-	r.ends = append(r.ends, service)
-	return nil
 }

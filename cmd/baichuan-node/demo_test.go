@@ -64,7 +64,7 @@ func startDemo(t *testing.T) (demo *exec.Cmd, nodes []int) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ready")
-	demo = exec.Command(self, "demo", "--copies", "1", "--ready-file", file)
+	demo = exec.Command(self, "demo", "--copies", "1", "--listen", "127.0.0.1:0", "--ready-file", file)
 	demo.Env = append(os.Environ(), asProgram+"=1", "BAICHUAN_HOME="+dir, "TMPDIR="+dir)
 	var errOut bytes.Buffer
 	demo.Stderr = &errOut
@@ -75,7 +75,7 @@ func startDemo(t *testing.T) (demo *exec.Cmd, nodes []int) {
 		_ = demo.Process.Kill() // where it has left already, nothing happens
 		_ = demo.Wait()
 	})
-	var ready demoReady
+	var ready gatewayReady
 	eventually(t, "the demo is ready", func() bool {
 		data, err := os.ReadFile(file)
 		return err == nil && json.Unmarshal(data, &ready) == nil

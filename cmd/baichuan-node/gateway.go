@@ -60,7 +60,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 	if err := f.check(names); err != nil {
 		return err
 	}
-	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log}
+	version, _ := buildVersion()
+	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Version: version, Private: f.swarm.swarmKey != ""}
 	if f.keyFile != "" {
 		if cfg.Keys, err = gateway.OpenKeys(f.keyFile, a.log); err != nil {
 			return err
@@ -91,6 +92,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return err
 	}
 	cfg.Directory = s.directory
+	cfg.Process.Traffic = s.traffic
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
 	for _, m := range models {
 		cfg.Models = append(cfg.Models, m)
 	}

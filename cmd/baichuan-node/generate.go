@@ -161,18 +161,21 @@ func (f *generateFlags) answer(cmd *cobra.Command, seed uint64, chunks iter.Seq2
 		}
 		return err
 	}
+	var timeline client.Timeline
 	for chunk, err := range chunks {
 		if err != nil {
 			return err
 		}
+		timeline.Add(chunk.News.Steps...)
 		if chunk.Outcome != nil {
 			logFailovers(f.log, chunk.Outcome)
 			e := json.NewEncoder(cmd.OutOrStdout())
 			e.SetEscapeHTML(false)
 			return e.Encode(struct {
 				*client.Outcome
-				Seed uint64 `json:"seed"`
-			}{chunk.Outcome, seed})
+				Seed     uint64          `json:"seed"`
+				Timeline client.Timeline `json:"timeline"`
+			}{chunk.Outcome, seed, timeline})
 		}
 	}
 	return errors.New("the answer ended without an outcome")

@@ -76,3 +76,9 @@ export function mountSwitches(element) {
   show();
   element.append(languageButton, themeButton);
 }
+
+// say tells those who hear the page what has happened. A page has an element #said for it.
+export function say(text) {
+  const said = document.getElementById("said");
+  if (said) said.textContent = text;
+}

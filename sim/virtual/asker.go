@@ -241,3 +241,15 @@ func (a *asker) failed(ctx context.Context, doing string, err error) {
 
 // known is what the asker knows of the model.
 func (a *asker) known() []routing.Seen { return a.dir.Known(protocol.ModelID(a.world.model.stored.ID)) }
+
+// look asks the directory, as a client does whose session goes on, and gives what is known then. One that rests knows less:
+// what it has heard ages.
+func (a *asker) look() []routing.Seen {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	known, err := a.dir.Offers(ctx, protocol.ModelID(a.world.model.stored.ID))
+	if err != nil {
+		a.world.wrong("client %d: %v", a.name, err)
+	}
+	return known
+}

@@ -127,11 +127,11 @@ func (w *world) repeats() bool {
 	})
 }
 
-// lookClosely sees, at the end, whether everyone knows who is there, and nobody else.
+// lookClosely sees, at the end, whether every client that asks hears of everyone who is there.
 func (w *world) lookClosely() {
 	for _, c := range w.clients {
 		var missing []int
-		known := c.known()
+		known := c.look()
 		for _, pl := range w.players {
 			isKnown := slices.ContainsFunc(known, func(s routing.Seen) bool { return s.Offer.Peer == pl.id })
 			if pl.up && pl.cast.Kind == Honest && !isKnown {
@@ -159,7 +159,9 @@ func (w *world) whoKnows(missing []int, known []routing.Seen) (s string) {
 				by = append(by, pl.name)
 			}
 		}
-		s += fmt.Sprintf("%d by nodes %v, ", name, by)
+		w.mu.Lock()
+		s += fmt.Sprintf("%d, which %s, by nodes %v, ", name, w.players[name].doing, by)
+		w.mu.Unlock()
 	}
 	for _, x := range known {
 		s += fmt.Sprintf("%s for %.0f s, ", w.nameOf(x.Offer.Peer), x.Age.Seconds())

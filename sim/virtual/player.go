@@ -34,6 +34,7 @@ type player struct {
 	since   time.Time     // it is up, or down
 	span    protocol.Span // that it serves; none before it has chosen
 	settled time.Time     // since when it serves that
+	doing   string        // in words
 	run     *process
 
 	before *process // what ran before; the playing goroutine's, as the following
@@ -95,7 +96,7 @@ func (p *player) start(ctx context.Context) error {
 	r.pace.perRow.Store(int64(p.cast.Pace))
 	doors := p.world.doors(p.id)
 	p.world.mu.Lock()
-	p.run, p.up, p.since = r, true, time.Now()
+	p.run, p.up, p.since, p.doing = r, true, time.Now(), "knocks"
 	p.world.mu.Unlock()
 	p.world.ending.Go(func() {
 		defer close(r.done)
@@ -117,15 +118,17 @@ func (r *process) ended() bool {
 	}
 }
 
-// live is the life of a process. Like `serve` it knocks until somebody opens.
+// live is the life of a process. Like `serve` it knocks until somebody opens; who has given it addresses gives it others when
+// all those have gone.
 func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) error {
-	for len(doors) > 0 && r.dir.Join(ctx, doors) != nil {
+	for ; len(doors) > 0 && r.dir.Join(ctx, doors) != nil; doors = append(doors, p.world.doors(p.id)...) {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+	p.does("has joined")
 	switch p.cast.Kind {
 	case Honest, Babbler:
 		return p.serve(ctx, r)
@@ -180,7 +183,14 @@ func (p *player) choices() (all []protocol.Span) {
 func (p *player) serves(span protocol.Span) {
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
-	p.span, p.settled = span, time.Now()
+	p.span, p.settled, p.doing = span, time.Now(), "serves"
+}
+
+// does takes down what the player does, for whoever wonders why it is not known.
+func (p *player) does(what string) {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.doing = what
 }
 
 func (p *player) moved() {
