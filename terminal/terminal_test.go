@@ -487,3 +487,28 @@ func TestHistory_IsBounded(t *testing.T) {
 		t.Errorf("of %d entries the last is %q", n, again.entry(n-1))
 	}
 }
+
+func TestTerminal_IsGivenBackWhereSomethingPanics(t *testing.T) {
+	w := terminaltest.NewWindow(t, 40, 8)
+	before := attributes(t, w.TTY)
+	term, err := Open(w.TTY, w.TTY, Config{Complete: func(string) []string { panic("a fault of ours") }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	panicked := make(chan any, 2)
+	go func() {
+		defer func() { panicked <- recover() }()
+		defer term.guard()
+		_, _ = term.Read(t.Context())
+	}()
+	w.Type("/" + tab)
+	if cause := <-panicked; cause == nil {
+		t.Error("nothing panicked")
+	}
+	if attributes(t, w.TTY) != before {
+		t.Error("the terminal was kept")
+	}
+	if err := term.Close(); err != nil {
+		t.Error(err)
+	}
+}

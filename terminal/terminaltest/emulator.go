@@ -27,7 +27,7 @@ type Emulator struct {
 	screen        []line
 	at, saved     cursor
 	nowrap        bool
-	joins         bool // the last character was a joiner
+	joins         bool   // the last character was a joiner
 	rest          string // of a sequence or character that is not complete
 	modes         map[string]bool
 	complaints    []string
