@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -24,24 +25,30 @@ type Answer struct {
 	wrote  time.Time // when something came last
 	line   string    // the text's unfinished line
 	held   string    // its last character, if that is not on the screen yet
-	below  int       // rows that are drawn below the text
+	drawn  []string  // the rows below the text
+	at     time.Time // when they were drawn
 }
 
 // Answer begins an answer. Until its End, stop is called when the user presses Ctrl-C, and what else is typed becomes the
 // next message.
 func (t *Terminal) Answer(stop func()) *Answer {
 	a := &Answer{t: t, stop: stop, done: make(chan struct{}), over: make(chan struct{}), wrote: time.Now()}
-	t.mu.Lock()
-	t.answer = a
-	a.flow("")
-	t.mu.Unlock()
+	t.begins(a)
 	go a.listen()
 	return a
+}
+
+func (t *Terminal) begins(a *Answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.answer = a
+	a.flow("")
 }
 
 // listen takes what the user types until the answer ends.
 func (a *Answer) listen() {
 	defer close(a.over)
+	defer a.t.guard()
 	tick := time.NewTicker(statusEvery)
 	defer tick.Stop()
 	events := a.t.events
@@ -56,13 +63,18 @@ func (a *Answer) listen() {
 		case s := <-a.t.winch:
 			a.t.resize(s)
 		case <-tick.C:
-			a.t.mu.Lock()
-			a.flow("")
-			a.t.mu.Unlock()
+			a.refresh()
 		case <-a.done:
 			return
 		}
 	}
+}
+
+// refresh draws the rows below the text anew if they have changed.
+func (a *Answer) refresh() {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.flow("")
 }
 
 // Write prints text of the answer. It must bring whole characters.
@@ -78,8 +90,8 @@ func (a *Answer) Write(text []byte) (int, error) {
 func (a *Answer) Status(text string) {
 	a.t.mu.Lock()
 	defer a.t.mu.Unlock()
-	if text = Printable(text); text != a.status {
-		a.status = text
+	a.status = Printable(text)
+	if len(a.drawn) == 0 || time.Since(a.at) >= statusEvery {
 		a.flow("")
 	}
 }
@@ -101,26 +113,31 @@ func (a *Answer) finish() {
 		text += "\r\n"
 	}
 	a.t.screen.print(text)
-	a.line, a.held, a.below = "", "", 0
+	a.line, a.held, a.drawn = "", "", nil
 }
 
-// flow prints text where the last ended, and draws the lines below anew.
+// flow prints text where the last ended, and draws the rows below anew: now and then, and when the text needs their place.
 func (a *Answer) flow(text string) {
 	s := &a.t.screen
-	if text == "" && a.below == 0 && s.height <= leastHeight {
+	rows := a.rows()
+	before := column(a.line, s.width)
+	a.remember(text)
+	after := column(a.line, s.width)
+	stays := !strings.Contains(text, "\n") && a.held == "" && after < s.width && after == before+textWidth(text)
+	if stays && (slices.Equal(rows, a.drawn) || text != "" && time.Since(a.at) < statusEvery) {
+		s.print(text)
 		return
 	}
-	a.remember(text)
 	text = a.held + text
 	a.held = ""
-	if full(a.line, s.width) && s.height > leastHeight {
+	if after == s.width && len(rows) > 0 {
 		a.held = lastCluster(a.line)
 		text = strings.TrimSuffix(text, a.held)
 	}
 	var b strings.Builder
 	b.WriteString("\x1b[?2026h\x1b[?25l" + eraseBelow)
 	b.WriteString(strings.ReplaceAll(text, "\n", "\r\n"))
-	a.drawBelow(&b)
+	a.drawBelow(&b, rows)
 	b.WriteString("\x1b[?25h\x1b[?2026l")
 	s.print(b.String())
 }
@@ -139,35 +156,32 @@ func (a *Answer) remember(text string) {
 	}
 }
 
-// full says whether a line that its terminal wraps ends in the last column. Nothing may be drawn below it then: the cursor
-// waits there to go on in the next row, and forgets that as soon as it is moved.
-func full(line string, width int) bool {
-	column := 0
+// column is where a line ends that its terminal wraps. If that is the width, the cursor waits in the last column, to go on in
+// the next row, and forgets that as soon as it is moved: nothing may be drawn below then.
+func column(line string, width int) (at int) {
 	for cluster := range clusters(line) {
 		_, w, _ := shape(cluster)
 		if cluster == "\t" {
-			w = min(8-column%8, width-1-column)
+			w = min(8-at%8, width-1-at)
 		}
-		if column += w; column > width {
-			column = w
+		if at += w; at > width {
+			at = w
 		}
 	}
-	return column == width
+	return at
 }
 
-// drawBelow draws the status, and what is typed ahead, in the rows below the cursor, which comes back.
-func (a *Answer) drawBelow(b *strings.Builder) {
-	s := &a.t.screen
-	rows := a.rows()
-	a.below = len(rows)
-	if a.below == 0 {
+// drawBelow draws the rows below the cursor, which comes back.
+func (a *Answer) drawBelow(b *strings.Builder, rows []string) {
+	a.drawn, a.at = rows, time.Now()
+	if len(rows) == 0 {
 		return
 	}
-	b.WriteString(strings.Repeat("\x1bD", a.below)) // there must be room: it scrolls now or not at all
-	up(b, a.below)
+	b.WriteString(strings.Repeat("\x1bD", len(rows))) // there must be room: it scrolls now or not at all
+	up(b, len(rows))
 	b.WriteString("\x1b7")
 	for _, r := range rows {
-		b.WriteString("\r\n" + a.t.dim(cut(r, s.width-1)))
+		b.WriteString("\r\n" + a.t.dim(r))
 	}
 	b.WriteString("\x1b8")
 }
@@ -183,15 +197,17 @@ func (a *Answer) rows() (rows []string) {
 		status = fmt.Sprintf("%s  %d s", status, int(quiet.Seconds()))
 	}
 	rows = append(rows, status)
-	ahead := t.ready
-	for _, m := range ahead {
+	for _, m := range t.ready {
 		rows = append(rows, "> "+oneLine(m.Text))
 	}
 	if t.editor.text != "" {
-		rows = append(rows, "> "+tail(oneLine(t.editor.text), t.screen.width-4))
+		rows = append(rows, "> "+tail(oneLine(t.editor.text), t.screen.width-promptWidth-1))
 	}
 	if most := t.screen.height - leastHeight; len(rows) > most {
 		rows = append(rows[:1], rows[len(rows)-most+1:]...)
+	}
+	for i, r := range rows {
+		rows[i] = cut(r, t.screen.width-1)
 	}
 	return rows
 }

@@ -117,6 +117,7 @@ func (t *Terminal) start() error {
 	go func(events chan uv.Event, ended chan struct{}) {
 		defer close(ended)
 		defer close(events)
+		defer t.guard()
 		_ = decoder.StreamEvents(context.Background(), events) // its end is all that matters
 	}(t.events, t.ended)
 	return nil
@@ -149,6 +150,15 @@ func (t *Terminal) Restore() error {
 		return fmt.Errorf("give the terminal back: %w", err)
 	}
 	return nil
+}
+
+// guard gives the terminal back where a goroutine panics: what it says can be read then. Whoever opened the terminal does so
+// by a deferred Close.
+func (t *Terminal) guard() {
+	if cause := recover(); cause != nil {
+		_ = t.Restore() // there is worse to tell
+		panic(cause)
+	}
 }
 
 // Close gives the terminal back and ends what runs for it.

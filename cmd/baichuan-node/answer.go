@@ -99,6 +99,11 @@ type answerer struct {
 	closers                     // end the session and all that it runs on
 }
 
+// asks has the answers come from a stepper, which stays the caller's to close.
+func (a *answerer) asks(s client.Stepper) {
+	a.stepper, a.conversation = s, client.NewConversation(a.model, s)
+}
+
 // answerLocally loads a whole stored model into this process.
 func answerLocally(ctx context.Context, name string, threads int, progress func(done, total int64)) (_ *answerer, err error) {
 	stored, err := storedModel(name)
@@ -130,8 +135,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 		return nil, err
 	}
 	a.closes(stepper.Close)
-	a.stepper = stepper
-	a.conversation = client.NewConversation(a.model, stepper)
+	a.asks(stepper)
 	return a, nil
 }
 
@@ -164,8 +168,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, lists *lis
 	a.model = c.Model()
 	session := c.NewSession(cfg)
 	a.closes(session.Close)
-	a.stepper = session
-	a.conversation = client.NewConversation(a.model, session)
+	a.asks(session)
 	return a, nil
 }
 

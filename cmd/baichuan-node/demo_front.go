@@ -115,10 +115,10 @@ func (d *demo) run(l net.Listener, options client.Options, args []string) (err e
 		stop()
 		err = errors.Join(err, <-served)
 	}()
-	answers := &answerer{model: d.client.Model()}
 	session := d.client.NewSession(sessionConfig(d.cmd.ErrOrStderr(), false))
 	defer func() { err = errors.Join(err, session.Close()) }()
-	answers.conversation = client.NewConversation(answers.model, session)
+	answers := &answerer{model: d.client.Model()}
+	answers.asks(session)
 	if len(args) > 0 {
 		return d.answer(answers, options, args[0])
 	}
