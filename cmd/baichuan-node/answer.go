@@ -196,8 +196,7 @@ func sessionConfig(w io.Writer, private bool) client.SessionConfig {
 // logFailovers logs who left while an answer was made.
 func logFailovers(log *slog.Logger, o *client.Outcome) {
 	for _, f := range o.Failovers {
-		log.Info("layers went on elsewhere", "layers", f.Layers, "peer", f.Peer, "reason", f.Reason, "successors", f.Successors,
-			"stall", f.Stall.Round(time.Millisecond), "replayed", f.Replayed, "handed_over", f.HandedOver)
+		log.Info("layers went on elsewhere", f.Attrs()...)
 	}
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 	"github.com/baichuan-node/baichuan-node/terminal"
 )
@@ -98,14 +100,14 @@ func (a *app) setLogger(cmd *cobra.Command) error {
 			return usagef("--log-level %q: want debug, info, warn or error", a.logs.level)
 		}
 	}
-	options := &slog.HandlerOptions{Level: level}
-	switch a.logs.format {
-	case "text":
-		a.log = slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), options))
-	case "json":
-		a.log = slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), options))
-	default:
-		return usagef("--log-format %q: want text or json", a.logs.format)
+	handler, err := newLogHandler(cmd.ErrOrStderr(), a.logs.format, level)
+	if err != nil {
+		return err
+	}
+	a.log = slog.New(handler)
+	cmd.SetContext(context.WithValue(cmd.Context(), logKey{}, a.log))
+	if os.Getenv("GOLOG_LOG_LEVEL") == "" { // else who looks into libp2p has it as libp2p writes it
+		routing.LogTo(handler)
 	}
 	return nil
 }
