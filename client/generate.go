@@ -29,6 +29,15 @@ type Chunk struct {
 	Tokens  []Token  // with Options.Logprobs: those whose text ends with the chunk, the stop id excepted
 	Prompt  []Token  // with Logprobs.Prompt, in a first chunk that has nothing else: the prompt's tokens
 	Outcome *Outcome // in the last chunk alone
+	News    News     // since the chunk before
+}
+
+// News is what has become of an answer's making.
+type News struct {
+	Drawn     int        // tokens so far
+	Chain     []HopInfo  // who computes what; in the first chunk, and whenever that has changed
+	Failovers []Failover // that have been got over
+	Steps     []StepTime // that were computed
 }
 
 // Outcome is a finished answer, in the form of `generate --json`.
@@ -69,7 +78,6 @@ func (t Timings) TokensPerSecond() float64 {
 
 // MarshalJSON gives {"first_token_ms","total_ms","tokens_per_s"}.
 func (t Timings) MarshalJSON() ([]byte, error) {
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	return json.Marshal(struct {
 		FirstToken float64 `json:"first_token_ms"`
 		Total      float64 `json:"total_ms"`
@@ -129,6 +137,10 @@ type generation struct {
 	judged  judged
 	cut     bool // by a stop string
 	cached  int  // tokens of the prompt that were there
+
+	news  News      // for the next chunk
+	chain []HopInfo // that the reader knows
+	told  int       // failovers that the reader knows
 }
 
 // begin checks what was asked for.
@@ -176,7 +188,8 @@ func (g *generation) run(ctx context.Context) error {
 		position := len(g.prompt) + len(g.ids)
 		id := sample.Draw(found, g.o.Sampling, g.o.Seed, position)
 		g.ids = append(g.ids, id)
-		if len(g.ids) == 1 && g.judged.prompt != nil && !g.yield(Chunk{Prompt: g.judged.prompt}, nil) {
+		g.look()
+		if len(g.ids) == 1 && g.judged.prompt != nil && !g.give(Chunk{Prompt: g.judged.prompt}) {
 			return errLeft
 		}
 		if g.first == 0 {
@@ -189,6 +202,24 @@ func (g *generation) run(ctx context.Context) error {
 		}
 		next = g.ids[len(g.ids)-1:]
 	}
+}
+
+// look takes down what has become of the chain, right after a step: later it may be looked after.
+func (g *generation) look() {
+	g.news.Drawn = len(g.ids)
+	if now := g.stepper.Chain(); !slices.Equal(now, g.chain) {
+		g.chain, g.news.Chain = now, now
+	}
+	if all := g.stepper.Failovers(); len(all) > g.told {
+		g.news.Failovers = append(g.news.Failovers, all[g.told:]...)
+		g.told = len(all)
+	}
+}
+
+// give gives a chunk to the reader, with what is new.
+func (g *generation) give(c Chunk) bool {
+	c.News, g.news = g.news, News{Drawn: len(g.ids)}
+	return g.yield(c, nil)
 }
 
 // open keeps what the prompt has in common with what was computed before, one token less than the prompt at most: the
@@ -223,13 +254,13 @@ func (g *generation) wholePrompt() bool {
 
 // step computes ids and gives the candidates for the token after them.
 func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate, error) {
-	want := Want{Candidates: true}
+	want := Want{Candidates: true, Timed: g.timed}
 	rows := g.o.Logits != nil || g.o.Logprobs != nil
 	if rows {
-		want = Want{Rows: g.receive}
+		want = Want{Rows: g.receive, Timed: g.timed}
 	}
 	if last := len(ids) - 1; rows && last > 0 && !g.wholePrompt() { // rows are large: only the last one matters
-		if _, err := g.stepper.Step(ctx, ids[:last], Want{}); err != nil {
+		if _, err := g.stepper.Step(ctx, ids[:last], Want{Timed: g.timed}); err != nil {
 			return nil, err
 		}
 		g.Conversation.ids = append(g.Conversation.ids, ids[:last]...)
@@ -244,6 +275,12 @@ func (g *generation) step(ctx context.Context, ids []uint32) ([]sample.Candidate
 		found = sample.Candidates(g.row, g.Conversation.ids, g.o.Sampling)
 	}
 	return found, nil
+}
+
+// timed takes down how long a step took.
+func (g *generation) timed(sent time.Time, t StepTime) {
+	t.Token, t.At = len(g.ids), sent.Sub(g.started)
+	g.news.Steps = append(g.news.Steps, t)
 }
 
 // receive takes the row of logits after a token.
@@ -299,7 +336,7 @@ func (g *generation) take(id uint32) (reason string, err error) {
 // emit gives text to the reader.
 func (g *generation) emit(text string) error {
 	g.text.WriteString(text)
-	if text != "" && !g.yield(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}, nil) {
+	if text != "" && !g.give(Chunk{Text: text, Tokens: g.judged.until(g.text.Len())}) {
 		return errLeft
 	}
 	return nil
@@ -320,6 +357,6 @@ func (g *generation) finish(reason string) error {
 		Chain: g.stepper.Chain(), Timings: Timings{FirstToken: g.first, Total: total, Tokens: len(g.ids)},
 		Failovers: append([]Failover{}, g.stepper.Failovers()...), Stats: g.stepper.Stats(),
 	}
-	g.yield(Chunk{Text: rest, Tokens: tokens, Outcome: out}, nil)
+	g.give(Chunk{Text: rest, Tokens: tokens, Outcome: out})
 	return nil
 }

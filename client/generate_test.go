@@ -317,7 +317,7 @@ func TestOutcome_JSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"text":"","prompt_ids":[300],"ids":[2],"finish_reason":"stop","cached_tokens":0,"model":"toy",` +
-		`"chain":[{"peer":"","layers":"0:0","device":"toy"}],` +
+		`"chain":[{"peer":"","nick":"","layers":"0:0","device":"toy"}],` +
 		`"timings":{"first_token_ms":1500,"total_ms":2500,"tokens_per_s":10},` +
 		`"failovers":[{"layers":"0:0","peer":"2g","reason":"silent","successors":[],"stall_ms":3000,"replayed_tokens":2,"handed_over_tokens":0}],` +
 		`"stats":{"hops":0,"client_bytes":0,"relayed_bytes":0,"prefix_hit_tokens":0,"cached_tokens":0,"replayed_tokens":0,"reconnects":0,"bans":0,"pauses":0,"stall_ms":0}}`

@@ -118,6 +118,9 @@ const (
 	// maxTop is how many likeliest tokens are looked for at each position: by insertion, so few.
 	maxTop = 32
 
+	// maxTimeline is the steps of an answer whose times are kept: an even number, of some 300 bytes of JSON each.
+	maxTimeline = 1024
+
 	// maxStops and maxStopBytes bound what each new piece of text is compared with.
 	maxStops     = 64
 	maxStopBytes = 4096

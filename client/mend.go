@@ -327,7 +327,7 @@ func (s *session) route(places []place) []chain.Action {
 	old, _ := s.link.chain.Hops()
 	ids := make(map[int]bool)
 	hops := make([]chain.Hop, len(places))
-	s.hops, s.ids = nil, nil
+	s.hops, s.ids, s.ways = nil, nil, nil
 	for i, p := range places {
 		hops[i] = s.hopOf(p.hop)
 		if p.id == 0 {

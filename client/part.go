@@ -212,7 +212,7 @@ func (s *session) moved(a chain.Moved) {
 	}
 	s.books.handedOver(s.hops[i], s.mind.since, a.Tokens)
 	s.mind.moving = nil
-	s.hops, s.ids = slices.Clone(s.hops), slices.Clone(s.ids)
+	s.hops, s.ids, s.ways = slices.Clone(s.hops), slices.Clone(s.ids), nil
 	s.hops[i], s.ids[i] = v.hop, a.To
 	s.keep()
 }

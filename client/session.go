@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,7 +73,8 @@ type session struct {
 	ids   []int // of hops, for the chain
 	books books
 	mind  mind
-	kept  []chain.Action // of the step: what came while the chain was mended
+	kept  []chain.Action  // of the step: what came while the chain was mended
+	ways  []time.Duration // to each hop and back from the last; nil: not looked up
 	pace  progressing
 
 	seen     []protocol.Offer                 // that the newest plan was made from
@@ -85,6 +87,7 @@ type session struct {
 
 	again   func() []chain.Action // opens the session once more, at len
 	idle    *time.Timer           // looks after the session while nobody uses it; nil: it is in use
+	view    view                  // what it tells of itself meanwhile
 	relax   context.CancelFunc
 	resting sync.WaitGroup
 
@@ -92,6 +95,13 @@ type session struct {
 	refreshing sync.WaitGroup
 	asks       atomic.Bool        // it is refreshing
 	stop       context.CancelFunc // ends refreshing
+}
+
+// view is what a session tells of itself.
+type view struct {
+	chain     []HopInfo
+	failovers []Failover
+	stats     Stats
 }
 
 // NewSession makes a Stepper over the swarm. It talks to nobody until its first Begin.
@@ -104,18 +114,31 @@ func (c *Client) NewSession(cfg SessionConfig) Stepper {
 
 func (s *session) Len() int { return s.len }
 
-func (s *session) Failovers() []Failover { return s.books.failovers }
+// Failovers is part of Stepper.
+func (s *session) Failovers() []Failover {
+	if s.idle != nil {
+		return s.view.failovers
+	}
+	return s.books.failovers
+}
 
+// Chain is part of Stepper.
 func (s *session) Chain() []HopInfo {
+	if s.idle != nil {
+		return s.view.chain
+	}
 	infos := make([]HopInfo, len(s.hops))
 	for i, h := range s.hops {
-		infos[i] = HopInfo{Peer: h.Peer, Layers: h.Span, Device: h.Offer.Device}
+		infos[i] = HopInfo{Peer: h.Peer, Layers: h.Span, Device: h.Offer.Device, Nick: h.Offer.Nick}
 	}
 	return infos
 }
 
 // Stats tells what the answer since the last Begin has cost.
 func (s *session) Stats() Stats {
+	if s.idle != nil {
+		return s.view.stats
+	}
 	st := s.books.stats
 	if s.link != nil {
 		st.Hops = len(s.hops)
@@ -231,6 +254,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 			for _, c := range a.Candidates {
 				found = append(found, sample.Candidate(c))
 			}
+			s.timed(a.Steps, want.Timed)
 			return true, nil
 		}
 		return false, nil
@@ -351,6 +375,7 @@ func (s *session) settle() {
 // rest has the session looked after until it is used again, from after on: a peer that leaves meanwhile hands over what it
 // holds. What fails meanwhile is mended when the session is used.
 func (s *session) rest(after time.Duration, begin func() []chain.Action) {
+	s.view = view{s.Chain(), slices.Clone(s.Failovers()), s.Stats()} // of now: another goroutine changes them
 	ctx, cancel := context.WithCancel(context.Background())
 	s.relax = cancel
 	s.resting.Add(1)

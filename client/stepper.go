@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -54,20 +55,26 @@ type Want struct {
 	// Rows is given the raw logits of every token of the step, in order and once each: position is the token's, the
 	// slice is valid until Rows returns. Its error ends the step. Candidates are not given beside rows.
 	Rows func(position int, logits []float32) error
+
+	// Timed is told of each piece of the step when it was sent, and where the time went; nil: nobody is. At and Token are
+	// left out: the Stepper does not know the answer.
+	Timed func(sent time.Time, t StepTime)
 }
 
 // HopInfo is one hop of a chain, in the form of `generate --json`.
 type HopInfo struct {
 	Peer   peer.ID // "" for this process
 	Layers protocol.Span
-	Device string // as the peer calls it: untrusted text
+	Device string // as the peer calls it: untrusted text, as is the next
+	Nick   string
 }
 
-// MarshalJSON gives {"peer","layers","device"}.
+// MarshalJSON gives {"peer","nick","layers","device"}.
 func (h HopInfo) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Peer   string `json:"peer"`
+		Nick   string `json:"nick"`
 		Layers string `json:"layers"`
 		Device string `json:"device"`
-	}{h.Peer.String(), h.Layers.String(), h.Device})
+	}{h.Peer.String(), h.Nick, h.Layers.String(), h.Device})
 }

@@ -20,6 +20,8 @@ type job struct {
 	options client.Options
 	first   bool          // of its prompt's choices
 	begun   chan struct{} // closed when that one has begun, or has ended
+
+	waits func(client.Waiting) // is told that the answer, which has begun, waits for peers; nil: nobody is
 }
 
 // jobs makes n choices of each prompt. Choice i is drawn with the seed + i.
@@ -51,8 +53,13 @@ func (s *Server) run(c *call, m *served, jobs []job, take func(index int, chunk 
 	var mu sync.Mutex // take is for one at a time
 	group, ctx := errgroup.WithContext(c.r.Context())
 	group.SetLimit(sideBySide)
+	c.told.model = m.Name
 	for _, j := range jobs {
+		if j.first {
+			c.told.prompt += len(j.prompt)
+		}
 		group.Go(func() error {
+			drawn := 0
 			begun := func() {}
 			if j.first {
 				begun = sync.OnceFunc(func() { close(j.begun) })
@@ -67,6 +74,8 @@ func (s *Server) run(c *call, m *served, jobs []job, take func(index int, chunk 
 				begun()
 				mu.Lock()
 				defer mu.Unlock()
+				s.note(c, chunk.News, drawn)
+				drawn = chunk.News.Drawn
 				return take(j.index, chunk)
 			})
 		})
@@ -82,11 +91,17 @@ func (s *Server) complete(ctx context.Context, m *served, salt [16]byte, j job, 
 	ctx, give := context.WithCancelCause(ctx)
 	defer give(nil)
 	x := m.pool.borrow(salt, j.prompt)
-	m.pool.start(x, give)
+	m.pool.start(x, give, j.waits)
 	var holds []uint32
-	defer func() { m.pool.giveBack(x, holds) }()
+	drawn := 0
+	defer func() {
+		s.metrics.spent(x.stepper.Stats())
+		m.pool.giveBack(x, holds)
+	}()
 	for chunk, err := range x.talk.Generate(ctx, j.prompt, j.options) {
 		if err == nil {
+			s.metrics.news(chunk.News, drawn)
+			drawn = chunk.News.Drawn
 			m.pool.began(x)
 			err = take(chunk)
 		}

@@ -18,6 +18,7 @@ type ask struct {
 	n       int
 	stream  bool
 	usage   bool // a last chunk with the usage
+	news    bool // chunks tell who computes
 	options client.Options
 }
 
@@ -52,6 +53,7 @@ func (a *ask) common(f *form, least int) {
 	if f.has("stream_options") {
 		inner := f.object("stream_options")
 		inner.boolean("include_usage", &a.usage)
+		inner.boolean("include_chain", &a.news)
 		f.err = cmp.Or(f.err, inner.err)
 		if !a.stream {
 			f.fail("stream_options", "only a stream has options: set stream to true, or leave them out")

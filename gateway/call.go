@@ -11,7 +11,10 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/baichuan-node/baichuan-node/gateway/web"
 )
 
 // call is a request that is being answered.
@@ -23,7 +26,12 @@ type call struct {
 	key     *key   // nil: none is needed
 	status  int    // of the answer; 0: nothing has been written
 	read    bool   // the body has been
+	release func() // it does not count against its key's limits any more
 	slot    bool   // it counts among the requests that are being answered
+
+	id      string // that the client is told, and the log says
+	started time.Time
+	told    tally
 }
 
 // route is what is at a path.
@@ -36,7 +44,7 @@ type route struct {
 
 func (s *Server) makeRoutes() map[string]*route {
 	routes := make(map[string]*route)
-	for _, r := range []*route{
+	all := []*route{
 		{path: "/healthz", method: "GET", handle: s.health},
 		{path: "/metrics", method: "GET", handle: s.serveMetrics},
 		{path: "/v1/models", method: "GET", handle: s.listModels},
@@ -45,10 +53,19 @@ func (s *Server) makeRoutes() map[string]*route {
 		{path: "/v1/completions", method: "POST", handle: s.completions},
 		{path: "/v1/embeddings", method: "POST", handle: s.embeddings},
 		{path: "/api/swarm", method: "GET", handle: s.showSwarm},
+		{path: "/api/swarm/events", method: "GET", handle: s.watchSwarm},
 		{path: "/api/tags", method: "GET", handle: s.ollamaTags, ollama: true},
 		{path: "/api/chat", method: "POST", handle: s.ollamaChat, ollama: true},
 		{path: "/api/generate", method: "POST", handle: s.ollamaGenerate, ollama: true},
-	} {
+		{path: "/", method: "GET", handle: s.page},
+		{path: "/swarm", method: "GET", handle: s.page},
+		{path: web.Prefix, method: "GET", handle: s.page},
+	}
+	if s.cfg.Demo != nil {
+		all = append(all, &route{path: "/api/demo/kill", method: "POST", handle: s.killPeer},
+			&route{path: "/api/demo/start", method: "POST", handle: s.startPeer})
+	}
+	for _, r := range all {
 		routes[r.path] = r
 	}
 	return routes
@@ -62,18 +79,27 @@ func (s *Server) at(path string) *route {
 	if name, ok := strings.CutPrefix(path, modelPath); ok && name != "" {
 		return s.routes[modelPath]
 	}
-	if path == modelPath {
+	switch {
+	case path == modelPath:
 		return nil
+	case strings.HasPrefix(path, web.Prefix):
+		if !s.pages.Has(path) {
+			return nil
+		}
+		return s.routes[web.Prefix]
 	}
 	return s.routes[path]
 }
 
 // ServeHTTP is part of http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	started := time.Now()
-	c := &call{w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path)}
+	s.metrics.running.Inc()
+	defer s.metrics.running.Dec()
+	c := &call{
+		w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path), id: "req_" + randomHex(12), started: time.Now(),
+	}
 	h := w.Header()
-	h.Set("X-Request-Id", "req_"+randomHex(12))
+	h.Set("X-Request-Id", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	err := s.answer(c)
 	switch api := (*apiError)(nil); {
@@ -83,23 +109,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.status = statusGone
 	case errors.As(err, &api) && c.status == 0:
 		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	case c.status == 0:
-		c.refuse(refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err))
+		api = refuse(http.StatusInternalServerError, "", "", "The gateway failed: %v", err)
+		c.refuse(api)
+		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	}
-	path, name := "other", ""
-	if c.route != nil {
-		path = c.route.path
-	}
-	if c.key != nil {
-		name = c.key.name
-	}
-	s.metrics.requests.WithLabelValues(path, strconv.Itoa(c.status)).Inc()
-	attributes := []any{"id", h.Get("X-Request-Id"), "method", r.Method, "path", path, "status", c.status, "key", name,
-		"ms", time.Since(started).Milliseconds()}
-	if err != nil {
-		attributes = append(attributes, "error", err)
-	}
-	s.log.Info("request", attributes...)
+	s.metrics.requests.WithLabelValues(c.path(), strconv.Itoa(c.status)).Inc()
+	s.logRequest(c, err)
 }
 
 // statusGone is what the log says of a request whose client has left before it was answered, as nginx does.
@@ -114,7 +131,8 @@ func (s *Server) answer(c *call) error {
 	if err != nil {
 		return err
 	}
-	defer release()
+	c.release = sync.OnceFunc(release)
+	defer c.release()
 	switch method := c.r.Method; {
 	case c.route == nil:
 		return refuse(http.StatusNotFound, "not_found", "", "There is nothing at %s %s", method, c.r.URL.Path)
@@ -206,6 +224,13 @@ func (s *Server) serveMetrics(c *call) error {
 	c.status = http.StatusOK
 	s.metrics.handler().ServeHTTP(c.w, c.r)
 	return nil
+}
+
+// page serves the pages, and the files that they are made of. They ask for no key: there is nothing secret in them.
+func (s *Server) page(c *call) (err error) {
+	_ = c.control.SetWriteDeadline(time.Now().Add(writeTimeout))
+	c.status, err = s.pages.Serve(c.w, c.r)
+	return err
 }
 
 func (s *Server) embeddings(*call) error {

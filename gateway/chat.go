@@ -16,6 +16,7 @@ type completion struct {
 	Fingerprint string `json:"system_fingerprint"` // the same one: the same weights, and the same bits
 	Choices     any    `json:"choices"`
 	Usage       any    `json:"usage,omitempty"`
+	News        *news  `json:"baichuan,omitempty"`
 }
 
 func (a *ask) completion(prefix, object string) completion {
@@ -109,37 +110,86 @@ func (s *Server) wholeChat(c *call, a *ask, jobs []job) error {
 }
 
 func (s *Server) streamChat(c *call, a *ask, jobs []job) error {
-	out := &stream{c: c}
-	common := a.completion("chatcmpl-", "chat.completion.chunk")
+	x := &chatStream{ask: a, out: stream{c: c}, common: a.completion("chatcmpl-", "chat.completion.chunk"), choices: make([]chatState, len(jobs))}
 	if a.usage {
-		common.Usage = none
+		x.common.Usage = none
 	}
-	event := func(choice chatChoice) completion {
-		e := common
-		e.Choices = []chatChoice{choice}
-		return e
+	if a.news {
+		for i := range jobs {
+			jobs[i].waits = func(w client.Waiting) { x.waits(i, w) }
+		}
 	}
-	var u usage
-	begun := make([]bool, len(jobs))
 	err := s.run(c, a.model, jobs, func(i int, chunk client.Chunk) error {
-		var events []any
-		if !begun[i] {
-			begun[i] = true
-			empty := ""
-			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{Role: "assistant", Content: &empty}}))
+		if chunk.Outcome != nil {
+			x.used.add(jobs[i], chunk.Outcome)
 		}
-		if chunk.Text != "" || len(chunk.Tokens) > 0 {
-			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{Content: &chunk.Text}, Logprobs: a.chatLogprobs(chunk.Tokens)}))
-		}
-		if o := chunk.Outcome; o != nil {
-			u.add(jobs[i], o)
-			events = append(events, event(chatChoice{Index: i, Delta: &chatDelta{}, Finish: &o.FinishReason}))
-		}
-		return out.send(events...)
+		return x.out.send(x.events(i, chunk)...)
 	})
 	if err == nil && a.usage {
-		common.Usage = u
-		err = out.send(common)
+		x.common.Usage = x.used
+		err = x.out.send(x.common)
 	}
-	return out.done(err, "messages")
+	return x.out.done(err, "messages")
+}
+
+// chatStream makes the chunks of a streamed chat completion.
+type chatStream struct {
+	ask     *ask
+	out     stream
+	common  completion // what all chunks have
+	choices []chatState
+	used    usage
+}
+
+// chatState is a choice as far as it has been sent.
+type chatState struct {
+	begun  bool
+	teller teller
+}
+
+func (x *chatStream) event(choice chatChoice, n *news) completion {
+	e := x.common
+	e.Choices = []chatChoice{choice}
+	if x.ask.news {
+		e.News = n
+	}
+	return e
+}
+
+// events are what a piece of an answer is sent as.
+func (x *chatStream) events(i int, chunk client.Chunk) (events []any) {
+	st := &x.choices[i]
+	before, with := st.teller.tell(chunk, time.Now())
+	add := func(choice chatChoice, n *news) {
+		choice.Index = i
+		events = append(events, x.event(choice, n))
+	}
+	if !st.begun {
+		st.begun = true
+		empty := ""
+		add(chatChoice{Delta: &chatDelta{Role: "assistant", Content: &empty}}, with)
+		with = nil
+	}
+	if x.ask.news {
+		for _, n := range before {
+			add(chatChoice{Delta: &chatDelta{}}, n)
+		}
+	}
+	if chunk.Text != "" || len(chunk.Tokens) > 0 {
+		add(chatChoice{Delta: &chatDelta{Content: &chunk.Text}, Logprobs: x.ask.chatLogprobs(chunk.Tokens)}, with)
+		with = nil
+	}
+	if o := chunk.Outcome; o != nil {
+		if with == nil {
+			with = &news{}
+		}
+		with.Pace = tenths(o.Timings.TokensPerSecond())
+		add(chatChoice{Delta: &chatDelta{}, Finish: &o.FinishReason}, with)
+	}
+	return events
+}
+
+// waits tells that a choice which has begun waits for peers.
+func (x *chatStream) waits(i int, w client.Waiting) {
+	_ = x.out.send(x.event(chatChoice{Index: i, Delta: &chatDelta{}}, &news{Waiting: waitingOf(w)})) // if that fails, so does the next chunk
 }

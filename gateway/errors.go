@@ -30,6 +30,14 @@ type apiError struct {
 
 func (e *apiError) Error() string { return e.Message }
 
+// reason is the error's code, or its type where it has none.
+func (e *apiError) reason() string {
+	if e.Code != nil {
+		return *e.Code
+	}
+	return e.Type
+}
+
 // The types of errors, as OpenAI calls them.
 const (
 	typeRequest = "invalid_request_error"

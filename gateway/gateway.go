@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
+	"github.com/baichuan-node/baichuan-node/gateway/web"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
@@ -33,6 +34,7 @@ type Model interface {
 // Directory knows who serves: a *routing.Directory.
 type Directory interface {
 	Offers(ctx context.Context, model protocol.ModelID) ([]routing.Seen, error)
+	AskPeers(ctx context.Context, peers []protocol.PeerID) []routing.Told
 	Known(model protocol.ModelID) []routing.Seen
 	Measures() routing.Measures
 }
@@ -45,6 +47,12 @@ type Config struct {
 	// Directory tells who serves the models, for /api/swarm. nil: nobody does.
 	Directory Directory
 
+	// Demo lets whoever looks at the map kill peers and start others. nil: nobody may.
+	Demo Demo
+
+	// Private says that who joins the swarm needs its key.
+	Private bool
+
 	// Keys is the file of the keys that clients must show, nil: everybody may ask. Then a request must name an address,
 	// localhost or one of Hosts as its host, so that no name of a stranger's domain leads a browser here.
 	Keys  *Keys
@@ -55,6 +63,9 @@ type Config struct {
 
 	// MaxRequests is how many requests are answered at once; others get 503. 0: 128.
 	MaxRequests int
+
+	// Process is what /metrics tells of the process beside the server, and the map of its version. The zero value: nothing.
+	Process Process
 
 	// Log gets a line for each request, without its text. nil: nothing is logged.
 	Log *slog.Logger
@@ -92,9 +103,14 @@ type Server struct {
 	started time.Time
 	models  []*served
 	routes  map[string]*route
+	pages   *web.Pages
 	metrics *metrics
-	swarm   swarmView
+	swarm   *swarmView
 	slots   chan struct{} // one for each request that is being answered
+
+	watchers chan struct{}   // one for each page that watches the swarm
+	leaving  context.Context // ends when those are to leave
+	leave    context.CancelFunc
 
 	stop     context.CancelFunc // ends watching
 	watching sync.WaitGroup
@@ -104,6 +120,7 @@ type Server struct {
 type served struct {
 	*client.Model
 	pool *pool
+	feed *feed
 }
 
 // New makes a Server. Whoever makes one must Close it, after the last request.
@@ -119,25 +136,23 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, log: cfg.Log, started: time.Now(), slots: make(chan struct{}, cfg.MaxRequests),
-		swarm: swarmView{directory: cfg.Directory},
+		pages: web.New(), watchers: make(chan struct{}, maxWatchers),
 	}
-	s.metrics = newMetrics(func() float64 {
-		n := 0
-		for _, m := range s.models {
-			n += m.pool.idleSessions()
-		}
-		return float64(n)
-	})
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.leaving, s.leave = context.WithCancel(ctx)
+	s.swarm = newSwarmView(ctx, cfg.Directory, &s.watching)
+	s.metrics = newMetrics(s)
 	for _, m := range cfg.Models {
 		known := m.Model()
 		room := func() (int, bool) { return s.swarm.room(known.ID, known.Manifest.Layers) }
-		s.models = append(s.models, &served{Model: known, pool: newPool(m, s.metrics.sessions, room)})
+		s.models = append(s.models, &served{Model: known, pool: newPool(m, s.metrics.sessions, room), feed: newFeed()})
 	}
 	s.routes = s.makeRoutes()
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
 	if cfg.Directory != nil {
-		s.watching.Go(func() { s.swarm.watch(ctx, s.models) })
+		for _, m := range s.models {
+			s.watching.Go(func() { s.watch(ctx, m) })
+		}
 	}
 	return s, nil
 }
@@ -160,8 +175,9 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler: s, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return base },
-		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+	server.RegisterOnShutdown(s.leave) // pages that watch the swarm would stay for ever
 	var stopping sync.WaitGroup
 	stopping.Add(1)
 	stop := context.AfterFunc(ctx, func() {

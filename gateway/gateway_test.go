@@ -418,6 +418,10 @@ func (d *directory) Offers(context.Context, protocol.ModelID) ([]routing.Seen, e
 
 func (d *directory) Known(protocol.ModelID) []routing.Seen { return nil }
 
+func (d *directory) AskPeers(_ context.Context, peers []protocol.PeerID) []routing.Told {
+	return make([]routing.Told, len(peers))
+}
+
 func (d *directory) Measures() routing.Measures {
 	return routing.Measures{RTT: map[protocol.PeerID]time.Duration{"a": 1500 * time.Microsecond}}
 }

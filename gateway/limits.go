@@ -56,6 +56,15 @@ const (
 	// retryAfter is what a client is asked to wait then: peers renew their offers each 8 s.
 	retryAfter = 5 * time.Second
 
+	// paceChunks are those that an answer's present pace is measured by: what a reader sees change, and no flicker.
+	paceChunks = 24
+
+	// maxPlaces is how many hops of a chain have metrics of their own: each has three histograms of 13 series.
+	maxPlaces = 16
+
+	// maxLogged is how much of what a client can choose is in a line of the log.
+	maxLogged = 256
+
 	// keysEvery is how often the file of keys is looked at, if requests come.
 	keysEvery = time.Second
 	// maxKeys and maxKeyFile bound that file: 100 bytes a line.
@@ -64,9 +73,19 @@ const (
 	// maxRate is a key's requests a second at most.
 	maxRate = 1e6
 
-	// swarmEvery is how often the swarm is asked who serves, however many look at the map.
-	swarmEvery = 2 * time.Second
-	// watchEvery is how often it is asked though nobody looks: offers live 24 s.
+	// lookAgain is how old a look at the swarm may be for whoever asks once.
+	lookAgain = 2 * time.Second
+	// liveEvery is how often there is a look while somebody watches the map, liveEach by how much seldomer for each peer: all
+	// of them are asked each time, so 32 a second at most, however many watch.
+	liveEvery = time.Second
+	liveEach  = time.Second / 32
+	// maxAsked is how many peers are asked how they are doing; of others there is what they offer. A question is 200 bytes.
+	maxAsked = 512
+	// maxWatchers is how many pages are told what changes: at 200 peers each takes 140 KB every 6 s.
+	maxWatchers = 256
+	// heartbeat is how often something is sent to them: proxies end what is silent for a minute.
+	heartbeat = 15 * time.Second
+	// watchEvery is how often the swarm is asked though nobody looks: offers live 24 s.
 	watchEvery = 10 * time.Second
 	// swarmTimeout is for each time.
 	swarmTimeout = 10 * time.Second

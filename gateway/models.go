@@ -12,12 +12,27 @@ type modelObject struct {
 	OwnedBy       string `json:"owned_by"`
 	Manifest      string `json:"manifest"` // the model's id in the swarm
 	ContextLength int    `json:"context_length"`
+
+	Defaults drawnBy `json:"defaults"`
+}
+
+// drawnBy is how an answer is drawn where a request leaves it out.
+type drawnBy struct {
+	Temperature float32 `json:"temperature"`
+	TopP        float64 `json:"top_p"`
+	TopK        int     `json:"top_k"`
+	Penalty     float32 `json:"repetition_penalty"`
+	MaxTokens   int     `json:"max_tokens"`
 }
 
 func (s *Server) modelObject(m *served) modelObject {
+	o := defaults(m).options
 	return modelObject{
 		ID: m.Name, Object: "model", Created: s.started.Unix(), OwnedBy: "baichuan-node",
 		Manifest: m.ID.String(), ContextLength: m.Manifest.Context,
+		Defaults: drawnBy{
+			Temperature: o.Sampling.Temperature, TopP: o.Sampling.TopP, TopK: o.Sampling.TopK, Penalty: o.Sampling.Penalty, MaxTokens: o.MaxTokens,
+		},
 	}
 }
 

@@ -38,6 +38,7 @@ type session struct {
 
 	begun bool                    // the answer has; guarded by the pool's mu, as is the next
 	give  context.CancelCauseFunc // gives the answer up
+	told  func(client.Waiting)    // that it waits, once it has begun; nil: nobody is
 }
 
 func newPool(m Model, lent prometheus.Gauge, room func() (int, bool)) *pool {
@@ -77,11 +78,11 @@ func common(a, b []uint32) int {
 	return n
 }
 
-// start says how the answer that the session is about to make can be given up.
-func (p *pool) start(s *session, give context.CancelCauseFunc) {
+// start says how the answer that the session is about to make can be given up, and who is told that it waits.
+func (p *pool) start(s *session, give context.CancelCauseFunc, told func(client.Waiting)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.give = give
+	s.give, s.told = give, told
 }
 
 // began notes that an answer has begun.
@@ -95,8 +96,16 @@ func (p *pool) began(s *session) {
 }
 
 // waits is told that a session waits for peers, or for room at them. Sessions that are idle make room. An answer that has
-// not begun is given up after a while: soon, unless others of ours that run are what it waits for.
+// not begun is given up after a while: soon, unless others of ours that run are what it waits for. Of one that has, its
+// reader is told.
 func (p *pool) waits(s *session, w client.Waiting) {
+	if told := p.waited(s, w); told != nil {
+		told(w)
+	}
+}
+
+// waited does what waits says, and gives who is to be told.
+func (p *pool) waited(s *session, w client.Waiting) (told func(client.Waiting)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	patience := openGrace
@@ -107,9 +116,13 @@ func (p *pool) waits(s *session, w client.Waiting) {
 			patience = busyGrace
 		}
 	}
-	if !s.begun && w.For >= patience {
+	if s.begun {
+		return s.told
+	}
+	if w.For >= patience {
 		s.give(&waitedError{w})
 	}
+	return nil
 }
 
 // endIdle ends all sessions that are kept for later. p.mu is held.

@@ -33,7 +33,7 @@ func newQuiet(t *testing.T) (*quiet, *pool) {
 	m := &quiet{}
 	var p *pool
 	room := func() (int, bool) { return m.capacity - p.held(), m.capacity > 0 }
-	p = newPool(m, newMetrics(func() float64 { return 0 }).sessions, room)
+	p = newPool(m, newMetrics(&Server{}).sessions, room)
 	t.Cleanup(func() {
 		if err := p.close(); err != nil {
 			t.Error(err)

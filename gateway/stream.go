@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
@@ -12,7 +13,9 @@ import (
 type stream struct {
 	c     *call
 	lines bool // of JSON, as Ollama has them; else server-sent events
-	begun bool
+
+	mu    sync.Mutex // for what is written
+	begun bool       // guarded by mu
 }
 
 // send writes events and has them leave at once.
@@ -35,6 +38,8 @@ func (s *stream) send(values ...any) error {
 }
 
 func (s *stream) write(data []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.begun {
 		s.begun = true
 		h := s.c.w.Header()

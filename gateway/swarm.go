@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -11,55 +11,118 @@ import (
 	"github.com/baichuan-node/baichuan-node/routing"
 )
 
-// swarmView asks who serves, for all who look at it together.
+// swarmView looks at the swarm, for all who want to see it together. Make it with newSwarmView.
 type swarmView struct {
-	directory Directory
+	directory Directory // nil: there is nothing to see
+	ctx       context.Context
+	looks     *sync.WaitGroup // every look that is under way
 
-	mu    sync.Mutex
-	asked map[protocol.ModelID]asked // guarded by mu
+	mu     sync.Mutex
+	sights map[protocol.ModelID]*sight // guarded by mu
 }
 
-type asked struct {
-	at   time.Time
-	seen []routing.Seen
+// sight is what a look at a model's peers has found. All but its channel is replaced by the next look, and never changed.
+type sight struct {
+	seen   []routing.Seen                   // who offers, sorted by peer
+	told   map[protocol.PeerID]routing.Told // what those have said that were asked themselves
+	at     time.Time                        // when the look ended; zero: there has been none
+	err    error                            // nobody could be asked
+	ending chan struct{}                    // closed when the look that is under way ends; nil: none is
 }
 
-// offers gives what the directory says of a model, as of swarmEvery ago at most.
-func (v *swarmView) offers(ctx context.Context, model protocol.ModelID) ([]routing.Seen, error) {
+// newSwarmView makes a view whose looks end with ctx, and count in a group until then.
+func newSwarmView(ctx context.Context, d Directory, looks *sync.WaitGroup) *swarmView {
+	return &swarmView{ctx: ctx, directory: d, looks: looks, sights: make(map[protocol.ModelID]*sight)}
+}
+
+// look gives what a look has found that ended less than age ago; it joins one that is under way, or begins one. The error
+// is ctx's.
+func (v *swarmView) look(ctx context.Context, model protocol.ModelID, age time.Duration) (sight, error) {
 	if v.directory == nil {
-		return nil, nil
+		return sight{}, nil
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if a, ok := v.asked[model]; ok && time.Since(a.at) < swarmEvery {
-		return a.seen, nil
+	s := v.sights[model]
+	if s == nil {
+		s = new(sight)
+		v.sights[model] = s
 	}
-	ctx, cancel := context.WithTimeout(ctx, swarmTimeout)
+	if s.ending == nil && !s.at.IsZero() && time.Since(s.at) < age {
+		return *s, nil
+	}
+	if s.ending == nil {
+		s.ending = make(chan struct{})
+		v.looks.Go(func() { v.see(model, s) })
+	}
+	ending := s.ending
+	v.mu.Unlock()
+	var err error
+	select {
+	case <-ending:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	v.mu.Lock()
+	return *s, err
+}
+
+// see asks who serves a model, and then those peers how they are doing.
+func (v *swarmView) see(model protocol.ModelID, s *sight) {
+	ctx, cancel := context.WithTimeout(v.ctx, swarmTimeout)
 	defer cancel()
 	seen, err := v.directory.Offers(ctx, model)
-	if err != nil && len(seen) == 0 {
-		return nil, err
+	if err != nil && len(seen) > 0 {
+		err = nil
 	}
-	if v.asked == nil {
-		v.asked = make(map[protocol.ModelID]asked)
+	asked := make([]protocol.PeerID, 0, len(seen))
+	for _, x := range seen[:min(len(seen), maxAsked)] {
+		asked = append(asked, x.Offer.Peer)
 	}
-	v.asked[model] = asked{time.Now(), seen}
-	return seen, nil
+	told := make(map[protocol.PeerID]routing.Told, len(asked))
+	for _, t := range v.directory.AskPeers(ctx, asked) {
+		told[t.Peer] = t
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	close(s.ending)
+	*s = sight{seen: seen, told: told, at: time.Now(), err: err}
+}
+
+// forget has whoever looks next see what is now.
+func (v *swarmView) forget() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, s := range v.sights {
+		s.at = time.Time{}
+	}
 }
 
 // watch asks now and then until ctx ends: what is known ages, and who knows nobody any more but those that were joined at
-// first finds nobody if they are gone.
-func (v *swarmView) watch(ctx context.Context, models []*served) {
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
+// first finds nobody if they are gone. While somebody looks at the map it looks oftener, and tells of what has changed.
+func (s *Server) watch(ctx context.Context, m *served) {
 	for {
+		every := watchEvery
+		if m.feed.watched() {
+			every = m.feed.pace()
+		}
+		due := time.NewTimer(every)
 		select {
 		case <-ctx.Done():
+			due.Stop()
 			return
-		case <-tick.C:
+		case <-m.feed.wake:
+			due.Stop()
+		case <-due.C:
 		}
-		for _, m := range models {
-			_, _ = v.offers(ctx, m.ID) // whoever asks for an answer hears what is wrong
+		if !m.feed.watched() {
+			asking, cancel := context.WithTimeout(ctx, swarmTimeout)
+			_, _ = s.cfg.Directory.Offers(asking, m.ID) // whoever asks for an answer hears what is wrong
+			cancel()
+			continue
+		}
+		if o, err := s.picture(ctx, m, 0); err == nil {
+			m.feed.tell(o)
 		}
 	}
 }
@@ -80,115 +143,51 @@ func (v *swarmView) room(model protocol.ModelID, layers int) (tokens int, known 
 	return slices.Min(free), true
 }
 
-// swarmObject is /api/swarm: what `status --json` tells, and what the map draws beside.
-type swarmObject struct {
-	Model    string       `json:"model"`
-	ModelID  string       `json:"model_id"`
-	Models   []string     `json:"models"` // that ?model= may name
-	Layers   int          `json:"layers"`
-	Peers    []peerObject `json:"peers"`
-	Missing  []string     `json:"missing"`
-	Coverage []int        `json:"coverage"` // peers for each layer
-}
-
-// peerObject is a peer. Nick and device are the peer's own words.
-type peerObject struct {
-	Peer      string   `json:"peer"`
-	Nick      string   `json:"nick"`
-	Layers    string   `json:"layers"`
-	Target    string   `json:"target,omitempty"` // layers that it is going to serve instead
-	State     string   `json:"state"`
-	Device    string   `json:"device"`
-	Direct    bool     `json:"direct"`
-	Addrs     []string `json:"addrs"`
-	CacheFree uint32   `json:"cache_tokens_free"`
-	Decode    float64  `json:"decode_tokens_per_s"` // through its layers
-	Prefill   float64  `json:"prefill_tokens_per_s"`
-	Queue     uint32   `json:"queue"`
-	RTT       *float64 `json:"rtt_ms,omitempty"` // absent: not measured
-	Age       float64  `json:"age_s"`            // of the offer
-}
-
+// showSwarm answers /api/swarm.
 func (s *Server) showSwarm(c *call) error {
-	m := s.models[0]
-	if name := c.r.URL.Query().Get("model"); name != "" {
-		if m = s.find(name); m == nil {
-			return noModel(name)
-		}
-	}
-	seen, err := s.swarm.offers(c.r.Context(), m.ID)
+	m, err := s.named(c)
 	if err != nil {
-		return unavailable("The swarm could not be asked: %v", err)
+		return err
 	}
-	var rtt map[protocol.PeerID]time.Duration
-	if s.cfg.Directory != nil {
-		rtt = s.cfg.Directory.Measures().RTT
-	}
-	o := swarmObject{
-		Model: m.Name, ModelID: m.ID.String(), Layers: m.Manifest.Layers, Peers: []peerObject{},
-		Coverage: coverage(seen, m.Manifest.Layers),
-	}
-	o.Missing = gaps(o.Coverage)
-	for _, other := range s.models {
-		o.Models = append(o.Models, other.Name)
-	}
-	seen = slices.Clone(seen) // others look at it, too
-	slices.SortFunc(seen, func(a, b routing.Seen) int {
-		return cmp.Or(a.Offer.Span.Start-b.Offer.Span.Start, cmp.Compare(a.Offer.Peer, b.Offer.Peer))
-	})
-	for _, x := range seen {
-		o.Peers = append(o.Peers, describe(x, rtt))
+	o, err := s.picture(c.r.Context(), m, lookAgain)
+	if err != nil {
+		return err
 	}
 	return c.write(o)
 }
 
-func describe(x routing.Seen, rtt map[protocol.PeerID]time.Duration) peerObject {
-	p := peerObject{
-		Peer: x.Offer.Peer.String(), Nick: x.Offer.Nick, Layers: x.Offer.Span.String(), State: x.Offer.State.String(),
-		Device: x.Offer.Device, Direct: !x.Offer.Relayed, Addrs: []string{},
-		CacheFree: x.Offer.CacheFree, Queue: x.Offer.Queue, Age: x.Age.Seconds(),
+// named gives the model that ?model= names, or the first.
+func (s *Server) named(c *call) (*served, error) {
+	name := c.r.URL.Query().Get("model")
+	if name == "" {
+		return s.models[0], nil
 	}
-	for _, a := range x.Offer.Addrs {
-		p.Addrs = append(p.Addrs, a+"/p2p/"+p.Peer)
+	if m := s.find(name); m != nil {
+		return m, nil
 	}
-	if n := x.Offer.Span.Len(); n > 0 {
-		p.Decode, p.Prefill = float64(x.Offer.DecodeRate)/float64(n), float64(x.Offer.PrefillRate)/float64(n)
-	}
-	if t := x.Offer.Target; t.Len() > 0 && t != x.Offer.Span {
-		p.Target = x.Offer.Target.String()
-	}
-	if d, ok := rtt[x.Offer.Peer]; ok {
-		ms := float64(d.Microseconds()) / 1000
-		p.RTT = &ms
-	}
-	return p
+	return nil, noModel(name)
 }
 
-// coverage counts the peers that serve each layer.
-func coverage(seen []routing.Seen, layers int) []int {
-	counts := make([]int, layers)
-	for _, x := range seen {
-		if x.Offer.State != protocol.Online {
-			continue
-		}
-		for i := max(0, x.Offer.Span.Start); i < min(x.Offer.Span.End, layers); i++ {
-			counts[i]++
-		}
+// picture is what there is to be seen of a model's swarm, as of age ago at most.
+func (s *Server) picture(ctx context.Context, m *served, age time.Duration) (*swarmObject, error) {
+	seen, err := s.swarm.look(ctx, m.ID, age)
+	if err != nil {
+		return nil, err
 	}
-	return counts
-}
-
-// gaps are the spans that nobody serves.
-func gaps(counts []int) []string {
-	missing := []string{}
-	for i := 0; i < len(counts); i++ {
-		start := i
-		for i < len(counts) && counts[i] == 0 {
-			i++
-		}
-		if i > start {
-			missing = append(missing, protocol.Span{Start: start, End: i}.String())
-		}
+	var measures routing.Measures
+	if s.cfg.Directory != nil {
+		measures = s.cfg.Directory.Measures()
 	}
-	return missing
+	o := drawSwarm(m.Model, seen, measures)
+	o.Version, o.Private = s.cfg.Process.Version, s.cfg.Private
+	for _, other := range s.models {
+		o.Models = append(o.Models, other.Name)
+	}
+	if s.cfg.Demo != nil {
+		o.Demo = &demoObject{Peers: s.cfg.Demo.Peers()}
+	}
+	if seen.err != nil && !errors.Is(seen.err, context.Canceled) {
+		o.Error = protocol.CleanText(seen.err.Error(), protocol.MaxTextBytes)
+	}
+	return o, nil
 }

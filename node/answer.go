@@ -3,6 +3,7 @@ package node
 import (
 	"encoding/binary"
 	"math"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -20,6 +21,8 @@ func (h *hop) answer(j *job) {
 	switch {
 	case j.overtaken:
 	case j.failure != nil:
+		h.node.metrics.failed(j.failure.Code)
+		h.node.log.Debug("a step failed", "peer", h.owner(), "position", j.in.Position, "tokens", j.in.N, "code", j.failure.Code.String(), "reason", j.failure.Text)
 		h.tellLast(j, *j.failure)
 	case h.way == nil || h.way.leg.epoch != j.in.Epoch:
 	case j.in.Number == 0:
@@ -36,6 +39,7 @@ func (h *hop) send(j *job) {
 	h.forget(j)
 	s := sent{
 		number: j.in.Number, from: j.in.Position, n: j.in.N, want: j.in.Want, newIDs: j.in.NewIDs, through: j.through,
+		spent: j.passing(time.Now()),
 	}
 	h.way.send(s, j.out)
 }
@@ -52,6 +56,7 @@ func (h *hop) result(j *job) {
 	r := protocol.Result{Epoch: j.in.Epoch, Number: j.in.Number, Position: uint32(j.in.Position), Want: j.in.Want, Final: true}
 	st := h.node.controlOf(h)
 	if r.Want == protocol.WantNone || st == nil {
+		r.Spent = j.passing(time.Now())
 		h.tellLast(j, r)
 		return
 	}
@@ -94,13 +99,16 @@ func (h *hop) candidates(j *job, r protocol.Result) {
 	if logits == nil {
 		return
 	}
+	began := time.Now()
 	p := sample.Params{
 		Temperature: j.sampling.Temperature, TopK: int(j.sampling.TopK), TopP: j.sampling.TopP, Penalty: j.sampling.Penalty,
 	}
 	for _, c := range sample.Candidates(logits, j.history, p) {
 		r.Candidates = append(r.Candidates, protocol.Candidate(c))
 	}
-	r.Position += uint32(last)
+	now := time.Now()
+	j.computing += now.Sub(began)
+	r.Position, r.Spent = r.Position+uint32(last), j.passing(now)
 	h.tellLast(j, r)
 }
 
@@ -116,6 +124,7 @@ func (h *hop) rows(j *job, r protocol.Result) {
 		r.Position, r.N, r.Vocab, r.Final = uint32(j.in.Position+from), n, h.node.limits.Vocab, from+n == j.in.N
 		r.Logits = littleEndian(logits)
 		if r.Final {
+			r.Spent = j.passing(time.Now())
 			h.forget(j)
 		}
 		h.tell(r)
@@ -131,6 +140,7 @@ func (h *hop) logits(j *job, from, n int) []float32 {
 	select {
 	case err := <-ask.done:
 		if err == nil {
+			j.computing += ask.took
 			return logits
 		}
 		j.fail(asFailure(err))

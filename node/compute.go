@@ -251,7 +251,7 @@ func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 				p.out = all[p.hop.books].Outputs(p.out, p.in.Position, p.in.N)
 			}
 			p.ids, p.rows = nil, kernels.Rows{}
-			n.metrics.step(time.Since(p.arrived))
+			n.metrics.step(time.Since(p.arrived), p.computing+took)
 		}
 	}
 	computed := time.Now()
@@ -265,6 +265,7 @@ func (n *Node) forward(batch []piece, heads []headPiece, all caches) {
 	n.passTook = n.passEnd.Sub(begun)
 	n.busyness.pass(begun, n.passEnd)
 	for _, p := range batch {
+		p.computing += n.passTook
 		n.passed(n.passEnd, p.job)
 	}
 	n.broadcast()
@@ -283,7 +284,9 @@ func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) (row
 	if rows == 0 {
 		return 0
 	}
+	began := time.Now()
 	on.Heads(asks...)
+	took := time.Since(began)
 	for i, j := range jobs {
 		if err := asks[i].Err; err != nil {
 			n.log.Warn("a session ended: computing its logits failed", "peer", j.hop.owner(), "error", err)
@@ -291,7 +294,7 @@ func (n *Node) applyHead(on *shard.Shard, batch []piece, heads []headPiece) (row
 		}
 	}
 	for i, h := range heads {
-		n.headDone(h, asks[len(jobs)+i].Err)
+		n.headDone(h, took, asks[len(jobs)+i].Err)
 	}
 	return rows
 }
@@ -371,9 +374,10 @@ func rowsOf(r kernels.Rows, from, n int) kernels.Rows {
 }
 
 // headDone takes down that the head has been applied to some rows. Rows that give no finite logits end the session.
-func (n *Node) headDone(h headPiece, err error) {
+func (n *Node) headDone(h headPiece, took time.Duration, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	h.took += took
 	if err != nil {
 		f := failureOf(err)
 		h.hop.suspect(&f)

@@ -9,6 +9,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/node/parts"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard/store"
 )
 
@@ -35,10 +36,13 @@ type Config struct {
 	Sessions, SessionsPerPeer int
 	// Idle is after how long without a step a session is forgotten. Default 5 minutes. The client replays then.
 	Idle time.Duration
-	// DrainFor is how long Run, once its context has ended, goes on serving sessions that have not gone elsewhere yet.
-	// Default a minute: that is what handing over a long session's cache takes at home. It ends as soon as none is left,
-	// and whoever can't wait sends the signal again.
+	// DrainFor is how long Run, once its context has ended, goes on serving sessions that are in use and have not gone
+	// elsewhere yet. Default a minute: that is what handing over a long session's cache takes at home. It ends as soon as
+	// none is left, and whoever can't wait sends the signal again.
 	DrainFor time.Duration
+
+	// Process is what the metrics tell of the process beside the node. Default: nothing.
+	Process Process
 
 	// LosePush is for simulations: it is asked before each frame to a next hop, by several goroutines, and true breaks the
 	// stream in the middle of that frame. Default: no frame is lost.
@@ -47,6 +51,13 @@ type Config struct {
 	Ready func()
 	// Log gets what a volunteer may want to know. Default slog.Default().
 	Log *slog.Logger
+}
+
+// Process is what a process knows that runs a node, for its metrics.
+type Process struct {
+	Version, Commit string           // of the program
+	Traffic         *routing.Traffic // of the host; nil: it is not counted
+	Fetcher         *parts.Fetcher   // of the model's parts; nil: none are fetched
 }
 
 // DefaultConfig is the config of a node that serves model.

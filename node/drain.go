@@ -95,11 +95,12 @@ func (n *Node) tellParting(h *hop) {
 
 // awaitParted waits until no session is left whose owner may still want something.
 func (n *Node) awaitParted(ctx context.Context) error {
+	began := time.Now()
 	poll := time.NewTicker(drainPoll)
 	defer poll.Stop()
 	for {
 		n.mu.Lock()
-		left, draining := n.table.Present(time.Now()), n.draining()
+		left, draining := n.wanted(began, time.Now()), n.draining()
 		busy := n.busy || n.queue.steps > 0
 		n.mu.Unlock()
 		switch {
@@ -117,4 +118,24 @@ func (n *Node) awaitParted(ctx context.Context) error {
 			return fmt.Errorf("pause: %d sessions are left: %w", left, ctx.Err())
 		}
 	}
+}
+
+// wanted is how many sessions a node that drains waits for, since it began to. One that leaves does not wait for those that
+// rest: whoever could have taken them over would have begun to by now, they are computed anew when they are used, and behind
+// a connection that is silent there may be nobody. Called with the mutex held.
+func (n *Node) wanted(began, now time.Time) int {
+	if !n.leaving || now.Sub(began) < restsFor || n.handing() {
+		return n.table.Present(now)
+	}
+	return n.table.UsedSince(now.Add(-restsFor), now)
+}
+
+// handing says whether caches or rows are on their way to other peers. Called with the mutex held.
+func (n *Node) handing() bool {
+	for _, h := range n.hops {
+		if h.asked > 0 {
+			return true
+		}
+	}
+	return false
 }

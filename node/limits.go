@@ -76,6 +76,9 @@ const (
 	// through 16 layers of the 7B are 33 s at 2,000 tokens/s and layer. That twice, and less than the 90 s after which
 	// systemd kills.
 	drainFor = time.Minute
+	// restsFor is how long nothing was done for a session, and its owner asked for nothing, before a node leaves without it. An
+	// owner that waits for a step pings each second; one that can go elsewhere has begun to after 0.2 s and a few round trips.
+	restsFor = 5 * time.Second
 	// maxBerths is how many shards a node holds at once: each beyond the current one takes a cache and 40 MB of scratch, and
 	// its sessions may last for hours.
 	maxBerths = 3

@@ -35,7 +35,8 @@ func (n *Node) Move(ctx context.Context, to *shard.Shard, retired func(*shard.Sh
 		return fmt.Errorf("move to layers %v: %w", span, err)
 	}
 	n.wake() // nothing may be left on the old shard
-	n.log.Info("this node serves other layers now", "layers", span)
+	n.metrics.moves.Inc()
+	n.log.Info("this node serves other layers now", "layers", span.String())
 	n.announce(ctx)
 	return nil
 }

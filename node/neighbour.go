@@ -10,6 +10,7 @@ import (
 
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // neighbour is a push stream that another peer has opened. Nothing is said on it: whatever the peer may not send is
@@ -27,6 +28,7 @@ func (n *Node) handlePush(s network.Stream) {
 	defer n.leave(s)
 	f, end := n.newFrames(s)
 	defer end()
+	n.log.Debug("a push stream began", "relayed", routing.ByRelay(s.Conn()), "peer", f.who)
 	if err := (&neighbour{f}).serve(); err != nil {
 		n.log.Debug("a push stream ended", "peer", f.who, "error", err)
 	}

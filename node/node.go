@@ -114,8 +114,7 @@ func New(h host.Host, d *routing.Directory, s *shard.Shard, cfg Config) (*Node, 
 		n.uplink.SetCap(cfg.NetRate)
 	}
 	n.ctx, n.end = context.WithCancel(context.Background())
-	n.metrics = newMetrics(func() float64 { return float64(n.Stats().Sessions) },
-		func() float64 { return float64(n.openStreams()) }, func() float64 { return float64(n.evicted()) })
+	n.metrics = newMetrics(n)
 	return n, nil
 }
 

@@ -142,3 +142,35 @@ func TestPause_MayBeCalledByAnybodyAtAnyTime(t *testing.T) {
 		t.Errorf("after Run has returned there is\n%s", left)
 	}
 }
+
+// A node that leaves waits for a session that is used, or whose cache is on its way, and not for long for one that rests:
+// its owner has nowhere to go, or is gone without a word.
+func TestRun_LeavesWithoutSessionsThatRest(t *testing.T) {
+	t.Parallel()
+	n, _ := serve(t, 0, 2, nil)
+	c := call(t, newHost(t), n, "s")
+	c.opened(c.open(1, 0, 2, 0), 0)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var h *hop
+	for _, h = range n.hops {
+	}
+	began := time.Now()
+	soon, late := began.Add(restsFor-1), began.Add(time.Hour)
+	if got := n.wanted(began, late); got != 1 {
+		t.Errorf("while it holds without leaving, it waits for %d sessions", got)
+	}
+	n.leaving = true
+	defer func() { n.leaving = false }()
+	if soon, late := n.wanted(began, soon), n.wanted(began, late); soon != 1 || late != 0 {
+		t.Errorf("it waits for %d sessions at first, for %d an hour later", soon, late)
+	}
+	h.asked++
+	if got := n.wanted(began, late); got != 1 {
+		t.Error("it does not wait until a cache has been handed over")
+	}
+	h.asked--
+	if h.books.Touch(late.Add(-time.Second)); n.wanted(began, late) != 1 {
+		t.Error("it does not wait for an owner who pings")
+	}
+}

@@ -44,6 +44,7 @@ type sent struct {
 	want    protocol.Want
 	newIDs  []uint32
 	through peer.ID
+	spent   []protocol.Spent
 }
 
 // newWay opens the way to the leg's next hop, and tells it by which names it may find pages. Without a next hop, or if it
@@ -205,7 +206,7 @@ func (w *way) push(s sent, rows kernels.Rows) error {
 	id := w.hop.books.ID
 	m := protocol.Push{
 		Session: id.Key, Epoch: w.leg.epoch, Number: s.number, Position: uint32(s.from), Want: s.want, Through: s.through,
-		NewIDs: s.newIDs, N: rows.N, Width: rows.Width, Exp: rows.Exp, Half: rows.Half,
+		NewIDs: s.newIDs, Spent: s.spent, N: rows.N, Width: rows.Width, Exp: rows.Exp, Half: rows.Half,
 	}
 	if w.detour {
 		w.hop.node.metrics.pushes.WithLabelValues("client").Inc()

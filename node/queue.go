@@ -22,10 +22,12 @@ type job struct {
 	ids      []uint32     // input where the session's span begins at layer 0
 	rows     kernels.Rows // input elsewhere
 	arrived  time.Time
-	reserved int // bytes that the stream's scope holds for it
+	reserved int              // bytes that the stream's scope holds for it
+	spent    []protocol.Spent // at the hops before, as they say
 
-	started bool // guarded by the node's mutex; its turn has come
-	done    int  // tokens that have been computed
+	started   bool          // guarded by the node's mutex; its turn has come
+	done      int           // tokens that have been computed
+	computing time.Duration // what the passes have taken that it was part of
 
 	// Set when its turn has come, before the job is delivered to its hop.
 	verdict  session.Verdict
@@ -52,6 +54,11 @@ func (j *job) check() error {
 // short says whether the step decodes: it goes along with every pass. Longer ones are prompts, computed in chunks.
 func (j *job) short() bool { return j.in.N <= session.ShortStep }
 
+// passing gives where the step's time went at the hops before, as they say, and here, now that it is passed on.
+func (j *job) passing(now time.Time) []protocol.Spent {
+	return protocol.AndSpent(j.spent, protocol.Spent{Waited: now.Sub(j.arrived) - j.computing, Computed: j.computing})
+}
+
 // piece is the next tokens of a step, computed in one pass.
 type piece struct {
 	*job
@@ -62,9 +69,10 @@ type piece struct {
 type headJob struct {
 	hop  *hop
 	rows kernels.Rows
-	from int        // with n and dst guarded by the node's mutex: what is left of them
-	n    int        //
-	dst  []float32  // n*vocab
+	from int       // with n and dst guarded by the node's mutex: what is left of them
+	n    int       //
+	dst  []float32 // n*vocab
+	took time.Duration
 	done chan error // buffered
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/baichuan-node/baichuan-node/kernels"
 	"github.com/baichuan-node/baichuan-node/node/session"
 	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 // stream is a session's control stream, from its owner. The handler's own goroutine reads it, and answers at once what
@@ -35,6 +36,7 @@ func (n *Node) handle(s network.Stream) {
 	f, end := n.newFrames(s)
 	defer end()
 	st := &stream{frames: f}
+	n.log.Debug("a session stream began", "relayed", routing.ByRelay(s.Conn()), "peer", st.who)
 	err := st.serve()
 	if st.hop != nil {
 		n.detach(st)
@@ -199,6 +201,7 @@ func (st *stream) open(m protocol.Open) error {
 			f := asFailure(err)
 			f.Epoch = m.Epoch
 			n.metrics.refused(f.Code)
+			n.log.Debug("an open was refused", "peer", st.who, "layers", m.Span.String(), "code", f.Code.String(), "reason", f.Text)
 			return st.send(f)
 		}
 		if !wait {
@@ -257,7 +260,7 @@ func pushed(m protocol.Push, f *frames, reserved int) *job {
 	j := &job{
 		in:      session.Input{Epoch: m.Epoch, Number: m.Number, Position: int(m.Position), N: m.N, NewIDs: m.NewIDs, Want: m.Want},
 		rows:    kernels.Rows{N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half},
-		through: m.Through, frames: f, reserved: reserved,
+		through: m.Through, frames: f, reserved: reserved, spent: m.Spent,
 	}
 	hash := sha256.New()
 	hash.Write(m.Exp)

@@ -253,7 +253,7 @@ func decodePush(f *fields) (int, func([]byte) any) {
 	f.session()
 	m := Push{Owner: f.peer("owner", f.Owner), Through: f.peer("through", f.Through),
 		Epoch: f.u32("epoch", f.Epoch), N: f.num("rows", f.Rows, 1, min(MaxStepRows, f.lim.Context)),
-		Width: f.num("width", f.Width, f.lim.Hidden, f.lim.Hidden)}
+		Width: f.num("width", f.Width, f.lim.Hidden, f.lim.Hidden), Spent: f.spent()}
 	f.fixed("session", m.Session[:], f.Session)
 	var newIDs int
 	m.Number, m.Position, m.Want, newIDs = f.step(m.N)
@@ -274,7 +274,7 @@ func decodeResult(f *fields) (int, func([]byte) any) {
 	f.session()
 	m := Result{Epoch: f.u32("epoch", f.Epoch), Number: f.number("number", f.Number, 1), Final: f.Final,
 		Position: uint32(f.num("position", f.Position, 0, max(f.lim.Context-1, 0))),
-		Want:     Want(f.num("want", f.Want, 0, int(WantRows)))}
+		Want:     Want(f.num("want", f.Want, 0, int(WantRows))), Spent: f.spent()}
 	var candidates int
 	switch m.Want {
 	case WantCandidates:

@@ -126,14 +126,15 @@ func encodeOpen(m Open) (header, [][]byte) {
 func encodePush(m Push) (header, [][]byte) {
 	h := header{Type: typePush, Owner: []byte(m.Owner), Through: []byte(m.Through), Session: m.Session[:], Epoch: uint64(m.Epoch), Number: m.Number,
 		Position: uint64(m.Position), Want: uint64(m.Want), NewIDs: count(m.NewIDs), Rows: uint64(m.N),
-		Width: uint64(m.Width)}
+		Width: uint64(m.Width), Spent: packSpent(m.Spent)}
 	pad := make([]byte, m.N%2)
 	return h, [][]byte{packIDs(m.NewIDs), m.Exp, pad, m.Half}
 }
 
 func encodeResult(m Result) (header, [][]byte) {
 	h := header{Type: typeResult, Epoch: uint64(m.Epoch), Number: m.Number, Position: uint64(m.Position),
-		Want: uint64(m.Want), Final: m.Final, Cands: count(m.Candidates), Rows: uint64(m.N), Width: uint64(m.Vocab)}
+		Want: uint64(m.Want), Final: m.Final, Cands: count(m.Candidates), Rows: uint64(m.N), Width: uint64(m.Vocab),
+		Spent: packSpent(m.Spent)}
 	b := make([]byte, 0, candidateBytes*len(m.Candidates))
 	for _, c := range m.Candidates {
 		b = binary.LittleEndian.AppendUint32(b, c.ID)

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -59,8 +60,8 @@ func goodMessages(t testing.TB) []any {
 		Step{Epoch: 1, Number: 9, Position: 2048 - 512, Want: WantRows, NewIDs: someIDs(512), IDs: someIDs(512)},
 		Push{Session: key, Number: 1, N: 1, Width: 64, Exp: exp1, Half: half1},
 		Push{Session: key, Epoch: 4, Number: 2, Position: 3, Want: WantCandidates, NewIDs: someIDs(3), N: 512, Width: 64,
-			Exp: exp512, Half: half512},
-		Result{Number: 1, Final: true},
+			Spent: []Spent{{}, {Waited: time.Hour, Computed: 7 * time.Microsecond}}, Exp: exp512, Half: half512},
+		Result{Number: 1, Final: true}, Result{Number: 1, Final: true, Spent: make([]Spent, MaxHops)},
 		Result{Epoch: 2, Number: 3, Position: 2047, Want: WantCandidates, Final: true, Candidates: []Candidate{
 			{ID: 999, Raw: -1, Penalised: 2}, {ID: 1, Raw: 3, Penalised: 1}, {ID: 5, Raw: 3, Penalised: 1}}},
 		Result{Number: 3, Want: WantRows, N: 8, Vocab: 1000, Logits: make([]byte, 32000)},
@@ -216,6 +217,12 @@ func TestReadMessage_RefusesWhatBreaksTheProtocol(t *testing.T) {
 		{"nine rows", header{Type: "result", Number: 1, Want: 2, Rows: 9, Width: 1000}, make([]byte, 36000), "rows is 9"},
 		{"rows of another vocabulary", header{Type: "result", Number: 1, Want: 2, Rows: 1, Width: 999}, make([]byte, 3996), "vocabulary is 999"},
 		{"an infinite logit", header{Type: "result", Number: 1, Want: 2, Rows: 1, Width: 1000}, append(le(inf), make([]byte, 3996)...), "not finite"},
+		{"times of 65 hops", header{Type: "result", Number: 1, Final: true, Spent: make([]byte, 130)}, nil, "65 hops"},
+		{"half a hop's times", header{Type: "result", Number: 1, Final: true, Spent: []byte{1, 2, 3}}, nil, "hop 1 is cut off"},
+		{"a time without an end", header{Type: "result", Number: 1, Final: true, Spent: bytes.Repeat([]byte{0xff}, 20)}, nil, "hop 0 is cut off"},
+		{"more than an hour", header{Type: "push", Session: key, Number: 1, Rows: 1, Width: 64,
+			Spent: binary.AppendUvarint([]byte{0}, 3_600_000_001)}, make([]byte, 130), "above 1h0m0s"},
+		{"more times than any chain has hops", header{Type: "result", Number: 1, Final: true, Spent: make([]byte, 1281)}, nil, "1281 bytes"},
 		{"code 0", header{Type: "fail"}, nil, "code is 0"},
 		{"an offer of 0 bytes", header{Type: "put"}, nil, "bytes is 0"},
 		{"an offer of 2049 bytes", header{Type: "put", Bytes: 2049}, make([]byte, 2049), "bytes is 2049"},

@@ -57,6 +57,7 @@ type header struct {
 	Progress uint64 `msgpack:"pg,omitempty"`
 	Busy     uint64 `msgpack:"bu,omitempty"`
 	Yes      bool   `msgpack:"y,omitempty"`
+	Spent    []byte `msgpack:"sp,omitempty"` // two uvarints of microseconds for each hop
 
 	Temp float32 `msgpack:"T,omitempty"`
 	TopK int64   `msgpack:"K,omitempty"`

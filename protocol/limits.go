@@ -19,6 +19,11 @@ const (
 	// chunk of a long prompt on its way meanwhile.
 	MaxStepsInFlight = 2
 
+	// MaxHops is the hops of a chain whose times travel with a step: as many times as there are take some 4 bytes each, 20 at
+	// most. What a hop says that it took is an hour at most, which no step is waited for.
+	MaxHops  = 64
+	maxSpent = time.Hour
+
 	// PageTokens is the tokens of a page of cache, which begin at multiples of it.
 	PageTokens = 64
 

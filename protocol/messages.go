@@ -116,6 +116,7 @@ type Push struct {
 	Want     Want
 	Through  peer.ID
 	NewIDs   []uint32
+	Spent    []Spent // at the hops that the step has passed, the sender last; those of an earlier version are missing, with all before
 	N, Width int
 	Exp      []byte // N exponents; travels in the body, zero-padded to an even count
 	Half     []byte // 2*N*Width bytes
@@ -180,6 +181,7 @@ type Result struct {
 	Position   uint32 // of the first row in this frame
 	Want       Want
 	Final      bool
+	Spent      []Spent // at the hops, as in Push; in the last frame
 	Candidates []Candidate
 	N, Vocab   int
 	Logits     []byte // N*Vocab float32, little endian

@@ -145,7 +145,7 @@ func (d *Directory) put(ctx context.Context, model protocol.ModelID, sealed []by
 func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Put{Offer: sealed})
+	answer, rtt, err := d.ask(ctx, id, protocol.Put{Offer: sealed})
 	if err != nil {
 		d.doubts(id)
 		return err

@@ -23,6 +23,7 @@ func (d *Directory) answer(st network.Stream) error {
 	if err != nil {
 		return refuse(st, err)
 	}
+	d.counts.answered[messageKind(msg)].Add(1)
 	var reply any
 	switch m := msg.(type) {
 	case protocol.Put:

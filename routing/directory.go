@@ -88,6 +88,7 @@ type Directory struct {
 	wall    func() time.Time
 	unseal  func([]byte) (*protocol.Offer, error)
 	boot    uint64 // tells this process's offers from those of one before
+	counts  counts
 
 	ctx    context.Context // ends at Close
 	cancel context.CancelFunc
@@ -311,11 +312,12 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 			all = append(all, s.Offer.Peer)
 		}
 	}
+	most := someAsked
 	if len(all) == 0 {
-		all = d.book.ended() // after a while in which nobody was in reach they may be again
+		all, most = d.book.ended(), smallSwarm // after a while in which nobody was in reach some may be again, but hardly all
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:min(len(all), someAsked)]
+	return all[:min(len(all), most)]
 }
 
 // Measures returns the round trips to the peers that answered questions, and what their steps tell, for Plan. Who is banned, and whom a session
@@ -362,7 +364,7 @@ func (d *Directory) askAll(ctx context.Context, model protocol.ModelID, peers []
 func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, msg)
+	answer, rtt, err := d.ask(ctx, id, msg)
 	if err != nil {
 		d.doubts(id)
 		return err

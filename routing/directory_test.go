@@ -51,7 +51,7 @@ func (m member) shut(t testing.TB) {
 // newMember starts a peer on loopback: one that serves, or a client.
 func newMember(t testing.TB, serving bool) member {
 	t.Helper()
-	var cfg HostConfig
+	cfg := HostConfig{Version: "v1.2.3"}
 	if serving {
 		cfg.Listen = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/netip"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,6 +29,9 @@ import (
 	wire "github.com/baichuan-node/baichuan-node/protocol"
 )
 
+// agentPrefix comes before the version in what hosts call themselves.
+const agentPrefix = "baichuan-node/"
+
 // kadID is the protocol of our own DHT, never the public one.
 const (
 	kadPrefix = protocol.ID("/baichuan")
@@ -49,6 +53,12 @@ type HostConfig struct {
 	// SwarmKey closes the swarm to all who don't have it. It works over TCP alone: QUIC addresses in Listen are refused
 	// with it. Nil: an open swarm.
 	SwarmKey pnet.PSK
+
+	// Version is the program's, which others are told. "": none.
+	Version string
+
+	// Traffic counts the bytes that pass over the host's streams. Nil: they are not counted.
+	Traffic *Traffic
 
 	// Reach sees to it that the process can be reached from behind a NAT, and finds out how it is. Nil: it is left alone,
 	// with relays to dial over and nothing more.
@@ -162,7 +172,10 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 			return append(own, cfg.Reach.circuits()...)
 		}),
 		libp2p.DisableMetrics(),
-		libp2p.UserAgent("baichuan-node"),
+		libp2p.UserAgent(strings.TrimSuffix(agentPrefix+cfg.Version, "/")),
+	}
+	if cfg.Traffic != nil {
+		opts = append(opts, libp2p.BandwidthReporter(cfg.Traffic))
 	}
 	if cfg.Key != nil {
 		opts = append(opts, libp2p.Identity(cfg.Key))

@@ -3,6 +3,7 @@ package routing
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +26,8 @@ type Told struct {
 	// Relayed says that the way to the peer leads through another one, Way how it is reached: see [Way].
 	Relayed bool
 	Way     string
+	// Version is its program's, as it says; "": it does not say. Untrusted text, cleaned.
+	Version string
 }
 
 // TellLoad has this process's answers to Info say how it is doing, by what load gives; nil: no more. load is called for
@@ -69,7 +72,7 @@ func (d *Directory) AskPeers(ctx context.Context, peers []peer.ID) []Told {
 func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, protocol.Info{})
+	answer, rtt, err := d.ask(ctx, id, protocol.Info{})
 	if err != nil {
 		return Told{Peer: id, Err: err}
 	}
@@ -78,7 +81,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if !ok || len(offers.Sealed) > 1 {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: asked about itself, it answers with something else", id)}
 	}
-	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), nil)}
+	told := Told{Peer: id, Load: offers.Load, RTT: rtt, Relayed: d.relayed(id), Way: Way(d.host.Network().ConnsToPeer(id), nil), Version: d.version(id)}
 	if len(offers.Sealed) == 0 {
 		return told
 	}
@@ -96,3 +99,17 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 
 // relayed says whether all connections to a peer lead through another one.
 func (d *Directory) relayed(id peer.ID) bool { return Connected(d.host, id) && !Direct(d.host, id) }
+
+// version is what a peer's host says of its program. That of another program is none of ours.
+func (d *Directory) version(id peer.ID) string {
+	agent, err := d.host.Peerstore().Get(id, "AgentVersion") // as identify keeps it
+	if err != nil {
+		return ""
+	}
+	name, _ := agent.(string)
+	version, ours := strings.CutPrefix(name, agentPrefix)
+	if !ours {
+		return ""
+	}
+	return protocol.CleanText(version, maxVersionBytes)
+}

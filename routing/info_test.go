@@ -32,6 +32,9 @@ func TestAskPeers_HearsOfOffersAndLoad(t *testing.T) {
 	if o := told[1]; o.Err != nil || o.Offer == nil || o.Load == nil || *o.Load != (protocol.Load{Sessions: 3, Tokens: 7}) || o.RTT <= 0 || o.Relayed {
 		t.Errorf("one that tells of its load: %+v", o)
 	}
+	if told[0].Version != "v1.2.3" {
+		t.Errorf("its version is %q", told[0].Version)
+	}
 	if o := told[2]; o.Err != nil || o.Offer != nil {
 		t.Errorf("one that offers nothing: %+v", o)
 	}

@@ -45,6 +45,9 @@ const (
 	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
 	someAsked   = 3  // known peers asked beside those that were joined
 
+	// maxVersionBytes is what is kept of how a peer calls its program's version: v0.0.0-20261126040506-0123456789ab+dirty has 41.
+	maxVersionBytes = 64
+
 	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 x 2 KiB sealed + 1 KiB
 	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
 	maxOffers      = 4096
@@ -219,6 +222,13 @@ const (
 	directPoll        = 250 * time.Millisecond
 	maxIdentify       = 8 << 10
 	maxHoles          = 8 // addresses dialled because a peer asks for it
+
+	// A hole that could not be punched is tried again after punchFirst, twice that, and so on; three dials are three times
+	// punchTimeout at most. Some NATs can't be punched through, so it is not to cost much.
+	punchFirst   = 5 * time.Second
+	punchLongest = 5 * time.Minute
+	maxPunches   = 64 // peers at once
+	cutEvery     = 50 * time.Millisecond
 )
 
 // What is remembered of swarms: 16 x 64 peers of up to 8 addresses take some 600 KB at most.
@@ -230,6 +240,9 @@ const (
 	followEvery = 10 * time.Second
 	keepEvery   = 10 * time.Minute // though nobody new has been met
 )
+
+// usualPort is that of libp2p, for who has to choose one.
+const usualPort = "4001"
 
 // maxIdentities is how many serve processes of one home find an identity of their own.
 const maxIdentities = 64

@@ -23,7 +23,7 @@ func (d *Directory) OnPledge(answer func(from peer.ID, p protocol.Pledge) bool) 
 func (d *Directory) AskPledge(ctx context.Context, id peer.ID, p protocol.Pledge) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	answer, rtt, err := ask(ctx, d.host, id, protocol.DirectoryID, p)
+	answer, rtt, err := d.ask(ctx, id, p)
 	if err != nil {
 		d.doubts(id)
 		return false, fmt.Errorf("ask for a pledge: %w", err)
@@ -44,7 +44,13 @@ func (d *Directory) promise(from peer.ID, p protocol.Pledge) any {
 	if !d.pledges.take(from, time.Now()) {
 		return protocol.Failure{Code: protocol.CodeBusy, Text: "too many questions for a pledge: ask again in a minute"}
 	}
-	return protocol.Pledged{Yes: answer != nil && answer(from, p)}
+	yes := answer != nil && answer(from, p)
+	if yes {
+		d.counts.pledged[1].Add(1)
+	} else {
+		d.counts.pledged[0].Add(1)
+	}
+	return protocol.Pledged{Yes: yes}
 }
 
 // quota bounds how often each peer may ask for something. It is safe for concurrent use.

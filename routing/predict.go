@@ -29,8 +29,32 @@ func Predict(hops []Hop, m Measures) (sum Cost) {
 	return sum
 }
 
+// Ways gives how long a row is on its way to each hop, and in the end back from the last one, as far as round trips are known.
+func Ways(hops []Hop, m Measures) []time.Duration {
+	p, pieces := chained(hops, m)
+	ways := make([]time.Duration, 0, len(hops)+1)
+	for k := range pieces {
+		ways = append(ways, micros(p.way(pieces, k)))
+	}
+	if n := len(pieces); n > 0 {
+		last := p.peers[n-1]
+		ways = append(ways, micros(last.rtt/2))
+	}
+	return ways
+}
+
 // predicted is Predict of each hop: with the way to it, and the last one with the way back.
 func predicted(hops []Hop, m Measures) []Cost {
+	p, pieces := chained(hops, m)
+	costs := make([]Cost, len(hops))
+	for k := range pieces {
+		costs[k] = p.costOf(pieces, k)
+	}
+	return costs
+}
+
+// chained is a planner of the peers of a chain, in their order, and the pieces of the chain.
+func chained(hops []Hop, m Measures) (*planner, []piece) {
 	m.Prefer = nil
 	p := &planner{layers: 1}
 	if n := len(hops); n > 0 {
@@ -45,11 +69,7 @@ func predicted(hops []Hop, m Measures) []Cost {
 		offers[i], pieces[i] = h.Offer, piece{i, h.Span.Start, h.Span.End}
 	}
 	p.connect(offers, m)
-	costs := make([]Cost, len(hops))
-	for k := range pieces {
-		costs[k] = p.costOf(pieces, k)
-	}
-	return costs
+	return p, pieces
 }
 
 // costOf is what hop k of a chain takes.

@@ -18,7 +18,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
-	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
@@ -45,6 +44,7 @@ type Reach struct {
 	wide      bool                               // it listens beyond loopback
 	sockets   map[peer.ID]*quicreuse.ConnManager // of QUIC, while the host is made
 	udp       *quicreuse.ConnManager             // those of the host; nil: it has none
+	listen    []ma.Multiaddr                     // as its owner says, without the ports that were chosen
 	announced []ma.Multiaddr                     // by which others reach it, as its owner says
 	router    basichost.NATManager               // nil: no router is asked for anything
 	host      host.Host
@@ -64,11 +64,14 @@ type Reach struct {
 	refuted   []ma.Multiaddr          // public, and not reached
 	private   bool                    // AutoNAT's first version says that nobody gets through
 	seen      map[peer.ID]bool        // whether a peer sees an address that is not ours: a NAT lies between
+	seenAt    ma.Multiaddr            // the NAT's address, as a peer said last
 	outside   map[string]ma.Multiaddr // by own address: as others see it, where the own port sends
 	places    map[peer.ID]place       // at relays
 	refused   map[peer.ID]time.Time   // relays that are not asked again before
 	asked     bool                    // the punching has been told to begin
 	mapped    map[string]*mapping     // of UDP, by the relay's address
+	punches   punches                 // that are tried again
+	punch     func(peer.ID) error     // has a hole punched to a peer that has come in over a relay; nil: nothing does
 	told      string                  // what was logged last
 	changed   chan struct{}           // closed when the places change
 }
@@ -76,7 +79,8 @@ type Reach struct {
 // NewReach makes what NewHost is given.
 func NewReach(cfg ReachConfig) *Reach {
 	r := &Reach{cfg: cfg, poke: make(chan struct{}, 1), changed: make(chan struct{}), sockets: map[peer.ID]*quicreuse.ConnManager{}, seen: map[peer.ID]bool{},
-		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{}}
+		outside: map[string]ma.Multiaddr{}, places: map[peer.ID]place{}, refused: map[peer.ID]time.Time{}, mapped: map[string]*mapping{},
+		punches: punches{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if r.cfg.Log == nil {
 		r.cfg.Log = slog.New(slog.DiscardHandler)
@@ -89,7 +93,7 @@ func (r *Reach) prepare(listen, announced []ma.Multiaddr) {
 	if r == nil {
 		return
 	}
-	r.announced = announced
+	r.listen, r.announced = listen, announced
 	for _, a := range listen {
 		r.wide = r.wide || !manet.IsIPLoopback(a)
 		_, err := a.ValueForProtocol(ma.P_TCP)
@@ -144,6 +148,7 @@ func (r *Reach) Close() error {
 		return nil
 	}
 	r.cancel()
+	defer r.cutPunches()()
 	var errs []error
 	for _, e := range slices.Backward(r.ends) {
 		errs = append(errs, e.Close())
@@ -172,6 +177,7 @@ func (r *Reach) run(events <-chan any) {
 		case <-r.poke:
 		}
 		r.tend()
+		r.punchAgain(time.Now())
 		r.tellChange()
 	}
 }
@@ -208,6 +214,9 @@ func (r *Reach) observe(c network.Conn, observed ma.Multiaddr) {
 	}
 	behind := !ownIP(ip)
 	r.seen[c.RemotePeer()] = behind
+	if behind {
+		r.seenAt = observed[:1]
+	}
 	local := c.LocalMultiaddr()
 	if _, err := local.ValueForProtocol(ma.P_TCP); err == nil && behind && r.listensOn(local) {
 		r.outside[local.String()] = observed
@@ -293,18 +302,4 @@ func Connected(h host.Host, id peer.ID) bool {
 func isCircuit(a ma.Multiaddr) bool {
 	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
 	return err == nil
-}
-
-// startPunching has holes punched into NATs: where another peer has come in over a relay, both dial each other at once.
-func (r *Reach) startPunching() error {
-	ids, ok := r.host.(interface{ IDService() identifier })
-	if !ok {
-		return nil // a simulated host
-	}
-	service, err := holepunch.NewService(r.host, ids.IDService(), r.punchAddrs, holepunch.DirectDialTimeout(punchTimeout), holepunch.WithAddrFilter((*holes)(r)))
-	if err != nil {
-		return fmt.Errorf("punch holes into NATs: %w", err)
-	}
-	r.ends = append(r.ends, service)
-	return nil
 }

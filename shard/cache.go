@@ -37,6 +37,11 @@ func (s *Shard) CacheBytes() int64 {
 	return used * (s.pages.arena.PageBytes() + int64(recordBytes(s.manifest.Hidden)))
 }
 
+// CacheLimit is the memory of all pages that there are, as CacheBytes counts it.
+func (s *Shard) CacheLimit() int64 {
+	return int64(s.pages.arena.Pages()) * (s.pages.arena.PageBytes() + int64(recordBytes(s.manifest.Hidden)))
+}
+
 // Cache is the keys and values of one sequence in a span of the shard's layers, and what the span made of its tokens. It
 // takes pages as it grows, and shares those that hold the same as another's.
 type Cache struct {

@@ -57,7 +57,7 @@ func (c *Chain) onPush(now time.Duration, i int, m protocol.Push) []Action {
 	c.holds(now, s, i)
 	return []Action{c.pass(now, i+1, protocol.Push{
 		Session: c.cfg.Session, Epoch: c.epoch, Number: s.number, Position: uint32(s.position),
-		Want: s.want, NewIDs: s.ids, N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half,
+		Want: s.want, NewIDs: s.ids, Spent: m.Spent[max(0, len(m.Spent)-i-1):], N: m.N, Width: m.Width, Exp: m.Exp, Half: m.Half,
 	})}
 }
 
@@ -120,13 +120,14 @@ func (c *Chain) onResult(now time.Duration, i int, m protocol.Result) []Action {
 			return actions
 		}
 	}
+	c.went = append(c.went, c.stepped(now, s, m.Spent))
 	c.flight = c.flight[1:]
 	if len(c.flight) > 0 {
 		c.flight[0].held, c.flight[0].progress = now, now // its clock begins
 		c.show(now, &c.flight[0])
 	}
 	if len(c.flight)+len(c.queue) == 0 {
-		return append(actions, Done{Candidates: m.Candidates})
+		return append(actions, Done{Candidates: m.Candidates, Steps: c.went})
 	}
 	return append(actions, c.pump(now)...)
 }

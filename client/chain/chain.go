@@ -72,9 +72,11 @@ type Rows struct {
 	Logits      []byte
 }
 
-// Done says that all ids of an Append are computed. Candidates are those of its last token, if they were wanted.
+// Done says that all ids of an Append are computed. Candidates are those of its last token, if they were wanted, Steps how it
+// went.
 type Done struct {
 	Candidates []protocol.Candidate
+	Steps      []Stepped
 }
 
 // Replaying says that some hops compute Tokens tokens again, those of the run that begins at a hop.
@@ -145,8 +147,9 @@ type Chain struct {
 
 	runs   []run
 	moving *move
-	queue  []step // steps not sent yet
-	flight []step // steps under way, oldest first
+	queue  []step    // steps not sent yet
+	flight []step    // steps under way, oldest first
+	went   []Stepped // the steps of the Append that are done
 
 	strayed bool  // this epoch was opened because a step was with nobody
 	relayed int64 // bytes of rows that came this way because two hops could not connect
@@ -187,6 +190,9 @@ type step struct {
 	position int
 	ids      []uint32
 	want     protocol.Want
+
+	first  time.Duration // when it was sent
+	latest time.Duration // when it was sent for the last time
 
 	holder   int           // the last hop that said it has it; -1: none yet
 	passed   int           // rows went on to this hop by way of the client
@@ -330,6 +336,7 @@ func (c *Chain) Append(now time.Duration, ids []uint32, want protocol.Want) []Ac
 	}
 	position := len(c.ids)
 	c.ids = append(c.ids, ids...)
+	c.went = nil
 	for from := position; from < len(c.ids); from += protocol.MaxStepRows {
 		until := min(from+protocol.MaxStepRows, len(c.ids))
 		s := step{position: from, ids: slices.Clone(c.ids[from:until]), want: want}
@@ -354,7 +361,7 @@ func (c *Chain) pump(now time.Duration) []Action {
 		s := c.queue[0]
 		c.queue = c.queue[1:]
 		c.last++
-		s.number = c.last
+		s.number, s.first = c.last, now
 		if len(c.flight) == 0 {
 			c.await(now)
 		}
@@ -367,7 +374,7 @@ func (c *Chain) pump(now time.Duration) []Action {
 // begin sends a step to the first hop, for the first time or again.
 func (c *Chain) begin(now time.Duration, s *step) Action {
 	s.holder, s.passed, s.row = c.executed(s), 0, 0
-	s.held, s.progress = now, now
+	s.latest, s.held, s.progress = now, now, now
 	c.show(now, s)
 	return c.send(now, 0, protocol.Step{
 		Epoch: c.epoch, Number: s.number, Position: uint32(s.position), Want: s.want, NewIDs: s.ids, IDs: s.ids,

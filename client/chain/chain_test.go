@@ -286,6 +286,7 @@ func (x *teller) message(kind string, a args) (any, error) {
 	case "result":
 		m := protocol.Result{Epoch: epoch, Number: number, Position: position, Want: wants(a["want"]), N: n, Vocab: x.vocab}
 		_, m.Final = a["final"]
+		m.Spent = spent(a["spent"])
 		m.Logits = make([]byte, 4*n*x.vocab)
 		for i := range a.num("candidates") {
 			m.Candidates = append(m.Candidates, protocol.Candidate{ID: uint32(i)})
@@ -317,6 +318,7 @@ func (x *teller) push(a args, epoch uint32, number uint64, position uint32, n in
 	}
 	m := protocol.Push{Session: tellerKey(), Epoch: epoch, Number: number, Position: position,
 		Through: protocol.PeerID(a["through"]), N: n, Width: width, Exp: make([]byte, n), Half: make([]byte, 2*n*width)}
+	m.Spent = spent(a["spent"])
 	if a["session"] != "" {
 		m.Session = protocol.Key{9}
 	}
@@ -342,7 +344,7 @@ func (x *teller) show(a Action) string {
 	case Rows:
 		return fmt.Sprintf("rows %d..%d (%d bytes)", a.Position, a.Position+a.N-1, len(a.Logits))
 	case Done:
-		return fmt.Sprintf("done, %d candidates", len(a.Candidates))
+		return fmt.Sprintf("done, %d candidates%s", len(a.Candidates), showSteps(a.Steps))
 	case Replaying:
 		return fmt.Sprintf("replaying %d tokens to %s", a.Tokens, x.name(a.Hop))
 	case Parting:
@@ -355,6 +357,32 @@ func (x *teller) show(a Action) string {
 	return fmt.Sprintf("%#v", a)
 }
 
+// showSteps shows the steps of which hops have told what they took.
+func showSteps(steps []Stepped) (said string) {
+	for _, s := range steps {
+		if !slices.ContainsFunc(s.Hops, func(h HopTime) bool { return h.Spent != protocol.Spent{} }) {
+			continue
+		}
+		said += fmt.Sprintf("\n  %d tokens from %v, %v, to %v:", s.Tokens, s.First, s.Latest, s.Done)
+		for _, h := range s.Hops {
+			said += fmt.Sprintf(" %v waited %v computed %v", h.Span, h.Waited, h.Computed)
+		}
+	}
+	return said
+}
+
+// spent reads what hops say that they took: waited+computed, of each hop.
+func spent(text string) (all []protocol.Spent) {
+	for _, s := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' }) {
+		waited, computed, _ := strings.Cut(s, "+")
+		var x protocol.Spent
+		x.Waited, _ = time.ParseDuration(waited)
+		x.Computed, _ = time.ParseDuration(computed)
+		all = append(all, x)
+	}
+	return all
+}
+
 func showMessage(m any) string {
 	switch m := m.(type) {
 	case protocol.Open:
@@ -365,8 +393,12 @@ func showMessage(m any) string {
 		}
 		return fmt.Sprintf("step %d epoch %d position %d ids %s want %d", m.Number, m.Epoch, m.Position, showIDs(m.IDs), m.Want)
 	case protocol.Push:
-		return fmt.Sprintf("push %d epoch %d position %d new ids %s rows %d want %d through %q",
-			m.Number, m.Epoch, m.Position, showIDs(m.NewIDs), m.N, m.Want, string(m.Through))
+		also := ""
+		if len(m.Spent) > 0 {
+			also = fmt.Sprint(" spent ", m.Spent)
+		}
+		return fmt.Sprintf("push %d epoch %d position %d new ids %s rows %d want %d through %q%s",
+			m.Number, m.Epoch, m.Position, showIDs(m.NewIDs), m.N, m.Want, string(m.Through), also)
 	case protocol.Replay:
 		return fmt.Sprintf("replay epoch %d, %d..%d through %s", m.Epoch, m.From, m.Until, string(m.Through))
 	case protocol.HandOver:

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -62,26 +63,38 @@ func (s *Stepper) Step(ctx context.Context, ids []uint32, want client.Want) ([]s
 	return found, nil
 }
 
-func (s *Stepper) compute(ctx context.Context, ids []uint32, want client.Want) ([]sample.Candidate, error) {
+func (s *Stepper) compute(ctx context.Context, ids []uint32, want client.Want) (found []sample.Candidate, err error) {
 	for len(ids) > 0 {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		n := min(len(ids), protocol.MaxStepRows)
-		s.step.Cache, s.step.IDs = s.cache, ids[:n]
-		s.shard.Forward(&s.step)
-		if s.step.Err != nil {
-			return nil, s.step.Err
+		began := time.Now()
+		if found, err = s.piece(ctx, ids[:n], n == len(ids), want); err != nil {
+			return nil, err
 		}
-		s.ids = append(s.ids, ids[:n]...)
-		if want.Rows != nil {
-			if err := s.rows(ctx, n, want.Rows); err != nil {
-				return nil, err
-			}
+		if want.Timed != nil {
+			took := time.Since(began)
+			hop := client.HopTime{Layers: protocol.Span(s.shard.Span()), Compute: took}
+			want.Timed(began, client.StepTime{Tokens: n, Took: took, Hops: []client.HopTime{hop}})
 		}
 		ids = ids[n:]
 	}
-	if want.Rows != nil || !want.Candidates {
+	return found, nil
+}
+
+// piece computes some tokens of a step, and what is wanted of them: candidates of the last one alone.
+func (s *Stepper) piece(ctx context.Context, ids []uint32, last bool, want client.Want) ([]sample.Candidate, error) {
+	s.step.Cache, s.step.IDs = s.cache, ids
+	s.shard.Forward(&s.step)
+	if s.step.Err != nil {
+		return nil, s.step.Err
+	}
+	s.ids = append(s.ids, ids...)
+	if want.Rows != nil {
+		return nil, s.rows(ctx, len(ids), want.Rows)
+	}
+	if !last || !want.Candidates {
 		return nil, nil
 	}
 	logits, err := s.head(s.step.Out.N-1, 1)

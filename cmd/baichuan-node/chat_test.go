@@ -89,7 +89,17 @@ func TestReadLines_QuotesJoinLines(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []input
-			for m := range lines(t.Context(), strings.NewReader(c.in)) {
+			p := &pipes{in: strings.NewReader(c.in)}
+			closed, err := p.open(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer closed()
+			for {
+				m, err := p.next(t.Context())
+				if err != nil {
+					break
+				}
 				got = append(got, m)
 			}
 			if !slices.Equal(got, c.want) {

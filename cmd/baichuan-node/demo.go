@@ -1,22 +1,17 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/baichuan-node/baichuan-node/client"
-	"github.com/baichuan-node/baichuan-node/node/launch"
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
 	"github.com/baichuan-node/baichuan-node/shard/store"
-	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
 )
 
 // demoFlags are those of the demo command.
@@ -26,6 +21,7 @@ type demoFlags struct {
 	system    string
 	nodes     int
 	copies    int
+	listen    string
 	readyFile string
 }
 
@@ -35,8 +31,9 @@ func newDemoCommand(a *app) *cobra.Command {
 		Use:   "demo [PROMPT]",
 		Short: "Start a swarm of processes on this machine and talk with it",
 		Long: "Starts a swarm of serve processes on loopback that hold a span of layers each of the small model that comes with this\n" +
-			"program, and answers PROMPT through them; without PROMPT it opens a chat, or without a terminal serves until it is\n" +
-			"interrupted. All processes end with it.",
+			"program, and answers PROMPT through them. Without PROMPT there are two processes for each span, a web page at --listen\n" +
+			"with a chat and a picture of the swarm, where each process can be killed and others started, and a chat in the\n" +
+			"terminal; without a terminal it serves until it is interrupted. All processes end with it.",
 		Args: wantArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runDemo(cmd, a, &f, args) },
 	}
@@ -46,6 +43,7 @@ func newDemoCommand(a *app) *cobra.Command {
 	flags.StringVar(&f.system, "system", "", "system message")
 	flags.IntVar(&f.nodes, "nodes", 3, "spans that the model is cut into, each served by a process")
 	flags.IntVar(&f.copies, "copies", 0, "processes for each span (default: 1 with a PROMPT, else 2)")
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address and port of the web page and the HTTP API; another port if this one is taken and nobody asked for it")
 	flags.StringVar(&f.readyFile, "ready-file", "", "write a JSON file when the swarm answers")
 	return cmd
 }
@@ -62,27 +60,31 @@ func runDemo(cmd *cobra.Command, a *app, f *demoFlags, args []string) (err error
 	if err != nil {
 		return err
 	}
-	home, err := os.MkdirTemp("", "baichuan-demo-")
-	if err != nil {
-		return fmt.Errorf("make a temporary home: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(home)) }()
-	if !isBundled {
-		if err := linkModels(home); err != nil {
-			return err
-		}
-	}
-	group, err := launch.NewGroup(launch.Config{})
+	l, err := f.open(cmd, len(args) == 0)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, group.Stop()) }()
-	fmt.Fprintf(cmd.ErrOrStderr(), "%s in %d processes on this machine:\n", model.Name, f.nodes*f.copies)
-	nodes, err := f.start(cmd.Context(), cmd.ErrOrStderr(), group, home, model)
+	defer func() { err = errors.Join(err, ignoreClosed(l.Close())) }()
+	processes, err := newDemoProcesses(cmd.Context(), model, isBundled, f.nodes, f.nodes*(f.copies+1))
 	if err != nil {
 		return err
 	}
-	return f.talk(cmd, a, options, nodes, args)
+	defer func() { err = errors.Join(err, processes.close()) }()
+	w := cmd.ErrOrStderr()
+	fmt.Fprintf(w, "%s in %d processes on this machine:\n", model.Name, f.nodes*f.copies)
+	nodes, err := processes.begin(f.nodes * f.copies)
+	if err != nil {
+		return err
+	}
+	for _, r := range nodes {
+		fmt.Fprintf(w, "  layers %-4s process %-7d %s\n", r.Layers, r.PID, r.Peer)
+	}
+	d, err := f.enter(cmd, a, processes, nodes)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
+	return d.run(l, options, args)
 }
 
 // check finds what is wrong with the flags before any process is started, and says how answers are drawn.
@@ -120,114 +122,4 @@ func linkModels(home string) error {
 		return fmt.Errorf("lend the models to the demo's processes: %w", err)
 	}
 	return nil
-}
-
-// start starts the swarm: the first process begins it, the others join.
-func (f *demoFlags) start(ctx context.Context, w io.Writer, group *launch.Group, home string, model *store.Model) ([]launch.Ready, error) {
-	binary, err := os.Executable()
-	if err != nil {
-		return nil, fmt.Errorf("find this program's own file: %w", err)
-	}
-	var running []*launch.Process
-	var ready []launch.Ready
-	for i := range f.nodes * f.copies {
-		span := cut(model.Manifest.Layers, f.nodes, i%f.nodes)
-		args := []string{"serve", model.Name, "--layers", span.String(), "--listen", "/ip4/127.0.0.1/tcp/0", "--threads", "1"}
-		if i > 0 {
-			args = append(args, "--join", ready[0].Addrs[0])
-		}
-		p, err := group.Start(launch.Command{
-			Name: fmt.Sprintf("node %d (layers %v)", i+1, span), Binary: binary, Args: args,
-			Env:     []string{"BAICHUAN_HOME=" + home, "BAICHUAN_LOG_LEVEL=error"},
-			Without: serveSettings(),
-		})
-		if err != nil {
-			return nil, err
-		}
-		running = append(running, p)
-		if i == 0 { // the others need its address
-			r, err := p.Ready(ctx)
-			if err != nil {
-				return nil, err
-			}
-			ready = append(ready, r)
-		}
-	}
-	for _, p := range running[1:] {
-		r, err := p.Ready(ctx)
-		if err != nil {
-			return nil, err
-		}
-		ready = append(ready, r)
-	}
-	for _, r := range ready {
-		fmt.Fprintf(w, "  layers %-4s process %-7d %s\n", r.Layers, r.PID, r.Peer)
-	}
-	return ready, nil
-}
-
-// serveSettings names the environment's flags for serve: what a user has set for a swarm of their own is not for the
-// demo's.
-func serveSettings() []string {
-	var names []string
-	newServeCommand(&app{}).Flags().VisitAll(func(f *pflag.Flag) { names = append(names, envName(f.Name)) })
-	return names
-}
-
-// cut gives span i of n that share the layers as evenly as can be.
-func cut(layers, n, i int) store.Span {
-	return store.Span{Start: layers * i / n, End: layers * (i + 1) / n}
-}
-
-// talk answers the prompt, chats, or serves until the context ends.
-func (f *demoFlags) talk(cmd *cobra.Command, a *app, options client.Options, nodes []launch.Ready, args []string) (err error) {
-	if f.readyFile != "" {
-		if err := launch.WriteReady(f.readyFile, demoReady{PID: os.Getpid(), Nodes: nodes}); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, removeIfThere(f.readyFile)) }()
-	}
-	if len(args) == 0 && !isTerminal(cmd.InOrStdin()) {
-		fmt.Fprintf(cmd.OutOrStdout(), "the swarm answers: baichuan-node chat --join %s\n", nodes[0].Addrs[0])
-		<-cmd.Context().Done()
-		return nil
-	}
-	swarm := swarmFlags{join: nodes[0].Addrs}
-	answers, err := answerFromSwarm(cmd.Context(), nodes[0].Model, &swarm, &listFlags{}, cmd.ErrOrStderr(), sessionConfig(cmd.ErrOrStderr(), false))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, answers.close()) }()
-	if len(args) == 0 {
-		c := newChat(cmd, a, answers, options)
-		c.setSystem(f.system)
-		return c.run(cmd.Context(), cmd.InOrStdin())
-	}
-	return f.answer(cmd, answers, options, args[0])
-}
-
-// answer answers one prompt and tells who computed it.
-func (f *demoFlags) answer(cmd *cobra.Command, answers *answerer, options client.Options, prompt string) error {
-	messages := []tokenizer.Message{{Role: "user", Content: prompt}}
-	if f.system != "" {
-		messages = append([]tokenizer.Message{{Role: "system", Content: f.system}}, messages...)
-	}
-	chunks, _, err := answers.conversation.Chat(cmd.Context(), messages, options)
-	if err != nil {
-		return err
-	}
-	outcome, err := printAnswer(cmd.Context(), textWriter(cmd.OutOrStdout()), chunks)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "%d tokens, %.1f tokens/s, through\n", len(outcome.IDs), outcome.Timings.TokensPerSecond())
-	printChain(cmd.ErrOrStderr(), outcome)
-	return nil
-}
-
-// demoReady is the ready file of demo.
-type demoReady struct {
-	URL   string         `json:"url"` // of the web page; empty while there is none
-	PID   int            `json:"pid"`
-	Nodes []launch.Ready `json:"nodes"`
 }

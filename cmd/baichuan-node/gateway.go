@@ -60,7 +60,7 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 	if err := f.check(names); err != nil {
 		return err
 	}
-	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log}
+	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Private: f.swarm.swarmKey != ""}
 	if f.keyFile != "" {
 		if cfg.Keys, err = gateway.OpenKeys(f.keyFile, a.log); err != nil {
 			return err
@@ -91,6 +91,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return err
 	}
 	cfg.Directory = s.directory
+	cfg.Process.Traffic = s.traffic
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
 	for _, m := range models {
 		cfg.Models = append(cfg.Models, m)
 	}
@@ -99,6 +101,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return usageError{err}
 	}
 	opened.closes(server.Close)
+	a.log.Info("the gateway answers", "url", gatewayURL(l.Addr()), "models", len(models), "keys", f.keyFile != "",
+		"version", cfg.Process.Version, "commit", cfg.Process.Commit)
 	if err := f.ready(cmd, l, s.directory, models); err != nil {
 		return err
 	}

@@ -126,6 +126,17 @@ func newProcesses(t *testing.T) *processes {
 // serve starts a process and waits until it accepts requests.
 func (p *processes) serve(home, model, layers string, args ...string) (*launch.Process, launch.Ready) {
 	p.t.Helper()
+	c := p.begin(home, model, layers, args...)
+	r, err := c.Ready(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return c, r
+}
+
+// begin starts a process.
+func (p *processes) begin(home, model, layers string, args ...string) *launch.Process {
+	p.t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		p.t.Fatal(err)
@@ -138,11 +149,7 @@ func (p *processes) serve(home, model, layers string, args ...string) (*launch.P
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	r, err := c.Ready(p.t.Context())
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return c, r
+	return c
 }
 
 // swarm starts n processes that share the model's layers and gives the address of the first.

@@ -228,6 +228,8 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 		return err
 	}
 	cfg.Parts = supply.Parts()
+	cfg.Process = node.Process{Traffic: s.traffic, Fetcher: supply.fetcher}
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
 	known, err := openSpeeds()
 	if err != nil {
 		return err

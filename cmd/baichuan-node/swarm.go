@@ -82,6 +82,7 @@ type swarm struct {
 	host      host.Host
 	directory *routing.Directory
 	reach     *routing.Reach
+	traffic   *routing.Traffic
 	key       pnet.PSK
 	memory    *routing.Remembered // nil: nobody is remembered
 	serving   bool
@@ -92,7 +93,7 @@ type swarm struct {
 // openSwarm starts a host and its directory. It joins nobody yet. key nil: a fresh identity, as clients have it;
 // with listen addresses it serves, and does what reach says to be reached; others are told those to announce, if there are any.
 func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []string, reach routing.ReachConfig, announce ...string) (_ *swarm, err error) {
-	s := &swarm{serving: len(listen) > 0}
+	s := &swarm{serving: len(listen) > 0, traffic: &routing.Traffic{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -113,7 +114,9 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 		s.memory = routing.NewRemembered(filepath.Join(home, "peers.json"), s.key, s.log)
 	}
 	s.reach = routing.NewReach(reach)
-	if s.host, err = routing.NewHost(routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach}); err != nil {
+	version, _ := buildVersion()
+	cfg := routing.HostConfig{Key: key, Listen: listen, Announce: announce, SwarmKey: s.key, Reach: s.reach, Version: version, Traffic: s.traffic}
+	if s.host, err = routing.NewHost(cfg); err != nil {
 		return nil, err
 	}
 	s.closes(s.host.Close)
@@ -145,8 +148,7 @@ func enterSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, w io.Wri
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: log})
+	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: logOf(ctx)})
 	if err != nil {
 		return nil, err
 	}

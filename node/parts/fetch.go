@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -41,8 +42,22 @@ type Fetcher struct {
 	cfg      FetcherConfig
 	fetching chan struct{} // holds one while a fetch runs
 
+	bytes, parts, liars atomic.Int64
+
 	mu    sync.Mutex
 	model *store.Model // guarded by mu
+}
+
+// Fetched is what a Fetcher has done since it was made.
+type Fetched struct {
+	Bytes int64 // of chunks that were what they were asked for
+	Parts int64 // that became whole
+	Liars int64 // peers that sent something else
+}
+
+// Fetched tells what has been fetched.
+func (f *Fetcher) Fetched() Fetched {
+	return Fetched{Bytes: f.bytes.Load(), Parts: f.parts.Load(), Liars: f.liars.Load()}
 }
 
 // NewFetcher makes a fetcher. It starts nothing.

@@ -45,6 +45,9 @@ func TestFetch_TakesEachChunkOnceFromWhoeverHasIt(t *testing.T) {
 	if err := f.Fetch(t.Context(), whole(), nil); err != nil || a.bytes()+b.bytes() != allBytes() {
 		t.Errorf("a second fetch: %v", err)
 	}
+	if got := f.Fetched(); got != (Fetched{Bytes: allBytes(), Parts: int64(len(m.Manifest.Parts))}) {
+		t.Errorf("%+v were fetched, of %d parts with %d bytes", got, len(m.Manifest.Parts), allBytes())
+	}
 }
 
 func TestFetch_OfASpanTakesItsPartsAlone(t *testing.T) {
@@ -188,6 +191,9 @@ func TestFetch_AsksALiarNoMore(t *testing.T) {
 	}
 	if n := len(liar.wanted()); n > 1 {
 		t.Errorf("a peer whose first chunk was wrong was asked for %d", n)
+	}
+	if got := f.Fetched(); got.Liars != 1 || got.Bytes != allBytes() {
+		t.Errorf("of one liar and %d bytes there are %+v", allBytes(), got)
 	}
 	mustHave(t, f, whole())
 }

@@ -216,12 +216,14 @@ func (r *run) take(j *job, now time.Time) error {
 	was := j.chunk.here
 	r.book.told(j.peer, j.chunk, j.report, now)
 	if j.report.how == lied {
-		r.f.cfg.Log.Warn("a peer sends what was not asked for: nothing more is asked of it", "peer", j.peer, "why", j.report.why)
+		r.f.liars.Add(1)
+		r.f.cfg.Log.Warn("a peer sends what was not asked for: nothing more is asked of it", "peer", j.peer, "reason", j.report.why)
 	}
 	if was || !j.chunk.here {
 		return nil
 	}
 	r.add(int64(j.chunk.bytes))
+	r.f.bytes.Add(int64(j.chunk.bytes))
 	for other := range r.jobs {
 		if other.chunk == j.chunk {
 			other.spare()
@@ -246,6 +248,7 @@ func (r *run) keep(d finished) error {
 	if d.err != nil {
 		return fmt.Errorf("%w: make room if the disk is full, and try again; %w", d.err, errKept)
 	}
+	r.f.parts.Add(1)
 	r.moved = time.Now()
 	return r.f.reopen()
 }

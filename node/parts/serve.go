@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
@@ -28,6 +29,7 @@ type Server struct {
 	uplink    *Uplink
 	turns     turns
 	stop      func()
+	sent      atomic.Int64
 
 	mu     sync.Mutex
 	live   func() bool // guarded by mu, as all below
@@ -93,6 +95,9 @@ func (s *Server) Close() error {
 
 // Uplink is the pace of all that leaves in bulk: for whoever sends more than parts.
 func (s *Server) Uplink() *Uplink { return s.uplink }
+
+// Sent is the bytes of parts that have been handed out.
+func (s *Server) Sent() int64 { return s.sent.Load() }
 
 // Live has the server ask live whether sessions live on this machine: then it stands aside for them.
 func (s *Server) Live(live func() bool) {
@@ -189,6 +194,7 @@ func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, do
 	if live {
 		time.Sleep(livePause)
 	}
+	s.sent.Add(int64(most))
 	// Written is not arrived: the next piece waits until this one's receiver asks for more, or has had time enough.
 	timer := time.AfterFunc(turnHeld, release)
 	return most, func() { timer.Stop(); release() }, nil

@@ -49,9 +49,10 @@ func asks(t testing.TB, to host.Host) *routing.BlobStream {
 
 func TestServe_HandsOutWhatIsHere(t *testing.T) {
 	_, m := home(t, 1, 4)
-	_, h := served(t, m)
+	server, h := served(t, m)
 	st := asks(t, h)
 	_, all := modelFiles()
+	sent := 0
 	for part, p := range m.Manifest.Parts {
 		for c := range p.Chunks {
 			data, err := st.Get(t.Context(), chunkHash(p, c), 1000, protocol.MaxDataBytes)
@@ -68,8 +69,12 @@ func TestServe_HandsOutWhatIsHere(t *testing.T) {
 				if data.Total != int64(len(chunk)) || !bytes.Equal(data.Bytes, chunk[1000:min(len(chunk), 1000+protocol.MaxDataBytes)]) {
 					t.Fatalf("chunk %d of part %d came as %d of %d bytes", c, part, len(data.Bytes), data.Total)
 				}
+				sent += len(data.Bytes)
 			}
 		}
+	}
+	if got := server.Sent(); got != int64(sent) {
+		t.Errorf("%d bytes were handed out, it says %d", sent, got)
 	}
 	for _, offset := range []int64{store.ChunkSize, 1 << 39} {
 		if data, err := st.Get(t.Context(), chunkHash(m.Manifest.Parts[1], 0), offset, 10); err != nil || len(data.Bytes) != 0 {

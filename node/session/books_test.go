@@ -116,6 +116,9 @@ func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
 	if table.Present(later) != 1 || s.Gone(later) {
 		t.Error("an owner with a stream is gone")
 	}
+	if used, rests := table.UsedSince(now.Add(-1), later), table.UsedSince(now, later); used != 1 || rests != 0 {
+		t.Errorf("%d sessions have been used since before it was, %d since then", used, rests)
+	}
 	s.Detach(later)
 	if now = later.Add(defaultGoneAfter - 1); table.Present(now) != 1 {
 		t.Error("an owner who has just lost its stream is gone")
@@ -123,7 +126,7 @@ func TestPresent_CountsWhoMayStillWantSomething(t *testing.T) {
 	if _, _, err := s.Begin(now, Input{Number: 1, N: ShortStep}); err != nil {
 		t.Fatal(err)
 	}
-	if now = now.Add(time.Minute); table.Present(now) != 1 {
+	if now = now.Add(time.Minute); table.Present(now) != 1 || table.UsedSince(now, now) != 1 {
 		t.Error("a session whose step runs is not there")
 	}
 	s.Finish(later, Input{Number: 1, N: ShortStep})

@@ -150,6 +150,17 @@ func (t *Table) Present(now time.Time) int {
 	return n
 }
 
+// UsedSince is how many of those that Present counts have been used since then.
+func (t *Table) UsedSince(then, now time.Time) int {
+	n := 0
+	for _, s := range t.sessions {
+		if s.running || !s.Gone(now) && s.used.After(then) {
+			n++
+		}
+	}
+	return n
+}
+
 // Decoding gives the sessions that have had a short step since then: how many they are, and one of them.
 func (t *Table) Decoding(since time.Time) (n int, one *Session) {
 	for _, s := range t.sessions {

@@ -60,8 +60,9 @@ func (a *asker) leave() {
 	}
 }
 
-// answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up.
-const answerLimit = 50 * time.Second
+// answerLimit is what the longest answer may take: a client waits 30 s for layers that nobody has, before it gives up, and
+// they may be lost twice in an answer.
+const answerLimit = 75 * time.Second
 
 // run asks until the plan is over.
 func (a *asker) run(ctx context.Context) {
@@ -199,7 +200,7 @@ func (a *asker) bans(out *client.Outcome, asked time.Time) {
 		s, struck := a.struck[hop.Peer]
 		others := func(pl *player) bool {
 			_, failed := a.struck[pl.id]
-			return pl.id != hop.Peer && !failed && time.Since(pl.since) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
+			return pl.id != hop.Peer && !failed && time.Since(pl.settled) > time.Minute && (w.sides == nil || w.sides(pl.id) == w.sides(a.id))
 		}
 		if struck && time.Since(s.at) < banned && w.held(others) {
 			again = append(again, hop)
@@ -240,3 +241,15 @@ func (a *asker) failed(ctx context.Context, doing string, err error) {
 
 // known is what the asker knows of the model.
 func (a *asker) known() []routing.Seen { return a.dir.Known(protocol.ModelID(a.world.model.stored.ID)) }
+
+// look asks the directory, as a client does whose session goes on, and gives what is known then. One that rests knows less:
+// what it has heard ages.
+func (a *asker) look() []routing.Seen {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	known, err := a.dir.Offers(ctx, protocol.ModelID(a.world.model.stored.ID))
+	if err != nil {
+		a.world.wrong("client %d: %v", a.name, err)
+	}
+	return known
+}

@@ -127,11 +127,11 @@ func (w *world) repeats() bool {
 	})
 }
 
-// lookClosely sees, at the end, whether everyone knows who is there, and nobody else.
+// lookClosely sees, at the end, whether every client that asks hears of everyone who is there.
 func (w *world) lookClosely() {
 	for _, c := range w.clients {
 		var missing []int
-		known := c.known()
+		known := c.look()
 		for _, pl := range w.players {
 			isKnown := slices.ContainsFunc(known, func(s routing.Seen) bool { return s.Offer.Peer == pl.id })
 			if pl.up && pl.cast.Kind == Honest && !isKnown {
@@ -139,13 +139,34 @@ func (w *world) lookClosely() {
 			}
 		}
 		if len(missing) > 0 {
-			w.wrong("client %d does not know of nodes %v, and has had %d answers; it has done this for %.1f s: %s", c.name, missing,
-				c.answers, time.Since(c.since).Seconds(), c.doing)
+			w.wrong("client %d does not know of nodes %v, and has had %d answers; it has done this for %.1f s: %s; known are %s", c.name,
+				missing, c.answers, time.Since(c.since).Seconds(), c.doing, w.whoKnows(missing, known))
 		}
 	}
 	if w.report.Answers == 0 {
 		w.wrong("nobody has got an answer")
 	}
+}
+
+// whoKnows tells which nodes know the missing, and how old the client's offers are.
+func (w *world) whoKnows(missing []int, known []routing.Seen) (s string) {
+	for _, name := range missing {
+		var by []int
+		for _, pl := range w.players {
+			if pl.run != nil && slices.ContainsFunc(pl.run.dir.Known(protocol.ModelID(w.model.stored.ID)), func(s routing.Seen) bool {
+				return s.Offer.Peer == w.players[name].id
+			}) {
+				by = append(by, pl.name)
+			}
+		}
+		w.mu.Lock()
+		s += fmt.Sprintf("%d, which %s, by nodes %v, ", name, w.players[name].doing, by)
+		w.mu.Unlock()
+	}
+	for _, x := range known {
+		s += fmt.Sprintf("%s for %.0f s, ", w.nameOf(x.Offer.Peer), x.Age.Seconds())
+	}
+	return s
 }
 
 func (w *world) playerOf(id peer.ID) *player { return w.byID[id] }

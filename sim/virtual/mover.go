@@ -48,6 +48,7 @@ func (m *mover) run(ctx context.Context) (err error) {
 	})
 	defer func() { err = errors.Join(err, m.close()) }()
 	_, _ = m.dir.Offers(ctx, m.model()) // whoever is alone hears of nobody
+	m.player.does("chooses layers")
 	if _, _, err := driver.Join(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil // it was ended before it had begun
@@ -121,12 +122,15 @@ func (m *mover) Aim(ctx context.Context, to protocol.Span) error {
 	case n != nil:
 		return n.Aim(ctx, to)
 	case to.Len() == 0:
+		m.player.does("gives up its target")
 		return m.dir.Withdraw(ctx)
 	}
 	return m.dir.Announce(ctx, m.cfg.Joining(to, m.pace.Name(), m.cfg.Speed))
 }
 
 func (m *mover) Load(ctx context.Context, span protocol.Span) error {
+	m.player.does(fmt.Sprintf("loads %v", span))
+	defer m.player.does("has loaded")
 	select {
 	case <-time.After(time.Duration(span.Len()) * loadTime):
 	case <-ctx.Done():

@@ -3,7 +3,6 @@ package virtual
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -30,10 +29,12 @@ type player struct {
 	id    peer.ID
 	addr  ma.Multiaddr
 
-	up    bool          // guarded by the world's mutex, as the following
-	since time.Time     // it is up, or down
-	span  protocol.Span // that it serves; none before it has chosen
-	run   *process
+	up      bool          // guarded by the world's mutex, as the following
+	since   time.Time     // it is up, or down
+	span    protocol.Span // that it serves; none before it has chosen
+	settled time.Time     // since when it serves that
+	doing   string        // in words
+	run     *process
 
 	before *process // what ran before; the playing goroutine's, as the following
 	wanted bool     // the player is to be started when that has ended
@@ -94,7 +95,7 @@ func (p *player) start(ctx context.Context) error {
 	r.pace.perRow.Store(int64(p.cast.Pace))
 	doors := p.world.doors(p.id)
 	p.world.mu.Lock()
-	p.run, p.up, p.since = r, true, time.Now()
+	p.run, p.up, p.since, p.doing = r, true, time.Now(), "knocks"
 	p.world.mu.Unlock()
 	p.world.ending.Go(func() {
 		defer close(r.done)
@@ -116,15 +117,17 @@ func (r *process) ended() bool {
 	}
 }
 
-// live is the life of a process. Like `serve` it knocks until somebody opens.
+// live is the life of a process. Like `serve` it knocks until somebody opens; who has given it addresses gives it others when
+// all those have gone.
 func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) error {
-	for len(doors) > 0 && r.dir.Join(ctx, doors) != nil {
+	for ; len(doors) > 0 && r.dir.Join(ctx, doors) != nil; doors = append(doors, p.world.doors(p.id)...) {
 		select {
 		case <-time.After(time.Second):
 		case <-ctx.Done():
 			return nil
 		}
 	}
+	p.does("has joined")
 	switch p.cast.Kind {
 	case Honest, Babbler:
 		return p.serve(ctx, r)
@@ -135,7 +138,7 @@ func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) er
 }
 
 // serve runs a real node.
-func (p *player) serve(ctx context.Context, r *process) (err error) {
+func (p *player) serve(ctx context.Context, r *process) error {
 	cfg := node.DefaultConfig(p.world.model.stored)
 	cfg.DrainFor = drainFor
 	cfg.Log = slog.New(slog.DiscardHandler)
@@ -145,21 +148,8 @@ func (p *player) serve(ctx context.Context, r *process) (err error) {
 	if p.cast.Kind == Babbler {
 		h = &babbling{Host: h, world: p.world}
 	}
-	if p.cast.Auto {
-		return (&mover{player: p, host: h, dir: r.dir, pace: r.pace, cfg: cfg}).run(ctx)
-	}
-	layers, err := p.load(r.pace, store.Span(p.cast.Span))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, layers.Close()) }()
-	cfg.Fixed = true
-	n, err := node.New(h, r.dir, layers, cfg)
-	if err != nil {
-		return fmt.Errorf("start node %d: %w", p.name, err)
-	}
-	p.serves(p.cast.Span)
-	return n.Run(ctx)
+	cfg.Fixed = !p.cast.Auto
+	return (&mover{player: p, host: h, dir: r.dir, pace: r.pace, cfg: cfg}).run(ctx)
 }
 
 // load loads some layers.
@@ -169,6 +159,9 @@ func (p *player) load(on *pacer, span store.Span) (*shard.Shard, error) {
 
 // choices are the spans that a node of the cast may choose from.
 func (p *player) choices() (all []protocol.Span) {
+	if !p.cast.Auto {
+		return []protocol.Span{p.cast.Span}
+	}
 	for n, start := p.cast.Span.Len(), 0; start+n <= Layers; start++ {
 		all = append(all, protocol.Span{Start: start, End: start + n})
 	}
@@ -179,7 +172,14 @@ func (p *player) choices() (all []protocol.Span) {
 func (p *player) serves(span protocol.Span) {
 	p.world.mu.Lock()
 	defer p.world.mu.Unlock()
-	p.span = span
+	p.span, p.settled, p.doing = span, time.Now(), "serves"
+}
+
+// does takes down what the player does, for whoever wonders why it is not known.
+func (p *player) does(what string) {
+	p.world.mu.Lock()
+	defer p.world.mu.Unlock()
+	p.doing = what
 }
 
 func (p *player) moved() {
