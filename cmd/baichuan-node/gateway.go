@@ -60,8 +60,7 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 	if err := f.check(names); err != nil {
 		return err
 	}
-	version, _ := buildVersion()
-	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Version: version, Private: f.swarm.swarmKey != ""}
+	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Private: f.swarm.swarmKey != ""}
 	if f.keyFile != "" {
 		if cfg.Keys, err = gateway.OpenKeys(f.keyFile, a.log); err != nil {
 			return err
@@ -102,6 +101,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return usageError{err}
 	}
 	opened.closes(server.Close)
+	a.log.Info("the gateway answers", "url", gatewayURL(l.Addr()), "models", len(models), "keys", f.keyFile != "",
+		"version", cfg.Process.Version, "commit", cfg.Process.Commit)
 	if err := f.ready(cmd, l, s.directory, models); err != nil {
 		return err
 	}
