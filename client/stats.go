@@ -70,6 +70,14 @@ func (f Failover) MarshalJSON() ([]byte, error) {
 	}{f.Layers.String(), f.Peer.String(), f.Reason.Error(), successors, f.Stall.Milliseconds(), f.Replayed, f.HandedOver})
 }
 
+// Attrs describes the failover for a log.
+func (f Failover) Attrs() []any {
+	return []any{
+		"layers", f.Layers.String(), "peer", f.Peer, "reason", f.Reason, "successors", f.Successors,
+		"stall_ms", f.Stall.Milliseconds(), "replayed_tokens", f.Replayed, "handed_over_tokens", f.HandedOver,
+	}
+}
+
 // books are what happened since the last Begin.
 type books struct {
 	failovers []Failover

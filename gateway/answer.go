@@ -53,8 +53,13 @@ func (s *Server) run(c *call, m *served, jobs []job, take func(index int, chunk 
 	var mu sync.Mutex // take is for one at a time
 	group, ctx := errgroup.WithContext(c.r.Context())
 	group.SetLimit(sideBySide)
+	c.told.model = m.Name
 	for _, j := range jobs {
+		if j.first {
+			c.told.prompt += len(j.prompt)
+		}
 		group.Go(func() error {
+			drawn := 0
 			begun := func() {}
 			if j.first {
 				begun = sync.OnceFunc(func() { close(j.begun) })
@@ -69,6 +74,8 @@ func (s *Server) run(c *call, m *served, jobs []job, take func(index int, chunk 
 				begun()
 				mu.Lock()
 				defer mu.Unlock()
+				s.note(c, chunk.News, drawn)
+				drawn = chunk.News.Drawn
 				return take(j.index, chunk)
 			})
 		})

@@ -28,6 +28,10 @@ type call struct {
 	read    bool   // the body has been
 	release func() // it does not count against its key's limits any more
 	slot    bool   // it counts among the requests that are being answered
+
+	id      string // that the client is told, and the log says
+	started time.Time
+	told    tally
 }
 
 // route is what is at a path.
@@ -89,12 +93,13 @@ func (s *Server) at(path string) *route {
 
 // ServeHTTP is part of http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	started := time.Now()
 	s.metrics.running.Inc()
 	defer s.metrics.running.Dec()
-	c := &call{w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path)}
+	c := &call{
+		w: w, r: r, control: http.NewResponseController(w), route: s.at(r.URL.Path), id: "req_" + randomHex(12), started: time.Now(),
+	}
 	h := w.Header()
-	h.Set("X-Request-Id", "req_"+randomHex(12))
+	h.Set("X-Request-Id", c.id)
 	h.Set("X-Content-Type-Options", "nosniff")
 	err := s.answer(c)
 	switch api := (*apiError)(nil); {
@@ -110,20 +115,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.refuse(api)
 		s.metrics.refused.WithLabelValues(api.reason()).Inc()
 	}
-	path, name := "other", ""
-	if c.route != nil {
-		path = c.route.path
-	}
-	if c.key != nil {
-		name = c.key.name
-	}
-	s.metrics.requests.WithLabelValues(path, strconv.Itoa(c.status)).Inc()
-	attributes := []any{"id", h.Get("X-Request-Id"), "method", r.Method, "path", path, "status", c.status, "key", name,
-		"ms", time.Since(started).Milliseconds()}
-	if err != nil {
-		attributes = append(attributes, "error", err)
-	}
-	s.log.Info("request", attributes...)
+	s.metrics.requests.WithLabelValues(c.path(), strconv.Itoa(c.status)).Inc()
+	s.logRequest(c, err)
 }
 
 // statusGone is what the log says of a request whose client has left before it was answered, as nginx does.

@@ -62,6 +62,9 @@ const (
 	// maxPlaces is how many hops of a chain have metrics of their own: each has three histograms of 13 series.
 	maxPlaces = 16
 
+	// maxLogged is how much of what a client can choose is in a line of the log.
+	maxLogged = 256
+
 	// keysEvery is how often the file of keys is looked at, if requests come.
 	keysEvery = time.Second
 	// maxKeys and maxKeyFile bound that file: 100 bytes a line.

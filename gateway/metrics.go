@@ -78,6 +78,11 @@ func newMetrics(s *Server) *metrics {
 		hopComputeSeconds: hop("hop_compute_seconds", "Of a token's time, what a hop computed, by the hop's place in the chain, as the peer says."),
 		hopNetworkSeconds: hop("hop_network_seconds", "Of a token's time, the way to a hop, by the hop's place in the chain; the way back as well at the last."),
 	}
+	for _, reason := range []string{
+		"invalid_value", "invalid_api_key", "model_not_found", "context_length_exceeded", "rate_limit_exceeded", "service_unavailable",
+	} {
+		m.refused.WithLabelValues(reason) // a rate needs a series that was there before
+	}
 	m.registry.MustRegister(
 		m.requests, m.refused, m.running, m.sessions, m.promptTokens, m.cachedTokens, m.completionTokens, m.aborted, m.failovers,
 		m.bans, m.reconnects, m.noRoom, m.stallSeconds, m.replayedTokens, m.swarmBytes, m.relayedBytes, m.firstTokenSeconds,

@@ -22,6 +22,7 @@ func (h *hop) answer(j *job) {
 	case j.overtaken:
 	case j.failure != nil:
 		h.node.metrics.failed(j.failure.Code)
+		h.node.log.Debug("a step failed", "peer", h.owner(), "position", j.in.Position, "tokens", j.in.N, "code", j.failure.Code.String(), "reason", j.failure.Text)
 		h.tellLast(j, *j.failure)
 	case h.way == nil || h.way.leg.epoch != j.in.Epoch:
 	case j.in.Number == 0:

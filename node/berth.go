@@ -80,7 +80,7 @@ func (n *Node) retire() {
 func (n *Node) giveBack(b *berth) {
 	n.progress += b.shard.Progress()
 	n.retirees.Go(func() {
-		n.log.Info("no session is left on layers that this node has moved from", "layers", b.span())
+		n.log.Info("no session is left on layers that this node has moved from", "layers", b.span().String())
 		if b.retired != nil {
 			b.retired(b.shard)
 		}

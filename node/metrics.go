@@ -70,6 +70,13 @@ func newMetrics(n *Node) *metrics {
 		queueSeconds:   seconds("step_queue_seconds", "Of that, waiting for a turn, and for the passes of others."),
 		computeSeconds: seconds("step_compute_seconds", "Of that, the passes that the step was part of."),
 	}
+	for code := protocol.CodeBusy; code <= protocol.CodeBadInput; code++ { // a rate needs a series that was there before
+		m.opensRefused.WithLabelValues(code.String())
+		m.stepsFailed.WithLabelValues(code.String())
+	}
+	for _, way := range []string{"direct", "client"} {
+		m.pushes.WithLabelValues(way)
+	}
 	m.registry.MustRegister(
 		m.tokens, m.replayed, m.prefixHits, m.steps, m.ledgerAnswers, m.pagesHanded, m.taken, m.repairs, m.pushes,
 		m.cancelled, m.moves, m.opensRefused, m.stepsFailed, m.cacheBytes, m.batchRows, m.passSeconds, m.stepSeconds,

@@ -36,7 +36,7 @@ func (n *Node) Move(ctx context.Context, to *shard.Shard, retired func(*shard.Sh
 	}
 	n.wake() // nothing may be left on the old shard
 	n.metrics.moves.Inc()
-	n.log.Info("this node serves other layers now", "layers", span)
+	n.log.Info("this node serves other layers now", "layers", span.String())
 	n.announce(ctx)
 	return nil
 }

@@ -13,7 +13,7 @@ import (
 // may take it then, and whoever knows the node's address can use it all the same.
 func (n *Node) announce(ctx context.Context) {
 	if err := n.tellSwarm(ctx); err != nil {
-		n.log.Warn("nobody has taken the offer yet", "layers", n.Stats().Layers, "error", err)
+		n.log.Warn("nobody has taken the offer yet", "layers", n.Stats().Layers.String(), "error", err)
 	}
 }
 

@@ -201,6 +201,7 @@ func (st *stream) open(m protocol.Open) error {
 			f := asFailure(err)
 			f.Epoch = m.Epoch
 			n.metrics.refused(f.Code)
+			n.log.Debug("an open was refused", "peer", st.who, "layers", m.Span.String(), "code", f.Code.String(), "reason", f.Text)
 			return st.send(f)
 		}
 		if !wait {

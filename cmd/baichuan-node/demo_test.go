@@ -17,6 +17,9 @@ import (
 )
 
 func TestDemo_AnswersThroughThreeProcesses(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	newHome(t)
 	t.Setenv(asProgram, "1") // for the nodes, which are this binary again
 	t.Setenv("TMPDIR", t.TempDir())
@@ -106,6 +109,9 @@ func gone(pid int) bool {
 }
 
 func TestDemo_LeavesNoProcessBehind(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	if runtime.GOOS == "windows" {
 		t.Skip("this machine lacks signals: Windows can't interrupt another process's program")
 	}

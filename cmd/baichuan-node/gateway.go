@@ -101,6 +101,8 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 		return usageError{err}
 	}
 	opened.closes(server.Close)
+	a.log.Info("the gateway answers", "url", gatewayURL(l.Addr()), "models", len(models), "keys", f.keyFile != "",
+		"version", cfg.Process.Version, "commit", cfg.Process.Commit)
 	if err := f.ready(cmd, l, s.directory, models); err != nil {
 		return err
 	}

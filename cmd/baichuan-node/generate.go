@@ -55,7 +55,7 @@ func newGenerateCommand(a *app) *cobra.Command {
 	flags.StringVarP(&f.prompt, "prompt", "p", "", "the prompt: a user's message; - reads standard input")
 	flags.StringVar(&f.tokens, "tokens", "", "the prompt as token ids: 1,2,3")
 	flags.BoolVar(&f.raw, "raw", false, "continue the prompt as it is, without the chat template (Base models)")
-	flags.BoolVar(&f.json, "json", false, "print one JSON object: text, ids, finish reason, timings, chain")
+	flags.BoolVar(&f.json, "json", false, "print one JSON object: text, ids, finish reason, timings, chain, and the timeline: where the time of each token went, hop by hop")
 	flags.StringVar(&f.logits, "logits", "", "write the raw logits after each token to this file (float32, little endian)")
 	flags.BoolVar(&f.local, "local", false, "compute the whole stored model in this process, without a network")
 	flags.BoolVar(&f.noShare, "no-share", false, "share no cached prefix with other sessions")

@@ -57,7 +57,7 @@ func (f *serveFlags) budgets(m *store.Model, want wantedLayers, log *slog.Logger
 		return nil, err
 	}
 	log.Info("so many layers fit", "layers", longestOf(all), "of", m.Manifest.Layers, "memory", within.String(),
-		"given by", map[bool]string{true: "--memory", false: "half of what this machine has"}[f.memory > 0])
+		"given_by", map[bool]string{true: "--memory", false: "half of what this machine has"}[f.memory > 0])
 	return all, nil
 }
 

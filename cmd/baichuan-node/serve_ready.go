@@ -23,6 +23,9 @@ func (f *serveFlags) ready(h *hosting, span protocol.Span, why, metrics string, 
 	for _, addr := range s.host.Addrs() {
 		r.Addrs = append(r.Addrs, addr.String()+"/p2p/"+id)
 	}
+	version, commit := buildVersion()
+	h.log.Info("this node serves", "layers", r.Layers, "model", model.Name, "model_id", r.Model, "peer", id, "addrs", r.Addrs,
+		"metrics", metrics, "version", version, "commit", commit)
 	out := h.cmd.OutOrStdout()
 	fmt.Fprintf(out, "serving layers %s of %s (%s)\n", r.Layers, model.Name, r.Model)
 	if why != "" {

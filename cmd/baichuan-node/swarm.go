@@ -148,8 +148,7 @@ func enterSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, w io.Wri
 	if err != nil {
 		return nil, err
 	}
-	log := slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: log})
+	s, err := openSwarm(ctx, f, key, nil, routing.ReachConfig{Log: logOf(ctx)})
 	if err != nil {
 		return nil, err
 	}

@@ -217,7 +217,7 @@ func (r *run) take(j *job, now time.Time) error {
 	r.book.told(j.peer, j.chunk, j.report, now)
 	if j.report.how == lied {
 		r.f.liars.Add(1)
-		r.f.cfg.Log.Warn("a peer sends what was not asked for: nothing more is asked of it", "peer", j.peer, "why", j.report.why)
+		r.f.cfg.Log.Warn("a peer sends what was not asked for: nothing more is asked of it", "peer", j.peer, "reason", j.report.why)
 	}
 	if was || !j.chunk.here {
 		return nil
