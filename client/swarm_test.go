@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -66,6 +67,7 @@ var real = sync.OnceValues(func() (*store.Model, error) {
 var cleanUp = func() {}
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // swarms are small and short-lived
 	sweep()
 	code := m.Run()
 	cleanUp()

@@ -50,9 +50,8 @@ type Config struct {
 	// Demo lets whoever looks at the map kill peers and start others. nil: nobody may.
 	Demo Demo
 
-	// Private says that the swarm has a key, Version what the program's is; both are shown.
+	// Private says that who joins the swarm needs its key.
 	Private bool
-	Version string
 
 	// Keys is the file of the keys that clients must show, nil: everybody may ask. Then a request must name an address,
 	// localhost or one of Hosts as its host, so that no name of a stranger's domain leads a browser here.
@@ -65,7 +64,7 @@ type Config struct {
 	// MaxRequests is how many requests are answered at once; others get 503. 0: 128.
 	MaxRequests int
 
-	// Process is what /metrics tells of the process beside the server. The zero value: nothing.
+	// Process is what /metrics tells of the process beside the server, and the map of its version. The zero value: nothing.
 	Process Process
 
 	// Log gets a line for each request, without its text. nil: nothing is logged.

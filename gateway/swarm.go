@@ -179,7 +179,7 @@ func (s *Server) picture(ctx context.Context, m *served, age time.Duration) (*sw
 		measures = s.cfg.Directory.Measures()
 	}
 	o := drawSwarm(m.Model, seen, measures)
-	o.Version, o.Private = s.cfg.Version, s.cfg.Private
+	o.Version, o.Private = s.cfg.Process.Version, s.cfg.Private
 	for _, other := range s.models {
 		o.Models = append(o.Models, other.Name)
 	}

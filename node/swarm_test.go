@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -34,6 +35,7 @@ var tiny, long *store.Model
 var greedy = protocol.Sampling{TopP: 1, Penalty: 1}
 
 func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // swarms are small and short-lived
 	dir, err := os.MkdirTemp("", "baichuan-node-test-")
 	if err == nil {
 		tiny, err = importTiny(dir, "tiny", 640)

@@ -312,11 +312,12 @@ func (d *Directory) someKnown(model protocol.ModelID) []peer.ID {
 			all = append(all, s.Offer.Peer)
 		}
 	}
+	most := someAsked
 	if len(all) == 0 {
-		all = d.book.ended() // after a while in which nobody was in reach they may be again
+		all, most = d.book.ended(), smallSwarm // after a while in which nobody was in reach some may be again, but hardly all
 	}
 	rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:min(len(all), someAsked)]
+	return all[:min(len(all), most)]
 }
 
 // Measures returns the round trips to the peers that answered questions, and what their steps tell, for Plan. Who is banned, and whom a session

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +24,11 @@ import (
 )
 
 var testModel = protocol.Digest{7}
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // swarms are small and short-lived
+	m.Run()
+}
 
 // member is a peer of a test's swarm.
 type member struct {

@@ -241,6 +241,9 @@ const (
 	keepEvery   = 10 * time.Minute // though nobody new has been met
 )
 
+// usualPort is that of libp2p, for who has to choose one.
+const usualPort = "4001"
+
 // maxIdentities is how many serve processes of one home find an identity of their own.
 const maxIdentities = 64
 

@@ -44,6 +44,7 @@ type Reach struct {
 	wide      bool                               // it listens beyond loopback
 	sockets   map[peer.ID]*quicreuse.ConnManager // of QUIC, while the host is made
 	udp       *quicreuse.ConnManager             // those of the host; nil: it has none
+	listen    []ma.Multiaddr                     // as its owner says, without the ports that were chosen
 	announced []ma.Multiaddr                     // by which others reach it, as its owner says
 	router    basichost.NATManager               // nil: no router is asked for anything
 	host      host.Host
@@ -63,6 +64,7 @@ type Reach struct {
 	refuted   []ma.Multiaddr          // public, and not reached
 	private   bool                    // AutoNAT's first version says that nobody gets through
 	seen      map[peer.ID]bool        // whether a peer sees an address that is not ours: a NAT lies between
+	seenAt    ma.Multiaddr            // the NAT's address, as a peer said last
 	outside   map[string]ma.Multiaddr // by own address: as others see it, where the own port sends
 	places    map[peer.ID]place       // at relays
 	refused   map[peer.ID]time.Time   // relays that are not asked again before
@@ -91,7 +93,7 @@ func (r *Reach) prepare(listen, announced []ma.Multiaddr) {
 	if r == nil {
 		return
 	}
-	r.announced = announced
+	r.listen, r.announced = listen, announced
 	for _, a := range listen {
 		r.wide = r.wide || !manet.IsIPLoopback(a)
 		_, err := a.ValueForProtocol(ma.P_TCP)
@@ -212,6 +214,9 @@ func (r *Reach) observe(c network.Conn, observed ma.Multiaddr) {
 	}
 	behind := !ownIP(ip)
 	r.seen[c.RemotePeer()] = behind
+	if behind {
+		r.seenAt = observed[:1]
+	}
 	local := c.LocalMultiaddr()
 	if _, err := local.ValueForProtocol(ma.P_TCP); err == nil && behind && r.listensOn(local) {
 		r.outside[local.String()] = observed

@@ -110,3 +110,40 @@ func relayedPair(t *testing.T) (served, client host.Host, reach *Reach, tries ch
 	}
 	return served, client, reach, tries
 }
+
+// What the two sides of a hole say to each other may take a minute. Who leaves does not wait for it.
+func TestReach_ClosesThoughTheOtherSideOfAHoleIsSilent(t *testing.T) {
+	const loopback = "/ip4/127.0.0.1/tcp/0"
+	relay, _, _ := reachable(t, ReachConfig{Relay: true}, loopback)
+	served, directory, reach := reachable(t, ReachConfig{}, loopback)
+	if err := directory.Join(t.Context(), []peer.AddrInfo{{ID: relay.ID(), Addrs: relay.Addrs()}}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a place at the relay", func() bool { return len(reach.Now().Relays) == 1 })
+	reach.mu.Lock()
+	reach.outside["x"] = ma.StringCast("/ip4/8.8.8.8/tcp/1")
+	reach.mu.Unlock()
+	client, err := NewHost(HostConfig{}) // without what would answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	asked, end := make(chan struct{}), make(chan struct{})
+	defer close(end)
+	client.SetStreamHandler(holepunch.Protocol, func(network.Stream) {
+		close(asked)
+		<-end
+	})
+	at := slices.DeleteFunc(served.Addrs(), func(a ma.Multiaddr) bool { return !isCircuit(a) })
+	if err := client.Connect(t.Context(), peer.AddrInfo{ID: served.ID(), Addrs: at}); err != nil {
+		t.Fatal(err)
+	}
+	<-asked
+	began := time.Now()
+	if err := reach.Close(); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > holepunch.StreamTimeout/2 {
+		t.Errorf("it took %v", took)
+	}
+}

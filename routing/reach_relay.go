@@ -215,7 +215,7 @@ func (r *Reach) reserve(ctx context.Context, id peer.ID) (place, error) {
 }
 
 // relayAddrs chooses where others may dial a relay: at one address of TCP and one of QUIC, public ones if there are any,
-// and else beside the one at which we reach it.
+// and else beside the one at which we reach it; and at one more for those who have IPv6 alone, or IPv4 alone.
 func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr) {
 	used, _ = peer.SplitAddr(used)
 	ip, err := manet.ToIP(used)
@@ -226,21 +226,43 @@ func relayAddrs(used ma.Multiaddr, known []ma.Multiaddr) (chosen []ma.Multiaddr)
 		at, err := manet.ToIP(a)
 		return err != nil || isCircuit(a) || !at.Equal(ip) && !manet.IsPublicAddr(a)
 	})
-	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return public(b) - public(a) })
+	as := func(a ma.Multiaddr) int { // lower is better
+		n := 0
+		if !manet.IsPublicAddr(a) {
+			n = 2
+		}
+		if isIP6(a) != isIP6(used) {
+			n++
+		}
+		return n
+	}
+	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return as(a) - as(b) })
 	for _, code := range []int{ma.P_TCP, ma.P_QUIC_V1} {
 		i := slices.IndexFunc(all, func(a ma.Multiaddr) bool { _, err := a.ValueForProtocol(code); return err == nil })
 		if i >= 0 {
 			chosen = append(chosen, all[i])
 		}
 	}
+	slices.SortStableFunc(all, func(a, b ma.Multiaddr) int { return kind(a) - kind(b) }) // TCP first
+	i := slices.IndexFunc(all, func(a ma.Multiaddr) bool {
+		return manet.IsPublicAddr(a) && !slices.ContainsFunc(chosen, func(c ma.Multiaddr) bool { return isIP6(c) == isIP6(a) })
+	})
+	if i >= 0 {
+		chosen = append(chosen, all[i])
+	}
 	return chosen
 }
 
-func public(a ma.Multiaddr) int {
-	if manet.IsPublicAddr(a) {
-		return 1
+func kind(a ma.Multiaddr) int {
+	if isTCP(a) {
+		return 0
 	}
-	return 0
+	return 1
+}
+
+func isIP6(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_IP6)
+	return err == nil
 }
 
 // throughRelays returns the relays over which this host is connected to anybody, and those at which it has a place.

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -25,6 +26,10 @@ type Reached struct {
 	Closed bool
 	// Relays are peers at which this process has a place.
 	Relays []peer.ID
+	// Listen is where the process was told to listen; port 0 is any that is free.
+	Listen []ma.Multiaddr
+	// Outside is the address, without a port, at which peers see a process behind a NAT. Nil: it is not known.
+	Outside ma.Multiaddr
 }
 
 // Now returns what is known now.
@@ -34,6 +39,7 @@ func (r *Reach) Now() Reached {
 	return Reached{
 		Confirmed: slices.Clone(r.confirmed), Refuted: slices.Clone(r.refuted), Mapped: r.portsMapped(),
 		Observers: len(r.seen), BehindNAT: r.behindNAT(), Closed: r.private, Relays: slices.Sorted(maps.Keys(r.places)),
+		Listen: r.listen, Outside: r.seenAt,
 	}
 }
 
@@ -59,38 +65,67 @@ func (s Reached) String() string {
 }
 
 // Remedy says what would make it better; "": nothing has to be.
-func (s Reached) Remedy(listen []ma.Multiaddr) string {
+func (s Reached) Remedy() string {
 	if len(s.Confirmed) > 0 || len(s.Mapped) > 0 || !s.BehindNAT && !s.Closed {
 		return ""
 	}
-	listen = slices.DeleteFunc(slices.Clone(listen), func(a ma.Multiaddr) bool { // which need no forwarding where there is IPv6
-		_, err := a.ValueForProtocol(ma.P_IP6)
-		return err == nil
-	})
-	advice := "forward " + ports(listen) + " to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there"
-	if len(s.Relays) == 0 {
-		return advice + ", or --join a swarm in which somebody serves with --relay"
+	advice := "open " + portsText(s.ports()) + " in the firewall of this machine and of the router"
+	if s.BehindNAT {
+		advice = s.forward() + "; or switch on UPnP or NAT-PMP there"
 	}
-	return advice + ": a relay works, and is slower"
+	if len(s.Relays) == 0 {
+		return advice + "; or --join a swarm in which somebody serves with --relay"
+	}
+	return advice + "; a relay works meanwhile, and is slower"
 }
 
-// ports names the ports of addresses.
-func ports(addrs []ma.Multiaddr) string {
-	var all []string
-	for _, a := range addrs {
-		for _, p := range []struct {
-			code int
-			name string
-		}{{ma.P_TCP, "TCP"}, {ma.P_UDP, "UDP"}} {
-			if n, err := a.ValueForProtocol(p.code); err == nil && !isCircuit(a) && !slices.Contains(all, p.name+" "+n) {
-				all = append(all, p.name+" "+n)
+// forward says how a port is passed on to this machine. One that was chosen by the system is another one with each start.
+func (s Reached) forward() string {
+	ports, listen := s.ports(), ""
+	if len(ports) == 0 {
+		ports = []port{{"tcp", usualPort}}
+		listen = "--listen /ip4/0.0.0.0/tcp/" + usualPort + " "
+	}
+	outside := "/ip4/PUBLIC-ADDRESS"
+	if s.Outside != nil {
+		outside = s.Outside.String()
+	}
+	at := fmt.Sprintf("%s/%s/%s", outside, ports[0].kind, ports[0].number)
+	if ports[0].kind == "udp" {
+		at += "/quic-v1"
+	}
+	return fmt.Sprintf("forward %s to this machine in the router, and serve with %s--announce %s", portsText(ports), listen, at)
+}
+
+// port is one that is listened on.
+type port struct{ kind, number string }
+
+// ports are those that were asked for by number, TCP first. IPv6 needs no forwarding.
+func (s Reached) ports() (all []port) {
+	for _, p := range []struct {
+		code int
+		kind string
+	}{{ma.P_TCP, "tcp"}, {ma.P_UDP, "udp"}} {
+		for _, a := range s.Listen {
+			_, ip6 := a.ValueForProtocol(ma.P_IP6)
+			n, err := a.ValueForProtocol(p.code)
+			if err == nil && ip6 != nil && n != "0" && !isCircuit(a) && !slices.Contains(all, port{p.kind, n}) {
+				all = append(all, port{p.kind, n})
 			}
 		}
 	}
-	if len(all) == 0 {
-		return "a port"
+	return all
+}
+
+// portsText names ports.
+func portsText(ports []port) string {
+	if len(ports) == 0 {
+		return "a port that --listen names"
 	}
-	slices.Sort(all) // TCP first
+	var all []string
+	for _, p := range ports {
+		all = append(all, strings.ToUpper(p.kind)+" "+p.number)
+	}
 	return "port " + strings.Join(all, " and ")
 }
 
@@ -115,7 +150,7 @@ func (r *Reach) tellChange() {
 	if !news || !r.wide {
 		return
 	}
-	if remedy := now.Remedy(r.host.Network().ListenAddresses()); remedy != "" {
+	if remedy := now.Remedy(); remedy != "" {
 		r.cfg.Log.Info("others reach this node "+said, "better", remedy)
 		return
 	}

@@ -148,6 +148,9 @@ func TestRelayAddrs_ChoosesWhatOthersCanDial(t *testing.T) {
 	}{
 		"public ones first": {"/ip4/10.0.0.1/tcp/1", []string{"/ip4/8.8.8.8/udp/2/quic-v1", "/ip4/8.8.8.8/tcp/1", "/ip4/10.0.0.1/udp/2/quic-v1"},
 			[]string{"/ip4/8.8.8.8/tcp/1", "/ip4/8.8.8.8/udp/2/quic-v1"}},
+		"over IPv6 as well": {"/ip4/8.8.8.8/tcp/1", []string{"/ip6/2001:db8::1/tcp/3", "/ip6/2a00:1450::1/udp/4/quic-v1", "/ip6/2a00:1450::1/tcp/3", "/ip4/8.8.8.8/udp/2/quic-v1"},
+			[]string{"/ip4/8.8.8.8/tcp/1", "/ip4/8.8.8.8/udp/2/quic-v1", "/ip6/2a00:1450::1/tcp/3"}},
+		"over IPv6 alone": {"/ip6/2a00:1450::1/udp/4/quic-v1", []string{"/ip6/2a00:1450::1/tcp/3"}, []string{"/ip6/2a00:1450::1/tcp/3", "/ip6/2a00:1450::1/udp/4/quic-v1"}},
 		"a network of its own": {"/ip4/10.0.0.1/tcp/1", []string{"/ip4/172.17.0.1/tcp/1", "/ip4/10.0.0.1/udp/2/quic-v1", "/ip4/127.0.0.1/tcp/1"},
 			[]string{"/ip4/10.0.0.1/tcp/1", "/ip4/10.0.0.1/udp/2/quic-v1"}},
 		"loopback":                {"/ip4/127.0.0.1/tcp/1", nil, []string{"/ip4/127.0.0.1/tcp/1"}},
@@ -170,23 +173,31 @@ func TestRelayAddrs_ChoosesWhatOthersCanDial(t *testing.T) {
 
 func TestReached_SaysWhatToDo(t *testing.T) {
 	at := []ma.Multiaddr{ma.StringCast("/ip4/8.8.8.8/tcp/1")}
-	listen := []ma.Multiaddr{ma.StringCast("/ip4/0.0.0.0/udp/2/quic-v1"), ma.StringCast("/ip4/0.0.0.0/tcp/1"), ma.StringCast("/ip6/::/tcp/3")}
+	outside := ma.StringCast("/ip4/9.9.9.9")
+	anywhere := []ma.Multiaddr{ma.StringCast("/ip4/0.0.0.0/tcp/0"), ma.StringCast("/ip4/0.0.0.0/udp/0/quic-v1"), ma.StringCast("/ip6/::/tcp/0")}
+	chosen := []ma.Multiaddr{ma.StringCast("/ip4/0.0.0.0/udp/2/quic-v1"), ma.StringCast("/ip4/0.0.0.0/tcp/1"), ma.StringCast("/ip6/::/tcp/3")}
 	for name, c := range map[string]struct {
 		now          Reached
 		says, advice string
 	}{
-		"nobody met":        {Reached{}, "unknown", ""},
-		"one network":       {Reached{Observers: 1}, "directly, by peers that see", ""},
-		"from outside":      {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
-		"the router helps":  {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
-		"over a relay":      {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}}, "over relays: ", "forward port TCP 1 and UDP 2 to this machine in the router and --announce its address, or switch on UPnP or NAT-PMP there: a relay works"},
-		"not at all":        {Reached{Observers: 1, BehindNAT: true}, "not at all", "--join a swarm in which somebody serves with --relay"},
-		"behind a firewall": {Reached{Observers: 1, Closed: true}, "not at all", "forward port TCP 1"},
+		"nobody met":       {Reached{}, "unknown", ""},
+		"one network":      {Reached{Observers: 1}, "directly, by peers that see", ""},
+		"from outside":     {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
+		"the router helps": {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
+		"over a relay": {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}, Listen: anywhere, Outside: outside}, "over relays: ",
+			"forward port TCP 4001 to this machine in the router, and serve with --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/9.9.9.9/tcp/4001; or switch on UPnP or NAT-PMP there; a relay works meanwhile, and is slower"},
+		"not at all": {Reached{Observers: 1, BehindNAT: true, Listen: chosen, Outside: outside}, "not at all",
+			"forward port TCP 1 and UDP 2 to this machine in the router, and serve with --announce /ip4/9.9.9.9/tcp/1; or switch on UPnP or NAT-PMP there; or --join a swarm in which somebody serves with --relay"},
+		"QUIC alone": {Reached{Observers: 1, BehindNAT: true, Listen: chosen[:1], Outside: outside}, "not at all",
+			"forward port UDP 2 to this machine in the router, and serve with --announce /ip4/9.9.9.9/udp/2/quic-v1;"},
+		"seen nowhere":                 {Reached{Observers: 1, BehindNAT: true, Listen: anywhere}, "not at all", "--announce /ip4/PUBLIC-ADDRESS/tcp/4001;"},
+		"behind a firewall":            {Reached{Observers: 1, Closed: true, Listen: chosen}, "not at all", "open port TCP 1 and UDP 2 in the firewall"},
+		"behind a firewall, any ports": {Reached{Observers: 1, Closed: true, Listen: anywhere}, "not at all", "open a port that --listen names in the firewall"},
 	} {
 		if got := c.now.String(); !strings.Contains(got, c.says) {
 			t.Errorf("%s: it says %q, want %q", name, got, c.says)
 		}
-		if got := c.now.Remedy(listen); !strings.Contains(got, c.advice) || (got == "") != (c.advice == "") {
+		if got := c.now.Remedy(); !strings.Contains(got, c.advice) || (got == "") != (c.advice == "") {
 			t.Errorf("%s: the advice is %q, want %q", name, got, c.advice)
 		}
 	}
@@ -324,7 +335,7 @@ func TestReach_APortThatIsMappedNeedsNoRelay(t *testing.T) {
 	reach.mu.Lock()
 	reach.router = mapper{}
 	reach.mu.Unlock()
-	if now := reach.Now(); reach.relayed() || len(now.Mapped) != 1 || now.Remedy(nil) != "" {
+	if now := reach.Now(); reach.relayed() || len(now.Mapped) != 1 || now.Remedy() != "" {
 		t.Errorf("with a port that is mapped: relayed %v, %+v", reach.relayed(), now)
 	}
 }

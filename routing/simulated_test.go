@@ -44,6 +44,7 @@ func simulated(t *testing.T, net mocknet.Mocknet, n int) (members []member) {
 
 // With more peers than are all told of each other, the keepers are found in the DHT, and by a client through hints.
 func TestDirectory_FindsAllOfALargerSwarmThroughItsKeepers(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		net := mocknet.New()
 		defer net.Close()
@@ -75,6 +76,7 @@ func TestDirectory_FindsAllOfALargerSwarmThroughItsKeepers(t *testing.T) {
 
 // Minutes of a swarm in a moment: time is simulated, and so is the network.
 func TestDirectory_RenewsTheLivingAndDropsTheDead(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		net := mocknet.New()
 		defer net.Close()

@@ -120,12 +120,13 @@ func (s *swarmOf) lose(lossy bool) {
 }
 
 func TestDirectory_AClientHasTheMapOf100PeersWithinASecond(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const n = 100
 		s := newSwarmOf(t, n)
 		defer s.close()
-		time.Sleep(2 * offerLife) // what the young swarm told everyone is over
-		for i := range 3 {        // three clients, each with another address
+		time.Sleep(offerLife + renewEvery) // what the young swarm told everyone is over
+		for i := range 3 {                 // three clients, each with another address
 			client := s.member(n+i, false)
 			began := time.Now()
 			s.join(client, i*n/3)
@@ -155,6 +156,7 @@ func (s *swarmOf) missing(members []*simulatedMember, n int, d time.Duration) (l
 // TestDirectory_EveryNodeKnowsAllNodes, where nobody tells everyone any more: who chooses layers must see all the others, and a
 // newcomer soon.
 func TestDirectory_EveryNodeKnowsAllNodes(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const n = smallSwarm + 12
 		s := newSwarmOf(t, n)
@@ -180,6 +182,7 @@ func TestDirectory_EveryNodeKnowsAllNodes(t *testing.T) {
 }
 
 func TestDirectory_ForgetsTheDeadWithin30Seconds(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const n, dead = 30, 8
 		s := newSwarmOf(t, n)
@@ -214,6 +217,7 @@ func TestDirectory_ForgetsTheDeadWithin30Seconds(t *testing.T) {
 }
 
 func TestDirectory_LivesWithThreeInTenRepliesLost(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const n = 24
 		s := newSwarmOf(t, n)

@@ -283,8 +283,8 @@ func hangEach(ctx context.Context, st *stage) error {
 // costsLittle checks what a hung hop has cost. The prompt's own time is not counted.
 func costsLittle(sc *scene, t *talk) {
 	cost := max(t.longest, t.first-promptLimit)
-	if cost > hangLimit {
-		sc.result.wrong("a hung hop has cost %v, want at most %v", cost, hangLimit)
+	if limit := sc.stage.cfg.within(hangLimit); cost > limit {
+		sc.result.wrong("a hung hop has cost %v, want at most %v", cost, limit)
 	}
 }
 

@@ -25,10 +25,8 @@ const (
 	emptyEach     = "auto:4"
 	seedLayers    = 3
 	emptyMachines = 4
-	// healLimit is for the layers of a node that was killed to be served again, and busyLimit where others keep the machine busy:
-	// some 25 s, of which its offer takes most.
+	// healLimit is for the layers of a node that was killed to be served again: some 25 s, of which its offer takes most.
 	healLimit = time.Minute
-	busyLimit = 3 * time.Minute
 	// restLimit is for a swarm to come to rest: a move is announced for three to seven looks of 15 s each before it is made.
 	restLimit = 3 * time.Minute
 	// restsFor is how long nobody is on the way elsewhere in a swarm that is at rest.
@@ -40,7 +38,7 @@ const (
 // empty begins with one machine that has the model and serves a part of it, and machines that have nothing and choose.
 func empty(ctx context.Context, st *stage) error {
 	name := fmt.Sprintf("%d empty machines beside one that serves %d of %d layers", emptyMachines, seedLayers, emptyLayers)
-	return st.stepWith(ctx, name, cast{limit: 4 * stepLimit}, func(ctx context.Context, sc *scene) error {
+	return st.stepWith(ctx, name, cast{limit: st.cfg.within(4 * stepLimit)}, func(ctx context.Context, sc *scene) error {
 		seed := store.Span{End: seedLayers}
 		if _, err := sc.launch(ctx, nodeSpec{span: seed, layers: seed.String(), home: st.home}); err != nil {
 			return err
@@ -56,7 +54,7 @@ func empty(ctx context.Context, st *stage) error {
 		if _, err := sc.launch(ctx, machines...); err != nil {
 			return err
 		}
-		if err := sc.served(ctx, "the machines have joined", begun, st.healWithin()); err != nil {
+		if err := sc.served(ctx, "the machines have joined", begun, st.cfg.within(healLimit)); err != nil {
 			return err
 		}
 		sc.fetched(machines)
@@ -67,14 +65,6 @@ func empty(ctx context.Context, st *stage) error {
 			return sc.takesIn(ctx, st.machine(emptyMachines))
 		})
 	})
-}
-
-// healWithin is for the layers of a killed node to be served again.
-func (st *stage) healWithin() time.Duration {
-	if st.cfg.Long {
-		return healLimit
-	}
-	return busyLimit
 }
 
 // machine is an empty machine that chooses.
@@ -99,7 +89,7 @@ func (sc *scene) whileAsked(ctx context.Context, play func(context.Context) erro
 	var failed error
 	asking.Go(func() {
 		cfg := private
-		cfg.Grace = sc.stage.healWithin()
+		cfg.Grace = sc.stage.cfg.within(healLimit)
 		for k := uint32(0); failed == nil; k++ {
 			select {
 			case <-over:
@@ -137,7 +127,7 @@ func (sc *scene) heals(ctx context.Context) error {
 		}
 		killed := time.Now()
 		kill(n)
-		if err := sc.served(ctx, fmt.Sprintf("%s was killed", n.spec.layers), killed, sc.stage.healWithin()); err != nil {
+		if err := sc.served(ctx, fmt.Sprintf("%s was killed", n.spec.layers), killed, sc.stage.cfg.within(healLimit)); err != nil {
 			return err
 		}
 		if !sc.stage.cfg.Long {
@@ -344,7 +334,7 @@ func petals(ctx context.Context, st *stage) error {
 		if err := sc.join(ctx); err != nil {
 			return err
 		}
-		if err := sc.served(ctx, "B serves what A did", time.Now(), st.healWithin()); err != nil {
+		if err := sc.served(ctx, "B serves what A did", time.Now(), st.cfg.within(healLimit)); err != nil {
 			return err
 		}
 		if err := sc.atRest(ctx); err != nil {

@@ -164,7 +164,7 @@ func lastLeaves(ctx context.Context, sc *scene) error {
 	}
 	_, err := t.answers(ctx, ask(someIDs(promptTokens, 1), tokens))
 	coming.Wait()
-	if err := errors.Join(err, failed, leaver.hasLeft(), t.Close()); err != nil {
+	if err := errors.Join(err, failed, leaver.hasLeft(sc.stage.cfg.within(graceLimit)), t.Close()); err != nil {
 		return err
 	}
 	if how := leaver.Err().Error(); !strings.Contains(how, "exit status 0") {
@@ -216,13 +216,13 @@ func (sc *scene) sendAway(limit time.Duration, leavers ...*process) error {
 		n.leaves()
 	}
 	for _, n := range leavers {
-		if err := n.hasLeft(); err != nil {
+		if err := n.hasLeft(sc.stage.cfg.within(graceLimit)); err != nil {
 			return err
 		}
 		if how := n.Err().Error(); !strings.Contains(how, "exit status 0") {
 			sc.finds("a node of layers %v was told to leave: %s", n.span, how)
 		}
-		if took := time.Since(start); took > limit {
+		if took := time.Since(start); took > sc.stage.cfg.within(limit) {
 			sc.finds("a node of layers %v took %v to leave", n.span, took)
 		}
 	}

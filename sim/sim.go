@@ -29,6 +29,7 @@ type Config struct {
 	Env     []string      // added to the environment of its processes
 	Without []string      // variables that they do not get of ours
 	Long    bool          // everything; else the essentials
+	Busy    bool          // the machine does other things, too: what is held against the clock has longer, see busyTimes
 	For     time.Duration // how long a soak is to take; 0: half an hour, or in its short form some seconds
 	Seed    uint64        // of what is left to chance
 	Stderr  io.Writer     // gets what the processes log; nil: nobody does
@@ -146,6 +147,14 @@ func makeUp(ctx context.Context, home string, layers int) (*store.Model, error) 
 	return store.Import(ctx, to, from, store.ImportOptions{})
 }
 
+// within is how long something may take.
+func (cfg Config) within(limit time.Duration) time.Duration {
+	if cfg.Busy {
+		return busyTimes * limit
+	}
+	return limit
+}
+
 // stage is where a scenario is played.
 type stage struct {
 	cfg    Config
@@ -172,7 +181,7 @@ func (st *stage) step(ctx context.Context, name string, copies, clients int, pla
 
 func (st *stage) stepWith(ctx context.Context, name string, c cast, play func(context.Context, *scene) error) (err error) {
 	if c.limit == 0 {
-		c.limit = stepLimit
+		c.limit = st.cfg.within(stepLimit)
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.limit)
 	defer cancel()

@@ -3,11 +3,14 @@ package sim
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,7 +22,20 @@ import (
 // folder is where the tests' program is.
 var folder string
 
+// builtAlready in the environment of a test's process names the program's file.
+const builtAlready = "BAICHUAN_SIM_TEST_PROGRAM"
+
+// sideBySide is how many tests run at once where nobody says how many: they wait for processes more than they compute.
+const sideBySide = 4
+
 func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		_ = flag.Set("test.parallel", fmt.Sprint(max(sideBySide, runtime.GOMAXPROCS(0)))) // a number that is one
+	}
+	debug.SetGCPercent(400) // worlds are small and short-lived
 	dir, err := os.MkdirTemp("", "baichuan-sim-test-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -33,6 +49,9 @@ func TestMain(m *testing.M) {
 
 // built is the file of the program that is tested. It is built for all tests when the first one needs it.
 var built = sync.OnceValues(func() (string, error) {
+	if file := os.Getenv(builtAlready); file != "" {
+		return file, nil
+	}
 	file := filepath.Join(folder, "baichuan-node")
 	if runtime.GOOS == "windows" {
 		file += ".exe"
@@ -53,58 +72,60 @@ func program(t *testing.T) string {
 	return file
 }
 
-// plays plays a scenario's short form.
-func plays(t *testing.T, name string) *Report {
+// plays plays a scenario's short form, beside others.
+func plays(t *testing.T, name string) {
 	t.Helper()
-	for _, s := range Scenarios() {
-		if s.Name != name {
-			continue
-		}
-		report, err := Play(t.Context(), s, Config{Binary: program(t), Seed: 1, Step: func(step Step) {
-			t.Logf("%s: longest wait %d ms, failovers %+v", step.Name, step.StallMS, step.Failovers)
-		}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := report.Wrong(); err != nil {
-			t.Error(err)
-		}
-		return report
-	}
-	t.Fatalf("no scenario %s", name)
-	return nil
-}
-
-// beside is plays beside other scenarios: for those that hold nothing against the clock, and nothing of this process's own.
-func beside(t *testing.T, name string) {
 	t.Parallel()
-	plays(t, name)
+	i := slices.IndexFunc(Scenarios(), func(s Scenario) bool { return s.Name == name })
+	report, err := Play(t.Context(), Scenarios()[i], Config{Binary: program(t), Seed: 1, Busy: true, Step: func(step Step) {
+		t.Logf("%s: longest wait %d ms, failovers %+v", step.Name, step.StallMS, step.Failovers)
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := report.Wrong(); err != nil {
+		t.Error(err)
+	}
 }
 
-func TestKill_ChangesNoAnswer(t *testing.T)            { beside(t, "kill") }
-func TestKillTwo_ChangesNoAnswer(t *testing.T)         { beside(t, "kill-two") }
-func TestKillReplacement_ChangesNoAnswer(t *testing.T) { beside(t, "kill-replacement") }
-func TestMissing_WaitsForAnother(t *testing.T)         { beside(t, "missing") }
-func TestTurns_ComputeWhatIsNew(t *testing.T)          { beside(t, "turns") }
-func TestPrefix_IsComputedOnce(t *testing.T)           { beside(t, "prefix") }
-func TestSweep_LosesNothing(t *testing.T)              { beside(t, "sweep") }
+// apart is plays in a process of its own, for those that look at what this process holds.
+func apart(t *testing.T, name string) {
+	t.Helper()
+	if os.Getenv(builtAlready) != "" {
+		plays(t, name)
+		return
+	}
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), builtAlready+"="+program(t))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
 
-func TestWAN_ChangesNoAnswer(t *testing.T)       { beside(t, "wan") }
-func TestPartition_ChangesNoAnswer(t *testing.T) { beside(t, "partition") }
+func TestKill_ChangesNoAnswer(t *testing.T)            { plays(t, "kill") }
+func TestKillTwo_ChangesNoAnswer(t *testing.T)         { plays(t, "kill-two") }
+func TestKillReplacement_ChangesNoAnswer(t *testing.T) { plays(t, "kill-replacement") }
+func TestMissing_WaitsForAnother(t *testing.T)         { plays(t, "missing") }
+func TestTurns_ComputeWhatIsNew(t *testing.T)          { plays(t, "turns") }
+func TestPrefix_IsComputedOnce(t *testing.T)           { plays(t, "prefix") }
+func TestSweep_LosesNothing(t *testing.T)              { plays(t, "sweep") }
 
-// In the short form of the scenario nothing is held against the clock: answers must be right, what is too much refused,
-// memory bounded, and nothing left behind.
-func TestFlood_GetsNoMoreThanItsShare(t *testing.T) { plays(t, "flood") }
+func TestWAN_ChangesNoAnswer(t *testing.T)       { plays(t, "wan") }
+func TestPartition_ChangesNoAnswer(t *testing.T) { plays(t, "partition") }
 
-func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { beside(t, "empty") }
-func TestPetals_EndsInTheGap(t *testing.T)               { beside(t, "petals") }
+func TestEmpty_MachinesServeWhatOthersHave(t *testing.T) { plays(t, "empty") }
+func TestPetals_EndsInTheGap(t *testing.T)               { plays(t, "petals") }
 
 func TestDrain_ComputesNothingAgain(t *testing.T) { plays(t, "drain") }
-func TestThrottle_IsKept(t *testing.T)            { beside(t, "throttle") }
+func TestThrottle_IsKept(t *testing.T)            { plays(t, "throttle") }
 func TestCrowd_GetsItsAnswers(t *testing.T)       { plays(t, "crowd") }
-func TestSoak_LeavesNothingBehind(t *testing.T)   { plays(t, "soak") }
 
-func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
+func TestFlood_GetsNoMoreThanItsShare(t *testing.T) { apart(t, "flood") }
+func TestSoak_LeavesNothingBehind(t *testing.T)     { apart(t, "soak") }
+
+func TestHang_GoesOnElsewhere(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("this machine lacks a signal that holds up a process")
 	}
@@ -112,6 +133,7 @@ func TestHang_CostsTwoSecondsAtMost(t *testing.T) {
 }
 
 func TestPlay_EndsItsProcessesWithItsContext(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	var pids []int
 	s := Scenario{Name: "test", play: func(ctx context.Context, st *stage) error {

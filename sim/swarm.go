@@ -309,13 +309,13 @@ func (n *process) leaves() {
 	n.Terminate()
 }
 
-// hasLeft waits until the node has left, and says if it took too long.
-func (n *process) hasLeft() error {
+// hasLeft waits until the node has left, and says if it takes longer than it may.
+func (n *process) hasLeft(limit time.Duration) error {
 	select {
 	case <-n.Exited():
 		return nil
-	case <-time.After(graceLimit):
-		return fmt.Errorf("node %d has not left after %v", n.PID(), graceLimit)
+	case <-time.After(limit):
+		return fmt.Errorf("node %d has not left after %v", n.PID(), limit)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"math"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,8 +28,6 @@ var (
 )
 
 func TestVirtual(t *testing.T) {
-	usual := debug.SetGCPercent(400) // worlds are small and short-lived
-	t.Cleanup(func() { debug.SetGCPercent(usual) })
 	m, err := virtual.NewModel(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +66,7 @@ func playVirtual(t *testing.T, m *virtual.Model, plan virtual.Plan) {
 
 // The sizes of swarms whose directories' traffic is printed. Two of them are enough to see whether it grows.
 func TestVirtual_DirectoryTrafficGrowsSlowerThanTheSquareOfTheLogarithm(t *testing.T) {
+	t.Parallel()
 	sizes := []int{10, 30}
 	if *long {
 		sizes = append(sizes, 100, 300)

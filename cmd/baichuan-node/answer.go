@@ -95,7 +95,13 @@ func randomSeed() uint64 {
 type answerer struct {
 	model        *client.Model
 	conversation *client.Conversation
-	closers      // end the session and all that it runs on
+	stepper      client.Stepper // the conversation's: to be asked between two chunks of an answer alone
+	closers                     // end the session and all that it runs on
+}
+
+// asks has the answers come from a stepper, which stays the caller's to close.
+func (a *answerer) asks(s client.Stepper) {
+	a.stepper, a.conversation = s, client.NewConversation(a.model, s)
 }
 
 // answerLocally loads a whole stored model into this process.
@@ -129,7 +135,7 @@ func answerLocally(ctx context.Context, name string, threads int, progress func(
 		return nil, err
 	}
 	a.closes(stepper.Close)
-	a.conversation = client.NewConversation(a.model, stepper)
+	a.asks(stepper)
 	return a, nil
 }
 
@@ -162,7 +168,7 @@ func answerFromSwarm(ctx context.Context, name string, f *swarmFlags, lists *lis
 	a.model = c.Model()
 	session := c.NewSession(cfg)
 	a.closes(session.Close)
-	a.conversation = client.NewConversation(a.model, session)
+	a.asks(session)
 	return a, nil
 }
 

@@ -18,6 +18,7 @@ func unlisted() map[string][]string {
 	return map[string][]string{
 		"shard/checkpoint/synthetic/cmd":  {"shard/checkpoint/synthetic"},
 		"shard/checkpoint/checkpointtest": {"shard/checkpoint/synthetic"},
+		"terminal/terminaltest":           {},
 	}
 }
 
@@ -50,6 +51,8 @@ func mayImport(t *testing.T) map[string][]string {
 // named here is forbidden.
 func mayImportOutside() map[string][]string {
 	return map[string][]string{
+		"github.com/charmbracelet/ultraviolet":   {"terminal"},
+		"github.com/creack/pty":                  {"terminal/terminaltest"},
 		"github.com/edsrzf/mmap-go":              {"kernels", "shard", "shard/store"},
 		"golang.org/x/sys/cpu":                   {"kernels", "kernels/probe"},
 		"golang.org/x/sys/unix":                  {"kernels", "node/launch", "shard/store"},
@@ -63,14 +66,14 @@ func mayImportOutside() map[string][]string {
 		"github.com/multiformats/go-multistream": {"routing"},
 		"github.com/pbnjay/memory":               {"cmd/baichuan-node"},
 		"github.com/prometheus/client_golang":    {"node", "gateway"},
-		"github.com/rivo/uniseg":                 {"cmd/baichuan-node"},
+		"github.com/rivo/uniseg":                 {"cmd/baichuan-node", "terminal", "terminal/terminaltest"},
 		"github.com/schollz/progressbar/v3":      {"cmd/baichuan-node"},
 		"github.com/spf13/cobra":                 {"cmd/baichuan-node"},
 		"github.com/spf13/pflag":                 {"cmd/baichuan-node"},
 		"github.com/vmihailenco/msgpack/v5":      {"protocol"},
 		"go.yaml.in/yaml/v3":                     {"cmd/baichuan-node"},
 		"golang.org/x/sync":                      {"shard/store", "shard/quality", "gateway"},
-		"golang.org/x/term":                      {"cmd/baichuan-node"},
+		"golang.org/x/term":                      {"cmd/baichuan-node", "terminal"},
 		"golang.org/x/time/rate":                 {"gateway"},
 		"google.golang.org/protobuf/encoding":    {"shard/tokenizer"},
 	}

@@ -80,6 +80,9 @@ func TestBench_TableOfKernelsHasALineForALayer(t *testing.T) {
 }
 
 func TestBench_SwarmHasAFigureForEachNumberOfClients(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	newHome(t)
 	t.Setenv(asProgram, "1") // for the nodes, which are this binary again
 	t.Setenv("TMPDIR", t.TempDir())

@@ -51,6 +51,9 @@ func (r request) ask(t *testing.T, where ...string) (answered, []byte) {
 // The promise of the project: however many processes share the layers, whatever the kind of positions and the
 // format, the answer and its logits are byte for byte those of one process that holds the whole model.
 func TestSwarm_GivesTheBitsOfOneProcess(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	for _, kind := range []struct {
 		preset string
 		layers int
@@ -116,6 +119,9 @@ func compareSwarms(t *testing.T, home string, layers int, weights string) {
 
 // What the checkpoint's generation_config recommends holds for a client that knows nothing but an address, too.
 func TestSwarm_DrawsAsTheModelRecommends(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	checkpoint := writeCheckpoint(t, "small-7b", 17)
 	config := `{"user_token_id":195,"assistant_token_id":196,"do_sample":true,"temperature":1.7,"top_k":90,"top_p":0.99,` +

@@ -58,6 +58,9 @@ func TestModels_StoredOnesComeBeforeBundledOnes(t *testing.T) {
 }
 
 func TestSwarm_GivesTheBundledModelsWordsOfOneProcess(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	for _, name := range bundled.Names() {
 		model, err := bundled.Open(name)
@@ -81,6 +84,9 @@ func TestSwarm_GivesTheBundledModelsWordsOfOneProcess(t *testing.T) {
 
 // A conversation of several turns, and what a system message does to it.
 func TestChat_SystemMessageChangesTheTone(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	join := newProcesses(t).swarm(home, bundled.Chat, 6, 1)
 	args := []string{"--max-tokens", "60", "--ignore-eos=false"}
@@ -100,6 +106,9 @@ func TestChat_SystemMessageChangesTheTone(t *testing.T) {
 }
 
 func TestBench_PrintsWhatEachFormatCosts(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	newHome(t)
 	file := filepath.Join(t.TempDir(), "questions.jsonl")
 	questions := `{"skill":"opposites","lang":"en","messages":[{"role":"user","content":"What is the opposite of big?"}],"answer":"small"}` + "\n" +

@@ -1,14 +1,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
-	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -16,16 +15,6 @@ import (
 	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/shard/tokenizer"
 )
-
-const chatHelp = `/clear            begin anew
-/edit TEXT        say TEXT instead of the last message
-/system TEXT      begin anew with a system message (no TEXT: without)
-/save FILE        write the conversation to a file
-/load FILE        go on with a saved conversation
-/stats            tell about the last answer
-/exit             leave
-"""               begin and end a message of several lines, none of which is a command
-Ctrl-C            stop the answer`
 
 func newChatCommand(a *app) *cobra.Command {
 	var swarm swarmFlags
@@ -36,7 +25,7 @@ func newChatCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "chat [MODEL]",
 		Short: "Talk with a model of a swarm",
-		Long:  "Talks in the terminal with a model whose layers the peers of a swarm hold. In a chat:\n\n" + chatHelp,
+		Long:  "Talks in the terminal with a model whose layers the peers of a swarm hold. In a chat:\n\n" + chatHelp(),
 		Args:  wantArgs(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			name := ""
@@ -54,349 +43,187 @@ func newChatCommand(a *app) *cobra.Command {
 			}
 			c := newChat(cmd, a, answers, options)
 			c.setSystem(system)
-			return c.run(cmd.Context(), cmd.InOrStdin())
+			return c.run(cmd.Context())
 		},
 	}
 	swarm.add(cmd)
 	lists.add(cmd)
 	sampling.add(cmd)
 	cmd.Flags().StringVar(&system, "system", "", "system message")
+	cmd.Flags().Bool("history", true, "keep the messages that are written in a terminal, in chat-history in the home")
 	cmd.Flags().BoolVar(&noShare, "no-share", false, "share no cached prefix with other sessions")
 	return cmd
 }
 
-// chat is a conversation in the terminal, or over pipes: then a line is a message, and nothing but answers is
-// written to standard output.
+// chat is a conversation with a model.
 type chat struct {
-	out, errOut  io.Writer
-	interactive  bool
-	interrupts   *interrupts
+	front        front
 	log          *slog.Logger
 	model        *client.Model
 	conversation *client.Conversation
+	stepper      client.Stepper
 	options      client.Options
 	messages     []tokenizer.Message
-	last         *client.Outcome
+	last         *account // of the last answer
+	whole        bool     // answers are shown when they are complete
 }
 
+// front is where a chat's messages come from and its answers go: a terminal, or pipes.
+type front interface {
+	// open makes ready for a chat whose last message, if any, is what last gives. Closed it must be.
+	open(ctx context.Context, last func() string) (closed func() error, err error)
+
+	// next gives the next message; io.EOF when there will be none.
+	next(ctx context.Context) (input, error)
+
+	// note tells a person something that is no answer. Over pipes nobody hears it; of what was asked for, they do.
+	note(text string)
+	tell(text string)
+
+	// answer has f make an answer, which the user may stop: that ends f's context. What f writes is printed; below it a
+	// terminal shows the status.
+	answer(ctx context.Context, f func(ctx context.Context, w io.Writer, status func(string)) error) error
+
+	// edit has the user write text in an editor that is a program of its own.
+	edit(text string) (string, error)
+
+	// mend says whether a person is there who may correct what went wrong; else it ends the chat.
+	mend(err error) bool
+}
+
+// newChat makes a chat over the command's input and output: with a line editor if they are a terminal, and else as a
+// filter, to which a line is a message.
 func newChat(cmd *cobra.Command, a *app, answers *answerer, o client.Options) *chat {
 	return &chat{
-		out: textWriter(cmd.OutOrStdout()), errOut: cmd.ErrOrStderr(), interactive: isTerminal(cmd.InOrStdin()),
-		interrupts: &a.interrupts, log: a.log, model: answers.model, conversation: answers.conversation, options: o,
+		front: newFront(cmd, a), log: a.log, model: answers.model, conversation: answers.conversation, stepper: answers.stepper, options: o,
 	}
 }
 
 // errExit ends a chat.
 var errExit = errors.New("the user has left")
 
-// run reads messages and answers them until the input ends.
-func (c *chat) run(ctx context.Context, in io.Reader) error {
-	c.note("Chat with %s. /help tells what there is beside talking.", c.model.Name)
-	c.prompt()
-	if c.interactive {
-		defer c.interrupts.divert(func() { c.note("\n(/exit leaves)"); c.prompt() })()
+// run reads messages and answers them until there are no more.
+func (c *chat) run(ctx context.Context) (err error) {
+	closed, err := c.front.open(ctx, c.lastMessage)
+	if err != nil {
+		return err
 	}
-	for line := range lines(ctx, in) {
-		if line.err != nil {
-			return line.err
+	defer func() { err = errors.Join(err, closed()) }()
+	c.front.note(fmt.Sprintf("Chat with %s. /help tells what there is beside talking.", c.model.Name))
+	for {
+		message, err := c.front.next(ctx)
+		if err == nil {
+			err = c.take(ctx, message)
+		} else if errors.Is(err, io.EOF) {
+			return ctx.Err()
+		} else {
+			return err
 		}
-		err := c.take(ctx, line)
 		switch {
 		case errors.Is(err, errExit):
 			return nil
-		case err != nil && !c.interactive:
+		case err != nil && (ctx.Err() != nil || !c.front.mend(err)):
 			return err
-		case err != nil && ctx.Err() != nil:
-			return err
-		case err != nil:
-			c.note("error: %s", oneLine(err.Error()))
 		}
-		c.prompt()
-	}
-	return ctx.Err()
-}
-
-// prompt invites to the next message. Over pipes nothing is shown.
-func (c *chat) prompt() {
-	if c.interactive {
-		fmt.Fprint(c.errOut, "> ")
 	}
 }
 
-// note tells a person something that is no answer.
-func (c *chat) note(format string, args ...any) {
-	if c.interactive {
-		fmt.Fprintf(c.errOut, format+"\n", args...)
-	}
-}
-
-// take does what a line asks for. A quoted message is no command, whatever it looks like.
-func (c *chat) take(ctx context.Context, line input) error {
-	if line.quoted && strings.TrimSpace(line.text) != "" {
-		return c.say(ctx, line.text)
-	}
-	command, rest, _ := strings.Cut(strings.TrimSpace(line.text), " ")
-	rest = strings.TrimSpace(rest)
-	switch command {
-	case "":
+// take does what a message asks for. One that was quoted is no command, whatever it looks like, nor is one of several
+// lines, but for those that take a text.
+func (c *chat) take(ctx context.Context, message input) error {
+	if strings.TrimSpace(message.text) == "" {
 		return nil
-	case "/exit", "/quit":
-		return errExit
-	case "/help":
-		c.note("%s", chatHelp)
-	case "/clear":
-		c.clear()
-	case "/edit":
-		return c.edit(ctx, rest)
-	case "/system":
-		c.clear()
-		c.setSystem(rest)
-	case "/save":
-		return c.save(rest)
-	case "/load":
-		return c.load(rest)
-	case "/stats":
-		return c.stats()
-	default:
-		if strings.HasPrefix(command, "/") {
-			return fmt.Errorf("no command %s: /help lists them", command)
+	}
+	command, rest := splitCommand(message.text)
+	if message.quoted || !strings.HasPrefix(command, "/") {
+		return c.say(ctx, message.text)
+	}
+	for _, k := range chatCommands() {
+		if !slices.Contains(k.names, command) {
+			continue
 		}
-		return c.say(ctx, line.text)
+		if strings.Contains(rest, "\n") && !k.text {
+			return c.say(ctx, message.text)
+		}
+		return k.do(c, ctx, rest)
 	}
-	return nil
+	return fmt.Errorf("no command %s: /help lists them", command)
 }
 
-// clear forgets all but the system message.
-func (c *chat) clear() {
-	if len(c.messages) > 0 && c.messages[0].Role == "system" {
-		c.messages = c.messages[:1]
-		return
+// splitCommand parts a message at its first blank.
+func splitCommand(text string) (command, rest string) {
+	text = strings.TrimSpace(text)
+	if i := strings.IndexAny(text, " \n"); i >= 0 {
+		return text[:i], strings.TrimSpace(text[i:])
 	}
-	c.messages = nil
+	return text, ""
 }
 
-// setSystem replaces the system message of a conversation.
-func (c *chat) setSystem(text string) {
-	if len(c.messages) > 0 && c.messages[0].Role == "system" {
-		c.messages = c.messages[1:]
-	}
-	if text != "" {
-		c.messages = append([]tokenizer.Message{{Role: "system", Content: text}}, c.messages...)
-	}
-}
-
-// edit takes the last message and its answer back and says something else. Of what was before the peers keep the cache.
-func (c *chat) edit(ctx context.Context, text string) error {
-	before := len(c.messages) - 1
-	for before >= 0 && c.messages[before].Role != "user" {
-		before--
-	}
-	switch {
-	case text == "":
-		return errors.New("/edit needs the text to say instead")
-	case before < 0:
-		return errors.New("/edit: nothing has been said yet")
-	}
-	all := c.messages
-	c.messages = all[:before]
-	err := c.say(ctx, text)
-	if err != nil {
-		c.messages = all
-	}
-	return err
-}
-
-// say asks and prints the answer. Ctrl-C stops the answer, which stays in the conversation as far as it came.
+// say asks and prints the answer. What the user stops stays in the conversation as far as it came.
 func (c *chat) say(ctx context.Context, text string) error {
-	answering, stop := context.WithCancel(ctx)
-	defer stop()
-	if c.interactive {
-		defer c.interrupts.divert(stop)()
-	}
 	messages := append(c.messages[:len(c.messages):len(c.messages)], tokenizer.Message{Role: "user", Content: text})
-	chunks, dropped, err := c.conversation.Chat(answering, messages, c.options)
-	if err != nil {
-		return err
-	}
-	if dropped > 0 {
-		c.note("(the conversation is longer than the context: the oldest %d rounds are forgotten)", dropped)
-	}
 	var said strings.Builder
-	outcome, err := printAnswer(answering, io.MultiWriter(c.out, &said), chunks)
-	if err != nil && (ctx.Err() != nil || answering.Err() == nil) {
+	var outcome *client.Outcome
+	var p pace
+	stopped := false
+	err := c.front.answer(ctx, func(answering context.Context, w io.Writer, status func(string)) error {
+		chunks, dropped, err := c.conversation.Chat(answering, messages, c.options)
+		if err != nil {
+			return err
+		}
+		if dropped > 0 {
+			c.front.note(fmt.Sprintf("(the conversation is longer than the context: the oldest %d rounds are forgotten)", dropped))
+		}
+		outcome, err = c.print(answering, io.MultiWriter(w, &said), c.watch(chunks, &p, status))
+		if stopped = err != nil && ctx.Err() == nil && answering.Err() != nil; stopped {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	answer := strings.TrimSuffix(said.String(), "\n")
-	if outcome != nil {
-		logFailovers(c.log, outcome)
-		c.last, answer = outcome, outcome.Text
+	if stopped {
+		c.last = p.stopped(c.stepper)
+		c.front.note("(stopped)")
 	} else {
-		c.note("(stopped)")
+		logFailovers(c.log, outcome)
+		c.last, answer = accountOf(outcome), outcome.Text
 	}
+	c.tellFailovers()
 	c.messages = append(messages, tokenizer.Message{Role: "assistant", Content: answer})
 	return nil
 }
 
-// stats tells about the last answer.
-func (c *chat) stats() error {
-	if c.last == nil {
-		return errors.New("no answer yet")
+// print prints an answer as it comes, or when it is complete if the user wants that.
+func (c *chat) print(ctx context.Context, w io.Writer, chunks iter.Seq2[client.Chunk, error]) (*client.Outcome, error) {
+	if !c.whole {
+		return printAnswer(ctx, w, chunks)
 	}
-	o := c.last
-	fmt.Fprintf(c.errOut, "%d + %d tokens, the first after %d ms, then %.1f tokens/s, ended by %s\n", len(o.PromptIDs), len(o.IDs),
-		o.Timings.FirstToken.Milliseconds(), o.Timings.TokensPerSecond(), o.FinishReason)
-	s := o.Stats
-	fmt.Fprintf(c.errOut, "%d hops, %d bytes to and from here (%d of them rows of peers that can't connect), %d tokens found in caches\n",
-		s.Hops, s.Bytes, s.RelayedBytes, s.PrefixHits)
-	if s.Stall > 0 {
-		fmt.Fprintf(c.errOut, "stood still for %d ms: %d streams opened anew, %d bans, %d refusals for want of room\n",
-			s.Stall.Milliseconds(), s.Reconnects, s.Bans, s.Pauses)
-	}
-	printChain(c.errOut, o)
-	return nil
-}
-
-// printChain shows who computed an answer.
-func printChain(w io.Writer, o *client.Outcome) {
-	for _, h := range o.Chain {
-		fmt.Fprintf(w, "  layers %-6s %s  %s\n", h.Layers, h.Peer, deviceName(h))
-	}
-	for _, f := range o.Failovers {
-		fmt.Fprintf(w, "  layers %-6s were %s's: %v (%d ms, %d tokens computed again, %d handed over)\n",
-			f.Layers, f.Peer, f.Reason, f.Stall.Milliseconds(), f.Replayed, f.HandedOver)
-	}
-}
-
-// savedChat is the file of /save.
-type savedChat struct {
-	Model    string              `json:"model"` // its id
-	Messages []tokenizer.Message `json:"messages"`
-}
-
-func (c *chat) save(path string) error {
-	if path == "" {
-		return errors.New("/save needs the name of a file")
-	}
-	return writeFile(path, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", " ")
-		return e.Encode(savedChat{Model: c.model.ID.String(), Messages: c.messages})
-	})
-}
-
-func (c *chat) load(path string) error {
-	if path == "" {
-		return errors.New("/load needs the name of a file")
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("load the conversation: %w", err)
-	}
-	var saved savedChat
-	if err := json.Unmarshal(data, &saved); err != nil {
-		return fmt.Errorf("load the conversation %s: %w", path, err)
-	}
-	if len(saved.Messages) > 0 {
-		if _, err := c.model.Tokenizer.Chat(saved.Messages, c.model.Roles()); err != nil {
-			return fmt.Errorf("load the conversation %s: %w", path, err)
+	var text strings.Builder
+	outcome, err := printAnswer(ctx, &text, chunks)
+	if text.Len() > 0 {
+		if _, err := io.WriteString(w, text.String()); err != nil {
+			return nil, fmt.Errorf("print the answer: %w", err)
 		}
 	}
-	c.messages = saved.Messages
-	c.note("%d messages", len(c.messages))
-	return nil
+	return outcome, err
 }
 
-// input is a message that was typed, or why there will be no more.
-type input struct {
-	text   string
-	quoted bool
-	err    error
+// lastMessage is what the user said last.
+func (c *chat) lastMessage() string {
+	if i := c.lastRound(); i >= 0 {
+		return c.messages[i].Content
+	}
+	return ""
 }
 
-// quotes stand around a message that may have several lines.
-const quotes = `"""`
-
-// lines reads messages until the input or ctx ends. A message between """ may have several lines. Reading a terminal
-// can't be interrupted: the goroutine that does it may stay in a read until the process leaves.
-func lines(ctx context.Context, in io.Reader) func(yield func(input) bool) {
-	return func(yield func(input) bool) {
-		read := make(chan input)
-		done := make(chan struct{})
-		defer close(done)
-		go readLines(in, read, done)
-		for {
-			select {
-			case line, more := <-read:
-				if !more || !yield(line) {
-					return
-				}
-			case <-ctx.Done():
-				return
-			}
-		}
+// lastRound is where the user's last message is; -1: nothing has been said.
+func (c *chat) lastRound() int {
+	i := len(c.messages) - 1
+	for i >= 0 && c.messages[i].Role != "user" {
+		i--
 	}
-}
-
-func readLines(in io.Reader, read chan<- input, done <-chan struct{}) {
-	defer close(read)
-	send := func(i input) bool {
-		select {
-		case read <- i:
-			return true
-		case <-done:
-			return false
-		}
-	}
-	s := bufio.NewScanner(in)
-	s.Buffer(nil, maxLine)
-	var q quotation
-	for s.Scan() {
-		if message, complete := q.take(s.Text()); complete && !send(message) {
-			return
-		}
-	}
-	switch err := s.Err(); {
-	case err != nil:
-		send(input{err: fmt.Errorf("read a message: %w", err)})
-	case q.open: // the end of the input ends it as well
-		send(q.message())
-	}
-}
-
-// quotation puts the lines of a quoted message together. The quotes stand before its first line and behind its last
-// one, or on lines of their own.
-type quotation struct {
-	open  bool
-	lines []string
-}
-
-// take adds a line and gives the message that is complete with it.
-func (q *quotation) take(line string) (message input, complete bool) {
-	if !q.open {
-		rest, quoted := strings.CutPrefix(strings.TrimSpace(line), quotes)
-		if !quoted {
-			return input{text: line}, true
-		}
-		q.open, line = true, rest
-		if line == "" {
-			return input{}, false
-		}
-	}
-	last, closed := strings.CutSuffix(strings.TrimRight(line, " \t\r"), quotes)
-	if !closed {
-		q.lines = append(q.lines, line)
-		return input{}, false
-	}
-	if last != "" {
-		q.lines = append(q.lines, last)
-	}
-	return q.message(), true
-}
-
-// message gives the message so far and begins anew.
-func (q *quotation) message() input {
-	m := input{text: strings.Join(q.lines, "\n"), quoted: true}
-	*q = quotation{}
-	return m
+	return i
 }

@@ -72,11 +72,10 @@ func (f *demoFlags) enter(cmd *cobra.Command, a *app, processes *demoProcesses, 
 	if d.client, err = client.Connect(cmd.Context(), s.host, s.directory, client.Config{Model: nodes[0].Model}); err != nil {
 		return nil, err
 	}
-	version, _ := buildVersion()
-	d.server, err = gateway.New(gateway.Config{
-		Models: []gateway.Model{d.client}, Directory: s.directory, Demo: processes, Version: version, Log: a.log,
-	})
-	if err != nil {
+	cfg := gateway.Config{Models: []gateway.Model{d.client}, Directory: s.directory, Demo: processes, Log: a.log}
+	cfg.Process.Traffic = s.traffic
+	cfg.Process.Version, cfg.Process.Commit = buildVersion()
+	if d.server, err = gateway.New(cfg); err != nil {
 		return nil, err
 	}
 	d.closes(d.server.Close)
@@ -116,17 +115,17 @@ func (d *demo) run(l net.Listener, options client.Options, args []string) (err e
 		stop()
 		err = errors.Join(err, <-served)
 	}()
-	answers := &answerer{model: d.client.Model()}
 	session := d.client.NewSession(sessionConfig(d.cmd.ErrOrStderr(), false))
 	defer func() { err = errors.Join(err, session.Close()) }()
-	answers.conversation = client.NewConversation(answers.model, session)
+	answers := &answerer{model: d.client.Model()}
+	answers.asks(session)
 	if len(args) > 0 {
 		return d.answer(answers, options, args[0])
 	}
 	d.tell(d.cmd.ErrOrStderr(), url)
 	c := newChat(d.cmd, d.app, answers, options)
 	c.setSystem(d.flags.system)
-	return c.run(d.cmd.Context(), d.cmd.InOrStdin())
+	return c.run(d.cmd.Context())
 }
 
 // tell says where everything is.
@@ -153,7 +152,7 @@ func (d *demo) answer(answers *answerer, options client.Options, prompt string) 
 		return err
 	}
 	fmt.Fprintf(errOut, "%d tokens, %.1f tokens/s, through\n", len(outcome.IDs), outcome.Timings.TokensPerSecond())
-	printChain(errOut, outcome)
+	printChain(errOut, outcome.Chain, outcome.Failovers)
 	fmt.Fprintln(errOut, "without a prompt, demo opens a chat here and in the browser, where you may kill peers while they answer")
 	return nil
 }

@@ -17,6 +17,9 @@ import (
 )
 
 func TestDemo_AnswersThroughThreeProcesses(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	newHome(t)
 	t.Setenv(asProgram, "1") // for the nodes, which are this binary again
 	t.Setenv("TMPDIR", t.TempDir())
@@ -55,8 +58,8 @@ func TestDemo_TalksWithAStoredModel(t *testing.T) {
 	}
 }
 
-// startDemo starts a demo that serves until it is interrupted, as a process of its own, and gives its nodes' ids.
-func startDemo(t *testing.T) (demo *exec.Cmd, nodes []int) {
+// startDemo starts a demo that serves until it is interrupted, as a process of its own, and gives what its ready file tells.
+func startDemo(t *testing.T, args ...string) (demo *exec.Cmd, ready gatewayReady) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -64,7 +67,7 @@ func startDemo(t *testing.T) (demo *exec.Cmd, nodes []int) {
 	}
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ready")
-	demo = exec.Command(self, "demo", "--copies", "1", "--listen", "127.0.0.1:0", "--ready-file", file)
+	demo = exec.Command(self, append([]string{"demo", "--listen", "127.0.0.1:0", "--ready-file", file}, args...)...)
 	demo.Env = append(os.Environ(), asProgram+"=1", "BAICHUAN_HOME="+dir, "TMPDIR="+dir)
 	var errOut bytes.Buffer
 	demo.Stderr = &errOut
@@ -75,18 +78,14 @@ func startDemo(t *testing.T) (demo *exec.Cmd, nodes []int) {
 		_ = demo.Process.Kill() // where it has left already, nothing happens
 		_ = demo.Wait()
 	})
-	var ready gatewayReady
 	eventually(t, "the demo is ready", func() bool {
 		data, err := os.ReadFile(file)
 		return err == nil && json.Unmarshal(data, &ready) == nil
 	})
-	for _, n := range ready.Nodes {
-		nodes = append(nodes, n.PID)
-	}
-	if len(nodes) != 3 || ready.PID != demo.Process.Pid {
+	if ready.PID != demo.Process.Pid || ready.URL == "" {
 		t.Fatalf("the ready file tells of %+v", ready)
 	}
-	return demo, nodes
+	return demo, ready
 }
 
 // eventually waits for what must come true; a minute is for the slowest machine.
@@ -110,13 +109,19 @@ func gone(pid int) bool {
 }
 
 func TestDemo_LeavesNoProcessBehind(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	if runtime.GOOS == "windows" {
 		t.Skip("this machine lacks signals: Windows can't interrupt another process's program")
 	}
 	newHome(t)
 	for name, signal := range map[string]os.Signal{"interrupted": os.Interrupt, "killed": os.Kill} {
 		t.Run(name, func(t *testing.T) {
-			demo, nodes := startDemo(t)
+			demo, ready := startDemo(t, "--copies", "1")
+			if len(ready.Nodes) != 3 {
+				t.Errorf("the ready file tells of %+v", ready)
+			}
 			if err := demo.Process.Signal(signal); err != nil {
 				t.Fatal(err)
 			}
@@ -124,8 +129,8 @@ func TestDemo_LeavesNoProcessBehind(t *testing.T) {
 			if signal == os.Interrupt && demo.ProcessState.ExitCode() != exitInterrupted {
 				t.Errorf("it left with %v, want code %d", err, exitInterrupted)
 			}
-			for _, pid := range nodes {
-				eventually(t, "a node is gone", func() bool { return gone(pid) })
+			for _, n := range ready.Nodes {
+				eventually(t, "a node is gone", func() bool { return gone(n.PID) })
 			}
 		})
 	}

@@ -105,7 +105,7 @@ func askAround(ctx context.Context, s *swarm, f *swarmFlags, host *serveFlags) (
 			return nil, ctx.Err()
 		}
 		if over {
-			remedy := now.Remedy(s.host.Network().ListenAddresses())
+			remedy := now.Remedy()
 			found := []finding{{Name: "reached", OK: remedy == "" || len(now.Relays) > 0, Found: now.String(), Remedy: remedy}}
 			if joined {
 				found = append(found, examineSwarmHosting(ctx, s, host)...)

@@ -205,6 +205,9 @@ func TestModels_VerifyGoesOnAfterADamagedModel(t *testing.T) {
 }
 
 func TestSwarm_MissingLayersAndOtherModelsAreNamed(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 1), "--name", "mini")
 	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 2), "--name", "other")

@@ -60,6 +60,7 @@ func (e signalError) Error() string { return "interrupted" }
 type interrupts struct {
 	mu      sync.Mutex
 	instead func() // guarded by mu; what a SIGINT does, if not nil
+	signals chan os.Signal
 }
 
 // divert has SIGINT call f instead, until restore is called.
@@ -87,21 +88,32 @@ func (i *interrupts) diverted() bool {
 	return true
 }
 
+// also has more signals end the context.
+func (i *interrupts) also(more ...os.Signal) { signal.Notify(i.signals, more...) }
+
+// raise does what a signal would do.
+func (i *interrupts) raise(s os.Signal) {
+	select {
+	case i.signals <- s:
+	default: // there is one
+	}
+}
+
 // watch gives a context that ends with a signal, and a function that ends the watching.
 func (i *interrupts) watch(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	i.signals = make(chan os.Signal, 1)
+	signal.Notify(i.signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
-			case s := <-signals:
+			case s := <-i.signals:
 				if s == os.Interrupt && i.diverted() {
 					continue
 				}
-				signal.Stop(signals)
+				signal.Stop(i.signals)
 				cancel(signalError{s})
 				return
 			case <-ctx.Done():
@@ -110,7 +122,7 @@ func (i *interrupts) watch(ctx context.Context) (context.Context, func()) {
 		}
 	}()
 	return ctx, func() {
-		signal.Stop(signals)
+		signal.Stop(i.signals)
 		cancel(context.Canceled)
 		<-done
 	}

@@ -60,8 +60,7 @@ func runGateway(cmd *cobra.Command, a *app, f *gatewayFlags, names []string) (er
 	if err := f.check(names); err != nil {
 		return err
 	}
-	version, _ := buildVersion()
-	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Version: version, Private: f.swarm.swarmKey != ""}
+	cfg := gateway.Config{Origins: f.cors, Hosts: f.hosts, Log: a.log, Private: f.swarm.swarmKey != ""}
 	if f.keyFile != "" {
 		if cfg.Keys, err = gateway.OpenKeys(f.keyFile, a.log); err != nil {
 			return err

@@ -165,6 +165,9 @@ func (o official) stream(p openai.ChatCompletionNewParams) openai.ChatCompletion
 }
 
 func TestGateway_SpeaksWithOpenAIsClient(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	join, metrics := openSwarmOfThree(t)
 	url := startGateway(t, "--join", join)
 	o := newOfficial(t, url, "none")
@@ -460,6 +463,9 @@ func TestGateway_AsksForKeys(t *testing.T) {
 }
 
 func TestGateway_OfAFullSwarmSaysWhenToComeAgain(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	_, r := newProcesses(t).serve(home, bundled.Chat, "auto", "--kv-tokens", "128")
 	url := startGateway(t, "--join", r.Addrs[0])

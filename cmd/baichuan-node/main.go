@@ -18,14 +18,14 @@ func main() {
 
 // run is main without a process: it gives the exit code.
 func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
-	a := &app{}
+	a := &app{notices: &notices{to: errOut}}
 	ctx, stop := a.interrupts.watch(ctx)
 	defer stop()
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
-	root.SetErr(errOut)
+	root.SetErr(a.notices)
 	err := root.ExecuteContext(ctx)
 	return report(ctx, errOut, err)
 }

@@ -191,6 +191,9 @@ func lastLayers(t *testing.T, join string) (all []peerStatus) {
 }
 
 func TestPause_AnAnswerGoesOnElsewhereAndReplaysNothing(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	mustCLI(t, "import", writeCheckpoint(t, "small-7b", 1), "--name", "mini")
 	const tokens, prompt = 1200, 200

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -22,7 +25,41 @@ func TestMain(m *testing.M) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Setenv("BAICHUAN_LAN", "false") // other tests' peers may be in the same network
+	flag.Parse()
+	if n := flag.Lookup("test.parallel"); n.Value.String() == n.DefValue {
+		_ = n.Value.Set(fmt.Sprint(max(sideBySide, runtime.GOMAXPROCS(0)))) // a number that is one
+	}
 	os.Exit(m.Run())
+}
+
+const (
+	// sideBySide is how many tests run at once where nobody says how many: they wait for processes more than they compute.
+	sideBySide = 4
+	// ownProcess in the environment says that a test runs in a process of its own.
+	ownProcess = "BAICHUAN_NODE_TEST_OWN_PROCESS"
+)
+
+// apart runs a test beside others, in a process of its own: a command's home is the process'. It is for tests that wait.
+//
+//	if apart(t) {
+//		return
+//	}
+func apart(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv(ownProcess) != "" {
+		return false
+	}
+	t.Parallel()
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v", "-test.parallel=16", fmt.Sprint("-full=", *full)}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append(os.Environ(), ownProcess+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	} else if bytes.Contains(out, []byte("--- SKIP: "+t.Name()+" ")) {
+		t.Skipf("this machine lacks something, as the test's own process says:\n%s", out)
+	}
+	return true
 }
 
 // newHome gives the test a home of its own and makes it the one that commands use.

@@ -7,13 +7,15 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"unicode"
+	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"github.com/baichuan-node/baichuan-node/routing"
 	"github.com/baichuan-node/baichuan-node/shard/store"
+	"github.com/baichuan-node/baichuan-node/terminal"
 )
 
 // logFlags say what is logged to standard error, and how.
@@ -34,6 +36,7 @@ func (l *logFlags) nodes() string {
 // app is what all commands share.
 type app struct {
 	interrupts interrupts
+	notices    *notices // standard error
 	logs       logFlags
 	log        *slog.Logger // made of logs before a command runs
 }
@@ -120,8 +123,46 @@ func openStore() (*store.Store, error) {
 
 // isTerminal says whether a stream of the command is a terminal.
 func isTerminal(stream any) bool {
+	if n, ok := stream.(*notices); ok {
+		stream = n.to
+	}
 	f, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// notices is standard error. While a chat has the terminal, what is written to both goes through the chat, which knows
+// where on the screen there is room for it.
+type notices struct {
+	to io.Writer
+
+	mu      sync.Mutex
+	instead func(text string) // guarded by mu; nil: to
+}
+
+func (n *notices) Write(text []byte) (int, error) {
+	n.mu.Lock()
+	instead := n.instead
+	n.mu.Unlock()
+	if instead == nil {
+		return n.to.Write(text)
+	}
+	instead(strings.TrimSuffix(string(text), "\n"))
+	return len(text), nil
+}
+
+// divert has f show what is written, if standard error is a terminal, until restore is called.
+func (n *notices) divert(f func(text string)) (restore func()) {
+	if !isTerminal(n.to) {
+		return func() {}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.instead = f
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.instead = nil
+	}
 }
 
 // progressWriter is where progress bars go: nowhere unless it is a terminal.
@@ -141,17 +182,11 @@ func textWriter(w io.Writer) io.Writer {
 	return w
 }
 
-// plainText replaces control characters but for line feeds and tabs. Each Write must bring whole characters.
+// plainText makes text harmless. Each Write must bring whole characters.
 type plainText struct{ w io.Writer }
 
 func (p plainText) Write(text []byte) (int, error) {
-	plain := bytes.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' && r != '\t' {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-	if _, err := p.w.Write(plain); err != nil {
+	if _, err := p.w.Write(bytes.Map(terminal.Plain, text)); err != nil {
 		return 0, err
 	}
 	return len(text), nil

@@ -124,6 +124,9 @@ func giveChunks(t *testing.T, m *store.Model) *chunkGiver {
 }
 
 func TestServe_KilledWhileItFetchesGoesOnWhereItWas(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	newHome(t)
 	dir := filepath.Join(t.TempDir(), "wide")
 	spec := synthetic.Spec{Vocab: 5120, Hidden: 512, Intermediate: 1536, Layers: 3, Heads: 8, Context: 256, Position: "rope", NormHead: true,

@@ -8,6 +8,9 @@ import (
 
 // TestSimPlanner_PrintsALineForEachSize, and refuses sizes that are none.
 func TestSimPlanner_PrintsALineForEachSize(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	for args, want := range map[string]string{"3,x": "want numbers", "0": "want numbers", "30000": "want numbers"} {
 		cmd := newSimPlannerCommand()
 		cmd.SetArgs([]string{"--nodes", args})

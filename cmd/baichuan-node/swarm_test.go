@@ -12,6 +12,9 @@ import (
 const chatModel = "baichuan2-mini-chat"
 
 func TestPrivateSwarm_TakesWhoHasItsKeyAlone(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	home := newHome(t)
 	right, wrong := filepath.Join(home, "right.key"), filepath.Join(home, "wrong.key")
 	for _, path := range []string{right, wrong} {
@@ -71,6 +74,9 @@ func TestKey_NewAndShow(t *testing.T) {
 
 // The peers that everybody joins by leave one after the other. Who knows anyone else, or remembers, gets in.
 func TestSwarm_OutlivesThePeersThatItBeganWith(t *testing.T) {
+	if apart(t) {
+		return
+	}
 	p := newProcesses(t)
 	homes := map[string]string{"boot": t.TempDir(), "first": t.TempDir(), "second": t.TempDir()}
 	boot, bootReady := p.serve(homes["boot"], chatModel, "0:6")

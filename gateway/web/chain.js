@@ -37,10 +37,10 @@ export class ChainLine {
       this.#peers.clear();
     }
     const running = message !== null && message.state !== "done";
+    this.#tick(running);
     this.#element.hidden = !message || (!message.chain && !running);
     if (this.#element.hidden) return;
     this.#element.classList.toggle("running", running);
-    this.#tick(running);
     this.#draw();
   }
 
@@ -103,9 +103,9 @@ export class ChainLine {
     const failovers = m.failovers ?? [];
     let text = "";
     if (m.waiting) {
-      text = t(m.waiting.busy ? "chain.busy" : "chain.waiting", { layers: m.waiting.missing.join(", "), s: seconds(m.waiting.for_ms) });
+      text = t(m.waiting.busy ? "chain.busy" : "chain.waiting", { layers: m.waiting.missing.join(", "), time: timeText(m.waiting.for_ms) });
     } else if (stalled) {
-      text = t("chain.stalled", { s: Math.floor(silent / 1000) });
+      text = t("chain.stalled", { time: timeText(silent) });
     } else if (running && failovers.length > 0) {
       text = failoverText(failovers.at(-1), m.chain ?? []);
     }
@@ -118,10 +118,10 @@ export class ChainLine {
 // failoverText tells of a peer that was replaced.
 export function failoverText(failover, chain) {
   const peer = called(failover);
-  const s = seconds(failover.stall_ms);
-  if (failover.successors.length === 1 && failover.successors[0] === failover.peer) return t("chain.back", { peer, layers: failover.layers, s });
+  const time = timeText(failover.stall_ms);
+  if (failover.successors.length === 1 && failover.successors[0] === failover.peer) return t("chain.back", { peer, layers: failover.layers, time });
   const next = failover.successors.map((id) => called(chain.find((hop) => hop.peer === id) ?? { peer: id })).join(", ");
-  return t("chain.failover", { peer, layers: failover.layers, next, s });
+  return t("chain.failover", { peer, layers: failover.layers, next, time });
 }
 
 // paceText tells tokens a second, with as many digits as mean something.
@@ -133,8 +133,8 @@ function called(hop) {
   return hop.peer ? nameOf(hop) : t("chain.here");
 }
 
-function seconds(ms) {
-  return (ms / 1000).toFixed(ms < 9950 ? 1 : 0);
+function timeText(ms) {
+  return ms < 1000 ? t("chain.ms", { ms: Math.round(ms) }) : t("chain.s", { s: (ms / 1000).toFixed(ms < 9950 ? 1 : 0) });
 }
 
 // count is the number of layers in a span.

@@ -1,5 +1,5 @@
 // The chat page: what is shown, and what happens when something is clicked. The modules beside this one each know one thing.
-import "./chat-words.js";
+import "./chat_words.js";
 import { answer } from "./answer.js";
 import { ask, keepKey, key, Refused } from "./api.js";
 import { ChainLine } from "./chain.js";

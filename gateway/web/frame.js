@@ -62,7 +62,7 @@ export function mountSwitches(element) {
   const show = () => {
     languageButton.textContent = language === "zh" ? "EN" : "中";
     languageButton.lang = language === "zh" ? "en" : "zh-CN";
-    label(languageButton, language === "zh" ? "English" : "中文");
+    label(languageButton, language === "zh" ? "EN English" : "中文"); // as one reads it and as one says it
     const dark = window.baichuanTheme.isDark;
     themeButton.replaceChildren(icon(dark ? "sun" : "moon"));
     label(themeButton, t(dark ? "frame.light" : "frame.dark"));

@@ -2,9 +2,9 @@
 import { ask, events, keepKey, Refused } from "./api.js";
 import { make, mountSwitches, nameOf, colourOf } from "./frame.js";
 import { onLanguage, speak, t } from "./i18n.js";
-import { kill, killed, mountDemo, showDemo } from "./swarm_demo.js";
-import { drawCoverage, drawScale, isolated, number, Rows, runsOf, say } from "./swarm_map.js";
-import "./swarm_words.js";
+import { kill, killed, mountDemo, showDemo } from "./swarm-demo.js";
+import { drawCoverage, drawScale, isolated, number, Rows, runsOf, put } from "./swarm-map.js";
+import "./swarm-words.js";
 
 const part = (id) => document.getElementById(id);
 const rows = new Rows(part("peers"));
@@ -69,23 +69,23 @@ function online(how, newest) {
 
 // show draws the page anew.
 function show() {
-  say(part("live"), line === "key" ? "" : t(`live.${line}`));
+  put(part("live"), line === "key" ? "" : t(`live.${line}`));
   part("live").dataset.line = line;
   part("ask-key").hidden = line !== "key";
   if (line === "key") verdict("bad", t("verdict.key"));
   else if (!picture) verdict("wait", t("verdict.wait"));
   if (!picture) return;
   showDemo(picture);
-  say(part("model"), picture.model);
+  put(part("model"), picture.model);
   showModels();
   if (line !== "key") judge();
   facts();
-  drawScale(part("scale"), picture.layers);
+  drawScale(part("map"), part("scale"), picture.layers);
   drawCoverage(part("coverage"), picture);
   rows.show(picture, { killed, mine: picture.demo ? new Set(picture.demo.peers) : null, kill });
   part("map").classList.toggle("kills", Boolean(picture.demo));
   part("empty").hidden = picture.peers.length > 0;
-  say(part("empty"), t("map.empty"));
+  put(part("empty"), t("map.empty"));
   showWay();
   showJoin();
 }
@@ -102,8 +102,8 @@ function showModels() {
 
 function verdict(kind, text, speed = "") {
   part("verdict").dataset.kind = kind;
-  say(part("verdict"), text);
-  say(part("speed"), speed);
+  put(part("verdict"), text);
+  put(part("speed"), speed);
 }
 
 // judge says in a sentence or two how the swarm is.
@@ -140,7 +140,7 @@ function facts() {
   };
   for (const [key, n] of Object.entries(some)) if (n > 0) all.push(t(key, { n }));
   if (picture.version) all.push(t("facts.version", { version: picture.version }));
-  say(part("facts"), all.join(" · "));
+  put(part("facts"), all.join(" · "));
 }
 
 // showWay draws the chain that the next answer would take.
@@ -150,7 +150,7 @@ function showWay() {
   if (chain.length === 0) return;
   const known = new Map(picture.peers.map((p) => [p.peer, p]));
   const ms = number(picture.answer.token_ms);
-  say(part("way-what"), t(chain.length > 1 ? "way.what" : "way.one", { ms, n: chain.length }));
+  put(part("way-what"), t(chain.length > 1 ? "way.what" : "way.one", { ms, n: chain.length }));
   const gateway = () => make("li", { class: "hop end" }, t("way.you"));
   const items = [gateway()];
   let before = null;
@@ -178,13 +178,13 @@ function showJoin() {
   part("join").hidden = !picture.join;
   if (!picture.join) return;
   const key = picture.private ? " --swarm-key FILE" : "";
-  say(part("command"), `baichuan-node serve ${picture.model_id.slice(0, 16)} --join ${picture.join}${key}`);
+  put(part("command"), `baichuan-node serve ${picture.model_id.slice(0, 16)} --join ${picture.join}${key}`);
   const notes = [];
   if (picture.private) notes.push(t("join.key"));
   if (/^\/ip4\/127\.|^\/ip6\/::1\//.test(picture.join)) notes.push(t("join.loopback"));
   else if (/^\/ip4\/(10\.|192\.168\.|172\.(1[6-9]|2\d|3[01])\.)|^\/ip6\/f[cd]/.test(picture.join)) notes.push(t("join.private"));
   else if (picture.join.includes("/p2p-circuit")) notes.push(t("join.relayed"));
-  say(part("join-where"), notes.join(" "));
+  put(part("join-where"), notes.join(" "));
 }
 
 async function copy() {

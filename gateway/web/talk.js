@@ -59,12 +59,17 @@ export function titleOf(talk) {
   return letters.length > 48 ? letters.slice(0, 47).join("").trimEnd() + "…" : line;
 }
 
-// toAsk gives the messages that a model is asked with to answer the last of list; the first ones may have been dropped.
+// toAsk gives the messages that a model is asked with to answer the last of list.
 export function toAsk(talk, list) {
-  const messages = list.slice(talk.dropped).filter((m) => m.role === "user" || m.content !== "");
+  const messages = list.slice(left(talk, list)).filter((m) => m.role === "user" || m.content !== "");
   const asked = messages.map(({ role, content }) => ({ role, content }));
   const system = talk.settings.system?.trim();
   return system ? [{ role: "system", content: system }, ...asked] : asked;
+}
+
+// left is how many of the first messages of a list are left out: never its last one.
+export function left(talk, list) {
+  return Math.min(talk.dropped, list.length - 1);
 }
 
 // toMarkdown writes a conversation for a file.

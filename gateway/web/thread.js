@@ -5,7 +5,7 @@ import { t } from "./i18n.js";
 import { copy } from "./copy.js";
 import { render } from "./markdown.js";
 import { failoverText, paceText } from "./chain.js";
-import { versions, way } from "./talk.js";
+import { left, versions, way } from "./talk.js";
 
 export class Thread {
   #element;
@@ -67,7 +67,7 @@ export class Thread {
     if (mine) parts.body.textContent = message.content;
     else render(parts.body, message.content);
     parts.article.classList.toggle("waiting", busy && message.content === "" && message.state !== "retrying");
-    const dropped = isLast ? talk.dropped : 0;
+    const dropped = isLast && !mine ? left(talk, way(talk).slice(0, -1)) : 0;
     this.#redraw(parts.notes, [busy, message.state, message.finish, message.error?.kind, message.failovers?.length, dropped], () =>
       mine ? [] : this.#notes(message, busy, dropped));
     const count = parts.notes.querySelector(".countdown");
@@ -97,7 +97,7 @@ export class Thread {
       tools.push(button);
     }
     if (mine && !anyBusy) tools.push(iconButton("edit", "chat.edit", () => this.#actions.edit(message)));
-    if (!mine && isLast && !anyBusy) tools.push(iconButton("again", "chat.regenerate", () => this.#actions.regenerate(message)));
+    if (!mine && isLast && !anyBusy && (message.content || message.finish !== "failed")) tools.push(iconButton("again", "chat.regenerate", () => this.#actions.regenerate(message)));
     const cost = mine ? "" : stats(message);
     if (cost) tools.push(make("span", { class: "stats small numbers" }, cost));
     return tools;

@@ -134,3 +134,54 @@ func TestPages_AskForNothingThatIsNotThere(t *testing.T) {
 		}
 	}
 }
+
+// The libraries' files, as they are called in npm's packages.
+func TestLibraries_AreWhatTheLockNames(t *testing.T) {
+	const modules = "lib/node_modules"
+	if _, err := os.Stat(modules); err != nil {
+		t.Skip("this machine lacks the libraries' packages: npm ci --prefix gateway/web/lib")
+	}
+	from := map[string]string{
+		"markdown-it/markdown-it.esm.min.mjs": "markdown-it/dist/browser/markdown-it.esm.min.mjs",
+		"markdown-it/LICENSE":                 "markdown-it/LICENSE",
+		"markdown-it/LICENSE.entities":        "entities/LICENSE", // these are parts of markdown-it's file
+		"markdown-it/LICENSE.linkify-it":      "linkify-it/LICENSE",
+		"markdown-it/LICENSE.mdurl":           "mdurl/LICENSE",
+		"markdown-it/LICENSE.punycode.js":     "punycode.js/LICENSE-MIT.txt",
+		"markdown-it/LICENSE.uc.micro":        "uc.micro/LICENSE.txt",
+		"dompurify/purify.es.mjs":             "dompurify/dist/purify.es.mjs",
+		"dompurify/LICENSE":                   "dompurify/LICENSE",
+		"highlight.js/highlight.min.js":       "@highlightjs/cdn-assets/es/highlight.min.js",
+		"highlight.js/LICENSE":                "@highlightjs/cdn-assets/LICENSE",
+	}
+	files, err := filepath.Glob("lib/*/*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		name := strings.TrimPrefix(filepath.ToSlash(file), "lib/")
+		if strings.HasPrefix(name, "node_modules/") {
+			continue
+		}
+		source, known := from[name]
+		if !known {
+			t.Errorf("lib/%s is no file of the packages'", name)
+			continue
+		}
+		delete(from, name)
+		here, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := os.ReadFile(filepath.Join(modules, filepath.FromSlash(source)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(here, there) {
+			t.Errorf("lib/%s is not %s of npm's package: copy it", name, source)
+		}
+	}
+	for name := range from {
+		t.Errorf("lib/%s is missing", name)
+	}
+}

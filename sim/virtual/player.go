@@ -3,7 +3,6 @@ package virtual
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -139,7 +138,7 @@ func (p *player) live(ctx context.Context, r *process, doors []peer.AddrInfo) er
 }
 
 // serve runs a real node.
-func (p *player) serve(ctx context.Context, r *process) (err error) {
+func (p *player) serve(ctx context.Context, r *process) error {
 	cfg := node.DefaultConfig(p.world.model.stored)
 	cfg.DrainFor = drainFor
 	cfg.Log = slog.New(slog.DiscardHandler)
@@ -149,21 +148,8 @@ func (p *player) serve(ctx context.Context, r *process) (err error) {
 	if p.cast.Kind == Babbler {
 		h = &babbling{Host: h, world: p.world}
 	}
-	if p.cast.Auto {
-		return (&mover{player: p, host: h, dir: r.dir, pace: r.pace, cfg: cfg}).run(ctx)
-	}
-	layers, err := p.load(r.pace, store.Span(p.cast.Span))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, layers.Close()) }()
-	cfg.Fixed = true
-	n, err := node.New(h, r.dir, layers, cfg)
-	if err != nil {
-		return fmt.Errorf("start node %d: %w", p.name, err)
-	}
-	p.serves(p.cast.Span)
-	return n.Run(ctx)
+	cfg.Fixed = !p.cast.Auto
+	return (&mover{player: p, host: h, dir: r.dir, pace: r.pace, cfg: cfg}).run(ctx)
 }
 
 // load loads some layers.
@@ -173,6 +159,9 @@ func (p *player) load(on *pacer, span store.Span) (*shard.Shard, error) {
 
 // choices are the spans that a node of the cast may choose from.
 func (p *player) choices() (all []protocol.Span) {
+	if !p.cast.Auto {
+		return []protocol.Span{p.cast.Span}
+	}
 	for n, start := p.cast.Span.Len(), 0; start+n <= Layers; start++ {
 		all = append(all, protocol.Span{Start: start, End: start + n})
 	}

@@ -6,7 +6,8 @@ import { answers, chat, stream } from "./chat.mjs";
 import { accessible, launch, patience, phone, quit, shoot, visit } from "./harness.mjs";
 
 const peers = JSON.parse(process.env.PEERS);
-const story = "Tell me a story";
+const story = "Tell me a story"; // which is long
+const opposite = "What is the opposite of big?";
 
 // texts waits until the elements have these texts.
 async function texts(elements, want, why) {
@@ -48,14 +49,14 @@ test("a conversation: ask, edit, regenerate, go back, a second one, all still th
     assert.equal(await c.answers.count(), 2);
     await c.fresh.click();
     assert.equal(await c.answers.count(), 0);
-    await c.ask(story);
-    await texts(c.history, [story, "What is a swarm?"]);
+    await c.ask(opposite);
+    await texts(c.history, [opposite, "What is a swarm?"]);
     await page.reload();
-    await texts(c.questions, [story], "the address is the conversation's");
+    await texts(c.questions, [opposite], "the address is the conversation's");
     await c.history.nth(1).click();
     await texts(c.questions, ["What is a swarm?", "Thank you"]);
     await page.goBack();
-    await page.getByRole("heading", { name: story }).waitFor();
+    await page.getByRole("heading", { name: opposite }).waitFor();
 
     await page.getByRole("button", { name: "Options" }).first().click();
     await page.getByRole("button", { name: "Rename" }).click();
@@ -101,26 +102,27 @@ test("Stop ends an answer, whose text stays, and the reader may scroll up meanwh
 test("a peer dies in mid-answer: the answer is what it would have been, and the page tells", () =>
   visit({}, async (page) => {
     const c = chat(page);
-    await c.set({ Temperature: 0 });
+    await c.set({ Temperature: 0, "Longest answer": 180 });
     await c.begin(story);
-    await page.locator(".chain-line").click();
-    await page.waitForFunction(() => document.querySelector("article.answer .prose")?.innerText.length > 60);
-    const names = await page.locator(".chain-details .hop b").allInnerTexts();
-    await shoot(page, "chat-1440-light-answering");
-    process.kill(peers[names[1]], "SIGKILL");
-    const note = page.locator(".chain-note", { hasText: `${names[1]} is gone (layers 2:4)` });
-    await note.waitFor();
+    const bob = await (await page.waitForFunction(() => {
+      const names = document.querySelectorAll(".chain-name");
+      return document.querySelector("article.answer .prose")?.innerText.length > 40 && names[1]?.firstElementChild.nextSibling.textContent;
+    })).jsonValue();
+    process.kill(peers[bob], "SIGKILL");
+    await page.locator(".chain-note, .note", { hasText: `${bob} is gone (layers 2:4)` }).first().waitFor();
     await shoot(page, "chat-1440-light-failover");
+    await page.locator(".chain-line").click();
     await c.done();
     const text = await c.answer();
     await page.locator("article.answer .note", { hasText: "went on after" }).waitFor();
-    assert.ok(!(await page.locator(".chain-details .hop b").allInnerTexts()).includes(names[1]));
+    assert.ok(!(await page.locator(".chain-details .hop b").allInnerTexts()).includes(bob));
+    await shoot(page, "chat-1440-light-chain");
     await accessible(page, "an answer with a failover");
     await c.regenerate.click();
     await page.getByText("2 of 2").waitFor();
     await c.done();
     assert.equal(await c.answer(), text);
-    assert.equal(await page.locator("article.answer .note").count(), 0);
+    assert.equal(await page.locator("article.answer .note", { hasText: "went on after" }).count(), 0);
   }));
 
 const rich = `# Rivers
@@ -238,6 +240,22 @@ test("errors are told in plain words, and a retry is at hand", () =>
     await page.getByRole("button", { name: "Try again" }).click();
     await page.getByText("layers 2:4 are gone").waitFor();
 
+    const long = { status: 400, json: { error: { message: "too many tokens", type: "invalid_request_error", param: "messages", code: "context_length_exceeded" } } };
+    const asked = [];
+    await answers(page, async (route) => {
+      const { messages } = route.request().postDataJSON();
+      asked.push(messages.length);
+      await route.fulfill(messages.length > 3 ? long : stream("It fits."));
+    });
+    await c.begin("hello");
+    await page.getByText("longer than the model can read").waitFor();
+    await page.getByRole("button", { name: "Leave out the oldest messages" }).click();
+    await c.done();
+    assert.equal(await c.answer(), "It fits.");
+    await page.getByText("The first 4 messages were left out").waitFor();
+    assert.deepEqual(asked, [7, 7, 5, 3], "it leaves out a question and its answer at a time, until the rest fits");
+    await page.unrouteAll();
+
     await c.fresh.click();
     await c.ask("Hello!");
     await c.begin("hello world ".repeat(2000));
@@ -284,7 +302,7 @@ test("Chinese, on a phone, in the dark; Enter belongs to an input method that co
     await c.message.press("Enter");
     await c.done();
     assert.equal(await c.questions.first().innerText(), "第一行\n你好");
-    assert.ok(/[\u4e00-\u9fff]/.test(await c.ask("讲个故事")));
+    assert.ok(/[\u4e00-\u9fff]/.test(await c.ask("你是谁？")));
     await page.locator(".chain-line").click();
     await accessible(page, "a phone");
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "it is wider than the screen");

@@ -16,8 +16,8 @@ export function number(n) {
   return new Intl.NumberFormat(language === "zh" ? "zh-CN" : "en", { maximumFractionDigits: digits, ...compact }).format(n);
 }
 
-// say changes an element's text if it is another one: else a reader of the screen would hear it again.
-export function say(element, text) {
+// put changes an element's text if it is another one: else a reader of the screen would hear it again.
+export function put(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
@@ -40,10 +40,11 @@ function block(kind, text, layers) {
   return [lay(make("div", { class: `span ${kind}` }), at), lay(name, before ? { start: 0, end: at.start } : { start: at.end, end: layers })];
 }
 
-// drawScale writes numbers over the layers: few enough that they don't touch each other.
-export function drawScale(element, layers) {
-  element.style.setProperty("--layers", layers);
+// drawScale writes numbers over the layers, few enough that they don't touch each other; the lines below stand where they do.
+export function drawScale(table, element, layers) {
   const step = [1, 2, 4, 5, 8, 10, 20, 50, 100, 200].find((s) => layers / s <= 8) ?? layers;
+  table.style.setProperty("--layers", layers);
+  table.style.setProperty("--step", step);
   const marks = [];
   for (let i = 0; i < layers; i += step) {
     if (layers - i < step / 2) break;
@@ -68,19 +69,25 @@ export function runsOf(counts) {
 export function drawCoverage(body, picture) {
   const counts = picture.coverage;
   const most = Math.max(1, ...counts);
-  const track = make("div", { class: "track columns" });
-  track.style.setProperty("--layers", picture.layers);
+  const track = make("div", { class: "track" });
   for (const run of runsOf(counts)) {
     const layers = `${run.start}:${run.end}`;
     const words = run.hosts === 0 ? t("map.gap", { layers }) : t("map.run", { layers, n: run.hosts });
-    const column = make("div", { class: run.hosts === 0 ? "column gap" : run.hosts === 1 ? "column thin" : "column", title: words },
-      make("span", { "aria-hidden": "true" }, run.hosts === 0 ? "0" : String(run.hosts)), make("span", { class: "unseen" }, `${words}; `));
+    const kind = run.hosts === 0 ? "gap" : run.hosts === 1 ? "thin" : "";
+    const column = make("div", { class: `column ${kind}`, title: words },
+      make("span", { class: roomFor(run, picture.layers), "aria-hidden": "true" }, String(run.hosts)), make("span", { class: "unseen" }, `${words}; `));
     column.style.setProperty("--high", run.hosts === 0 ? 1 : Math.sqrt(run.hosts / most));
     track.append(lay(column, run));
   }
   const row = make("tr", { role: "row", class: "row coverage" },
     make("th", { role: "rowheader", class: "name" }, t("map.hosts")), make("td", { role: "cell", class: "layers" }, track));
   body.replaceChildren(row);
+}
+
+// roomFor says whether a number fits into a column: on a desk, on a phone.
+function roomFor(run, layers) {
+  const each = (run.end - run.start) / layers / String(run.hosts).length;
+  return each < 0.016 ? "nowhere" : each < 0.03 ? "on-desk" : "";
 }
 
 // stateOf is how a peer is shown: as it says, unless more is known.
@@ -152,7 +159,7 @@ class Row {
       make("span", { class: "what", "aria-hidden": "true", "data-t": `map.${name}` }, t(`map.${name}`)), this.cells[name]);
     this.element = make("tr", { role: "row", class: "row peer" },
       make("th", { role: "rowheader", class: "name" }, this.toggle, this.state), make("td", { role: "cell", class: "layers" }, this.track),
-      cell("speed", "number"), cell("cache", "number"), cell("reach"), cell("rtt", "number"), cell("version"), this.act, this.more);
+      cell("speed", "number"), cell("cache", "number"), cell("reach"), cell("rtt", "number rtt"), cell("version"), this.act, this.more);
   }
 
   #turn() {
@@ -166,15 +173,15 @@ class Row {
     this.peer = peer;
     this.seen = seen;
     this.element.dataset.state = seen.state;
-    say(this.nick, nameOf(peer));
+    put(this.nick, nameOf(peer));
     this.toggle.title = peer.peer;
-    say(this.state, t(`state.${seen.state}`));
+    put(this.state, t(`state.${seen.state}`));
     this.#drawTrack();
     const unknown = t("map.unknown");
-    say(this.cells.speed, peer.decode_tokens_per_s > 0 ? number(peer.decode_tokens_per_s) : unknown);
-    say(this.cells.cache, number(peer.cache_tokens_free));
-    say(this.cells.reach, reachOf(peer));
-    say(this.cells.rtt, peer.rtt_ms === undefined ? unknown : t("map.ms", { n: number(peer.rtt_ms) }));
+    put(this.cells.speed, peer.decode_tokens_per_s > 0 ? number(peer.decode_tokens_per_s) : unknown);
+    put(this.cells.cache, number(peer.cache_tokens_free));
+    put(this.cells.reach, reachOf(peer));
+    put(this.cells.rtt, peer.rtt_ms === undefined ? unknown : t("map.ms", { n: number(peer.rtt_ms) }));
     this.cells.version.title = peer.version ?? "";
     this.cells.version.replaceChildren(isolated(peer.version || unknown));
     this.#offerKill();
@@ -187,7 +194,6 @@ class Row {
     const key = [layers, this.peer.layers, this.peer.target, chain, state, language].join(" ");
     if (key === this.drawn) return;
     this.drawn = key;
-    this.track.style.setProperty("--layers", layers);
     const colour = `peer-${colourOf(this.peer.peer)}`;
     const words = [t("map.serves", { layers: this.peer.layers })];
     const parts = [];
@@ -219,7 +225,7 @@ class Row {
       button = make("button", { type: "button", class: "button danger small", click: () => kill(this.peer, button) });
       this.act.replaceChildren(button);
     }
-    say(button, t("demo.kill"));
+    put(button, t("demo.kill"));
     if (button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
   }
 

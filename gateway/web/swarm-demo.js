@@ -3,7 +3,7 @@
 import { ask, events, Refused } from "./api.js";
 import { nameOf } from "./frame.js";
 import { onLanguage, t } from "./i18n.js";
-import { number, say } from "./swarm_map.js";
+import { number, put } from "./swarm-map.js";
 
 const part = (id) => document.getElementById(id);
 
@@ -25,7 +25,7 @@ export function showDemo(newest) {
   const arrived = picture.peers.find((p) => p.peer === started);
   if (arrived) {
     started = "";
-    say(part("done"), t("demo.serves", { peer: nameOf(arrived), layers: arrived.layers }));
+    put(part("done"), t("demo.serves", { peer: nameOf(arrived), layers: arrived.layers }));
   }
   for (const id of picture.demo?.peers ?? []) killed.delete(id);
 }
@@ -50,18 +50,18 @@ async function start() {
 }
 
 function showStart() {
-  say(part("start"), t(starting > 0 ? "demo.starting" : "demo.start"));
+  put(part("start"), t(starting > 0 ? "demo.starting" : "demo.start"));
 }
 
 // act asks for something to be done, and tells what came of it.
 async function act(path, body, done, failed = () => {}) {
   try {
     const said = await (await ask(path, { method: "POST", body })).json();
-    say(part("done"), done(said));
+    put(part("done"), done(said));
   } catch (e) {
     if (!(e instanceof Refused)) throw e;
     failed();
-    say(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
+    put(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
   }
 }
 
@@ -80,7 +80,7 @@ async function askAgain() {
     } catch (e) {
       if (signal.aborted) break;
       if (!(e instanceof Refused)) throw e;
-      say(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
+      put(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
       await pause(2000, signal);
     }
   }
@@ -127,19 +127,19 @@ function tell(news) {
   if (news?.failover) {
     tally.over++;
     const name = (id) => nameOf(picture.peers.find((p) => p.peer === id) ?? { peer: id });
-    say(part("done"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
+    put(part("done"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
     showTally();
   }
-  if (news?.waiting) say(part("done"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
+  if (news?.waiting) put(part("done"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
 }
 
 function showTally() {
   const words = t("demo.tally", { n: number(tally.answers), same: number(tally.same), over: number(tally.over) });
-  say(part("tally"), tally.over > 0 ? `${words}; ${t("demo.longest", { ms: number(Math.round(tally.longest)) })}` : words);
+  put(part("tally"), tally.over > 0 ? `${words}; ${t("demo.longest", { ms: number(Math.round(tally.longest)) })}` : words);
 }
 
 function showAsking() {
-  say(part("ask"), t(asking ? "demo.stop" : "demo.ask"));
+  put(part("ask"), t(asking ? "demo.stop" : "demo.ask"));
   part("question").readOnly = asking !== null;
 }
 
