@@ -37,6 +37,8 @@ addWords({
   "map.layers": ["Layers", "层"],
   "map.speed": ["Tokens/s", "token/秒"],
   "map.cache": ["Free cache", "空闲缓存"],
+  "short.speed": ["tok/s", "token/秒"],
+  "short.cache": ["cache", "缓存"],
   "map.reach": ["Reached", "连接"],
   "map.rtt": ["Round trip", "往返"],
   "map.version": ["Version", "版本"],
@@ -82,6 +84,7 @@ addWords({
 
   "legend.online": ["serves", "提供"],
   "legend.chain": ["in the next answer's chain", "在下一个回答的链上"],
+  "legend.answers": ["answers now", "正在回答"],
   "legend.coming": ["joining, or where it goes", "正在加入或将去"],
   "legend.draining": ["draining: takes nothing new", "正在停止：不接新会话"],
   "legend.lost": ["unreachable", "无法连接"],
@@ -102,7 +105,7 @@ addWords({
   "join.key": ["It is a private swarm: FILE holds its key, which its owner gives you.", "这是私有节点群：FILE 是它的密钥文件，请向所有者索取。"],
 
   "demo.title": ["Kill peers while they answer", "一边回答，一边杀死节点"],
-  "demo.what": ["Each peer is a process on this machine. Ask a question again and again, then kill one in the map: its copy takes over in the middle of a sentence, and every answer stays the same to the last character.", "每个节点都是本机上的一个进程。反复提问，然后在图中杀死一个：它的副本会在一句话的中间接手，而每个回答仍然一字不差。"],
+  "demo.what": ["Each peer is a process on this machine. Ask a question again and again, then kill one that answers: its copy takes over in the middle of a sentence, and every answer stays the same to the last character.", "每个节点都是本机上的一个进程。反复提问，然后杀死一个正在回答的节点：它的副本会在一句话的中间接手，而每个回答仍然一字不差。"],
   "demo.question": ["Question", "问题"],
   "demo.first": ["Tell me a story.", "讲个故事"],
   "demo.ask": ["Ask again and again", "反复提问"],

@@ -33,7 +33,8 @@ test("peers are killed and started while answers go on", async () => {
     await shoot(page, "swarm-desk-light");
     await page.getByRole("button", { name: "Ask again and again" }).click();
     await becomes(page, "#told", /.{20}/);
-    const [victim] = (await page.locator(".peer", { has: page.locator(".used") }).nth(1).locator(".who").textContent()).split(" ");
+    await becomes(page, "#legend", /answers now/);
+    const victim = await page.locator(".peer", { has: page.locator(".used") }).nth(1).locator(".who").textContent();
     await page.getByRole("button", { name: `Kill ${victim}` }).click();
     await becomes(page, "#verdict", /layers 2:4 have only one/);
     assert.equal(await row(page, victim).locator(".state").textContent(), "killed");
