@@ -67,7 +67,7 @@ func TestMove_ARunningStepOfASessionThatBeginsAnewIsForgotten(t *testing.T) {
 		defer n.mu.Unlock()
 		return len(n.queue.chores) == 1
 	})
-	old := n.current().shard
+	old := shardOf(n)
 	pass() // the rest, and the test
 	if err := <-moved; err != nil {
 		t.Fatal(err)

@@ -51,9 +51,7 @@ func moves(t *testing.T, start, end int, drain time.Duration) (*mover, func()) {
 // beside loads other layers on the node's device. They are closed when they are given back, or when the test ends.
 func (m *mover) beside(start, end int) *shard.Shard {
 	m.t.Helper()
-	m.Node.mu.Lock()
-	dev := m.current().shard.Device()
-	m.Node.mu.Unlock()
+	dev := shardOf(m.Node).Device()
 	s, err := shard.Load(m.t.Context(), tiny, store.Span{Start: start, End: end}, dev, shard.Config{CacheTokens: 2048})
 	if err != nil {
 		m.t.Fatal(err)
@@ -294,7 +292,7 @@ func TestMove_RefusesWhatItCanNotServe(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "another model") {
 		t.Errorf("it moves to a shard of another model: %v", err)
 	}
-	if err := n.Move(t.Context(), n.current().shard, nil); err == nil {
+	if err := n.Move(t.Context(), shardOf(n.Node), nil); err == nil {
 		t.Error("it moves to where it is")
 	}
 	gone, cancel := context.WithCancel(t.Context())

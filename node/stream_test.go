@@ -141,7 +141,7 @@ func TestPing_TellsOfTheStepThatWaits(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (protocol.Heartbeat{Epoch: 1, Number: 5, Progress: n.current().shard.Progress()}); msg != want {
+		if want := (protocol.Heartbeat{Epoch: 1, Number: 5, Progress: shardOf(n).Progress()}); msg != want {
 			t.Errorf("heard %+v, want %+v", msg, want)
 		}
 	}

@@ -1,6 +1,7 @@
 package routing
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -65,7 +66,7 @@ type HostConfig struct {
 	Reach *Reach
 }
 
-// NewHost starts a libp2p host as our peers need it: TCP and QUIC, TLS and Noise, and limits under which many
+// NewHost starts a libp2p host as our peers need it: TCP and QUIC, Noise and TLS, and limits under which many
 // sessions of one home fit while no stranger takes everything. The caller closes it.
 func NewHost(cfg HostConfig) (host.Host, error) {
 	listenOn, err := listenAddrs(cfg)
@@ -160,8 +161,10 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 	mux.ConnectionWriteTimeout = yamuxAlive
 	opts := []libp2p.Option{
 		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Security(libp2ptls.ID, libp2ptls.New),
+		// Noise knows no time. A certificate of TLS, and so of QUIC, is refused by whoever's clock is more than an hour behind
+		// that of the machine that made it at its start: one that takes the local time for UTC would reach nobody.
 		libp2p.Security(noise.ID, noise.New),
+		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Muxer(yamux.ID, &mux),
 		libp2p.SwarmOpts(swarm.WithDialRanker(rankDials)),
 		libp2p.EnableRelay(),
@@ -253,9 +256,13 @@ func newConnLimiter() *rate.Limiter {
 
 // ReadSwarmKey reads a private swarm's key in its standard form: /key/swarm/psk/1.0.0/, /base16/, 64 hex digits.
 func ReadSwarmKey(r io.Reader) (pnet.PSK, error) {
-	key, err := pnet.DecodeV1PSK(io.LimitReader(r, maxKeyBytes))
+	text, err := io.ReadAll(io.LimitReader(r, maxKeyBytes))
 	if err != nil {
-		return nil, fmt.Errorf("it is not in the standard form: %w", err)
+		return nil, err
+	}
+	key, err := pnet.DecodeV1PSK(bytes.NewReader(text))
+	if err != nil { // which says how far its reader came
+		return nil, errors.New("it is not three lines, /key/swarm/psk/1.0.0/, /base16/ and 64 hex digits, as swarm-key new makes them")
 	}
 	return key, nil
 }

@@ -1,12 +1,14 @@
 package routing
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	ma "github.com/multiformats/go-multiaddr"
 )
 
@@ -120,5 +122,73 @@ func TestRankDials_PutsTCPFirstAndRelaysLast(t *testing.T) {
 	tcp, quic := delay["/ip4/8.8.8.8/tcp/1"], delay["/ip4/8.8.8.8/udp/1/quic-v1"]
 	if len(delay) != 3 || tcp != 0 || quic <= tcp || delay[relay] <= quic {
 		t.Errorf("delays %v", delay)
+	}
+}
+
+// What users read who join by an address that is not right.
+func TestJoin_SaysWhatIsWrongWithAnAddress(t *testing.T) {
+	server, err := NewHost(HostConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	tcp, quic := server.Addrs()[0], server.Addrs()[1]
+	if !isTCP(tcp) {
+		tcp, quic = quic, tcp
+	}
+	other, err := peer.Decode("12D3KooWGC6TvWhfapngX6wvJHMYvKpDMXPb3ZnCZ6dMoaMtimQ5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		key  pnet.PSK
+		id   peer.ID
+		at   ma.Multiaddr
+		want string
+	}{
+		"another peer's id":          {nil, other, tcp, "another peer answers there, " + server.ID().String()},
+		"another peer's id, QUIC":    {nil, other, quic, "another peer answers there, " + server.ID().String()},
+		"an open swarm":              {make(pnet.PSK, swarmKeyBytes), server.ID(), tcp, "wrong or missing swarm key?"},
+		"QUIC, in a private swarm":   {make(pnet.PSK, swarmKeyBytes), server.ID(), quic, "in a private swarm, TCP alone is"},
+		"a kind that nobody speaks":  {nil, server.ID(), ma.StringCast("/ip4/127.0.0.1/tcp/1/ws"), "addresses of this kind are not dialled"},
+		"a name that is not (known)": {nil, server.ID(), ma.StringCast("/dns4/nobody.invalid/tcp/1"), "is its name known?"},
+	} {
+		client, err := NewHost(HostConfig{SwarmKey: c.key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := NewDirectory(t.Context(), client, DirectoryConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Join(t.Context(), []peer.AddrInfo{{ID: c.id, Addrs: []ma.Multiaddr{c.at}}})
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+		if err := errors.Join(d.Close(), client.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestReadSwarmKey_RefusesWhatIsNone(t *testing.T) {
+	const head, digits = "/key/swarm/psk/1.0.0/\n/base16/\n", "00112233445566778899aabbccddeeff"
+	for name, c := range map[string]struct {
+		text string
+		ok   bool
+	}{
+		"as it is made":        {head + digits + digits + "\n", true},
+		"without the last end": {head + digits + digits, true},
+		"with Windows' ends":   {strings.ReplaceAll(head+digits+digits+"\n", "\n", "\r\n"), true},
+		"nothing":              {"", false},
+		"half of it":           {head + digits + "\n", false},
+		"other digits":         {head + strings.Repeat("x", 64) + "\n", false},
+		"anything":             {"garbage\n", false},
+		"zeros":                {strings.Repeat("\x00", 1<<20), false},
+	} {
+		key, err := ReadSwarmKey(strings.NewReader(c.text))
+		if (err == nil) != c.ok || c.ok && len(key) != swarmKeyBytes || !c.ok && !strings.Contains(err.Error(), "64 hex digits") {
+			t.Errorf("%s: %d bytes, %v", name, len(key), err)
+		}
 	}
 }

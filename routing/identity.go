@@ -75,6 +75,9 @@ func readIdentity(path string) (crypto.PrivKey, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("this is not a file")
+	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("others may read it (mode %04o): make a new one, or chmod 600 it", info.Mode().Perm())
 	}
@@ -84,7 +87,7 @@ func readIdentity(path string) (crypto.PrivKey, error) {
 	}
 	key, err := crypto.UnmarshalPrivateKey(b)
 	if err != nil {
-		return nil, errors.New("this is not a private key")
+		return nil, errors.New("this is not a private key: name another file, or move it away")
 	}
 	if key.Type() != crypto.Ed25519 {
 		return nil, fmt.Errorf("its key is of type %v, not Ed25519", key.Type())

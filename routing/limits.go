@@ -209,6 +209,12 @@ const (
 	relayMemory   = 256 << 20 // 2,048 circuits
 	relayTag      = "baichuan.relay"
 
+	// A place is kept as long as its holder is connected, and renewed in any case; it is told by the wall clock, and a holder whose
+	// clock is ahead by more than relayKeeps would take it for one that is over. Other relays keep places for an hour.
+	relayKeeps = 7 * 24 * time.Hour
+	placeYoung = time.Minute
+	placeOld   = 25 * time.Minute
+
 	relaysKept     = 2               // places at relays that a peer behind a NAT has
 	tendEvery      = 5 * time.Second // how often the places are looked after
 	refusedFor     = 30 * time.Second

@@ -30,6 +30,7 @@ func newRelay(h host.Host) (*relay.Relay, error) {
 	r.Limit = &relay.RelayLimit{Duration: relayDuration, Data: relayBytes}
 	r.MaxReservations, r.MaxReservationsPerIP, r.MaxReservationsPerASN = relayPlaces, subnetConns, relayPlaces
 	r.MaxCircuits, r.BufferSize = relayCircuits, relayBuffer
+	r.ReservationTTL = relayKeeps
 	return relay.New(h, relay.WithResources(r))
 }
 
@@ -204,7 +205,7 @@ func (r *Reach) reserve(ctx context.Context, id peer.ID) (place, error) {
 	if len(conns) == 0 {
 		return place{}, errors.New("the connection to it has ended")
 	}
-	p := place{renew: time.Now().Add(time.Until(got.Expiration) / 2)}
+	p := place{renew: time.Now().Add(renewAfter(time.Until(got.Expiration)))}
 	for _, at := range relayAddrs(conns[0].RemoteMultiaddr(), r.host.Peerstore().Addrs(id)) {
 		circuit, err := ma.NewMultiaddr(fmt.Sprintf("%s/p2p/%s/p2p-circuit", at, id))
 		if err == nil {
@@ -213,6 +214,10 @@ func (r *Reach) reserve(ctx context.Context, id peer.ID) (place, error) {
 	}
 	return p, nil
 }
+
+// renewAfter says when to ask for a place anew that is kept for so long, as far as this machine's clock tells beside the
+// relay's: one of them may be wrong.
+func renewAfter(kept time.Duration) time.Duration { return min(max(kept/2, placeYoung), placeOld) }
 
 // relayAddrs chooses where others may dial a relay: at one address of TCP and one of QUIC, public ones if there are any,
 // and else beside the one at which we reach it; and at one more for those who have IPv6 alone, or IPv4 alone.

@@ -14,6 +14,8 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/baichuan-node/baichuan-node/protocol"
@@ -111,6 +113,32 @@ func waitFor(t *testing.T, what string, is func() bool) {
 func testOffer() protocol.Offer {
 	whole := protocol.Span{End: 4}
 	return protocol.Offer{Model: protocol.ModelID{1}, Span: whole, Target: whole, Layers: 4, State: protocol.Online}
+}
+
+// A place is told by the wall clock: one that is off by hours, the relay's or the holder's, must not end it.
+func TestReach_APlaceOutlastsWrongClocks(t *testing.T) {
+	const loopback = "/ip4/127.0.0.1/tcp/0"
+	relay, _, _ := reachable(t, ReachConfig{Relay: true}, loopback)
+	served, _, _ := reachable(t, ReachConfig{}, loopback)
+	got, err := client.Reserve(t.Context(), served, peer.AddrInfo{ID: relay.ID(), Addrs: relay.Addrs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept := time.Until(got.Expiration); kept < 24*time.Hour {
+		t.Errorf("a holder whose clock is a day ahead takes its place, kept for %v, for one that is over", kept)
+	}
+	for kept, want := range map[time.Duration]time.Duration{
+		10 * time.Minute: 5 * time.Minute, 8 * time.Hour: placeOld, relayKeeps: placeOld, 0: placeYoung, -8 * time.Hour: placeYoung,
+	} {
+		if got := renewAfter(kept); got != want {
+			t.Errorf("kept for %v it is renewed after %v, want %v", kept, got, want)
+		}
+	}
+	for _, c := range served.Network().ConnsToPeer(relay.ID()) {
+		if c.ConnState().Security != noise.ID {
+			t.Errorf("the connection is secured by %v, whose certificates a clock makes invalid", c.ConnState().Security)
+		}
+	}
 }
 
 func TestReach_LeavesARelayThatHasGone(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -201,13 +202,13 @@ func (d *Directory) Met() (all []peer.AddrInfo) {
 	return all
 }
 
-// Follow remembers whom a directory meets until ctx ends. When nobody is left, it goes back to those that were met before:
-// so a swarm grows together again after all of its connections have broken, and needs none of the peers that it began
-// with.
-func (m *Remembered) Follow(ctx context.Context, d *Directory) {
+// Follow remembers whom a directory meets until ctx ends. When nobody is left, it goes back to those that were met before, and
+// to those that a user has named: so a swarm grows together again after all of its connections have broken, or all of its
+// processes have been started anew, and needs none of the peers that it began with.
+func (m *Remembered) Follow(ctx context.Context, d *Directory, named []peer.AddrInfo) {
 	tick := time.NewTimer(followFirst)
 	defer tick.Stop()
-	var kept map[peer.ID]bool
+	var kept map[peer.ID]string // their addresses
 	var at time.Time
 	for {
 		select {
@@ -218,19 +219,29 @@ func (m *Remembered) Follow(ctx context.Context, d *Directory) {
 		tick.Reset(followEvery)
 		met := d.Met()
 		if len(met) == 0 {
-			_ = d.Join(ctx, m.Peers()) // nobody may be there; it is tried again
+			_ = d.Join(ctx, slices.Concat(named, m.Peers())) // nobody may be there; it is tried again
 			continue
 		}
-		news := slices.ContainsFunc(met, func(p peer.AddrInfo) bool { return !kept[p.ID] })
+		news := slices.ContainsFunc(met, func(p peer.AddrInfo) bool { return kept[p.ID] != inOrder(p.Addrs) })
 		if !news && time.Since(at) < keepEvery {
 			continue
 		}
 		if err := m.Keep(met); err != nil {
 			m.log.Warn("peers are not remembered", "error", err)
 		}
-		kept, at = make(map[peer.ID]bool), time.Now()
+		kept, at = make(map[peer.ID]string), time.Now()
 		for _, p := range met {
-			kept[p.ID] = true
+			kept[p.ID] = inOrder(p.Addrs)
 		}
 	}
+}
+
+// inOrder writes addresses, in whatever order they are told, in one way.
+func inOrder(addrs []ma.Multiaddr) string {
+	all := make([]string, len(addrs))
+	for i, a := range addrs {
+		all[i] = a.String()
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
 }

@@ -172,8 +172,16 @@ func explain(err error) string {
 		return "no address"
 	}
 	text := strings.Join(strings.Fields(err.Error()), " ")
-	if strings.Contains(text, "incoming message was too large") || strings.Contains(text, "failed to negotiate security protocol") {
+	_, other, mismatch := strings.Cut(text, "remote key matches ")
+	switch {
+	case mismatch: // the handshake fails for this as well
+		return "another peer answers there, " + other
+	case strings.Contains(text, "incoming message was too large"), strings.Contains(text, "failed to negotiate security protocol"):
 		return "the peer answered but the handshake failed: wrong or missing swarm key?"
+	case errors.Is(err, swarm.ErrNoTransport):
+		return "addresses of this kind are not dialled (in a private swarm, TCP alone is)"
+	case errors.Is(err, swarm.ErrNoGoodAddresses):
+		return "no address of it can be dialled: is its name known?"
 	}
 	return text
 }

@@ -183,6 +183,7 @@ func TestGateway_SpeaksWithOpenAIsClient(t *testing.T) {
 	t.Run("abort", func(t *testing.T) { official{t, o.Client}.aborts(url, metrics) })
 	t.Run("OpenAI's client for Node", func(t *testing.T) { speakNode(t, url) })
 	becomes(t, url+"/metrics", "baichuan_gateway_sessions", 0)
+	t.Run("dashboards", func(t *testing.T) { dashboards(t, map[string]string{"node": metrics[1], "gateway": url + "/metrics"}) })
 }
 
 func (o official) models() {

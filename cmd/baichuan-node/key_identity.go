@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -42,8 +44,11 @@ func newKeyShowCommand() *cobra.Command {
 				return err
 			}
 			id, err := routing.ShowIdentity(path)
-			if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("%w; baichuan-node key new makes one", err)
+			}
+			if err != nil {
+				return err
 			}
 			return printLine(cmd, id.String())
 		},

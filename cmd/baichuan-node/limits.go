@@ -20,6 +20,10 @@ const (
 	// maxNickColumns and maxDeviceColumns are what is shown of a nick (of 64 bytes at most) and a device (of 128).
 	maxNickColumns, maxDeviceColumns = 16, 20
 
+	// firstPort and somePorts are where serve listens by default: beside the well-known ports, and below those that systems
+	// choose for connections that leave.
+	firstPort, somePorts = 20000, 10000
+
 	// lanTimeout is how long a client without an address listens for peers in its local network; they answer at once.
 	lanTimeout = 2 * time.Second
 

@@ -14,12 +14,10 @@ import (
 
 const browserDir = "testdata/browser"
 
-// TestPages_InABrowser opens the gateway's pages in Chromium over a swarm of six processes, two for each span, which compute
-// slowly (in plain Go), so that something can happen in the middle of an answer.
+// TestPages_InABrowser opens the gateway's pages in Chromium over a swarm of six processes, two for each span.
 func TestPages_InABrowser(t *testing.T) {
 	chromium := findBrowser(t)
 	home := newHome(t)
-	t.Setenv("BAICHUAN_KERNELS", "generic") // of the processes: this one's are chosen already
 	join, peers := pairs(t, home, "ann", "bob", "carl", "dora", "emil", "fay")
 	secret := strings.TrimSpace(mustCLI(t, "key", "api", "ann"))
 	shots := filepath.Join(os.TempDir(), "baichuan-node-screenshots")

@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,9 @@ import (
 
 // maxFleet bounds the nodes of a planner's swarm: more would take days.
 const maxFleet = 20000
+
+// tellEvery is how often trials that take long say how far they are.
+const tellEvery = 5 * time.Second
 
 // newSimPlannerCommand is `sim planner`.
 func newSimPlannerCommand() *cobra.Command {
@@ -89,14 +93,15 @@ func newSimPlacementCommand() *cobra.Command {
 		Use:   "placement",
 		Short: "The rules of placement beside the best that a long search finds, Petals' rule, and their bars",
 		Long: "Tries the rules by which nodes place themselves on drawn swarms, and prints each figure beside its bar and beside what\n" +
-			"Petals' rule comes to. Two swarms of each size take about a minute and show little: only with --draws 0, which plays all\n" +
-			"25 and takes many minutes, a missed bar is a failure.",
+			"Petals' rule comes to. Two swarms of each size take half a minute and show little: only with --draws 0, which plays all\n" +
+			"25 and takes some ten minutes, a missed bar is a failure.",
 		Args: wantArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cfg.Draws < 0 || cfg.Events < 0 {
 				return usagef("--draws and --events: want no less than 0")
 			}
 			cfg.Tell = func(f planner.Figure) { printFigure(cmd.OutOrStdout(), asJSON, f) }
+			cfg.Played = progress(cmd.ErrOrStderr())
 			figures, err := planner.Placement(cmd.Context(), cfg)
 			if err != nil {
 				return err
@@ -118,6 +123,17 @@ func newSimPlacementCommand() *cobra.Command {
 	flags.IntVar(&cfg.Events, "events", 0, "of churn in each swarm (default: 24)")
 	flags.BoolVar(&asJSON, "json", false, "print a JSON object for each figure")
 	return cmd
+}
+
+// progress prints how far trials are, now and then.
+func progress(w io.Writer) func(trial string, done, all int) {
+	last := time.Now()
+	return func(trial string, done, all int) {
+		if time.Since(last) >= tellEvery {
+			last = time.Now()
+			fmt.Fprintf(w, "%s: %d of %d swarms\n", trial, done, all)
+		}
+	}
 }
 
 func printFigure(w io.Writer, asJSON bool, f planner.Figure) {

@@ -8,11 +8,14 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/pnet"
+	"github.com/multiformats/go-multiaddr"
 	"github.com/spf13/cobra"
 
 	"github.com/baichuan-node/baichuan-node/routing"
@@ -38,7 +41,7 @@ func (f *swarmFlags) add(cmd *cobra.Command) {
 func (f *swarmFlags) peers() ([]peer.AddrInfo, error) {
 	var infos []peer.AddrInfo
 	for _, text := range f.join {
-		info, err := peer.AddrInfoFromString(text)
+		info, err := joinAddr(text)
 		if err != nil {
 			return nil, usagef("--join %q: want an address like /ip4/192.0.2.1/tcp/4001/p2p/12D3...: %w", text, err)
 		}
@@ -51,6 +54,22 @@ func (f *swarmFlags) peers() ([]peer.AddrInfo, error) {
 	return infos, nil
 }
 
+// joinAddr parses an address with a peer's id.
+func joinAddr(text string) (*peer.AddrInfo, error) {
+	addr, err := multiaddr.NewMultiaddr(text)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(flagError(err).Error(), fmt.Sprintf("failed to parse multiaddr %q: ", text)))
+	}
+	info, err := peer.AddrInfoFromP2pAddr(addr)
+	if err != nil {
+		return nil, errors.New("it lacks /p2p/ and the peer's id at its end, as serve prints them")
+	}
+	if len(info.Addrs) == 0 {
+		return nil, errors.New("it says who the peer is, and not where")
+	}
+	return info, nil
+}
+
 func indexOf(infos []peer.AddrInfo, id peer.ID) int {
 	for i, info := range infos {
 		if info.ID == id {
@@ -61,7 +80,7 @@ func indexOf(infos []peer.AddrInfo, id peer.ID) int {
 }
 
 // key reads the --swarm-key file; no flag is an open swarm.
-func (f *swarmFlags) key() (pnet.PSK, error) {
+func (f *swarmFlags) key(log *slog.Logger) (pnet.PSK, error) {
 	if f.swarmKey == "" {
 		return nil, nil
 	}
@@ -73,6 +92,9 @@ func (f *swarmFlags) key() (pnet.PSK, error) {
 	key, err := routing.ReadSwarmKey(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the swarm key %s: %w", f.swarmKey, err)
+	}
+	if info, err := file.Stat(); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		log.Warn("others on this machine may read the swarm key, and join: chmod 600 it", "file", f.swarmKey)
 	}
 	return key, nil
 }
@@ -99,13 +121,13 @@ func openSwarm(ctx context.Context, f *swarmFlags, key crypto.PrivKey, listen []
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if s.key, err = f.key(); err != nil {
-		return nil, err
-	}
 	if reach.Log == nil {
 		reach.Log = slog.New(slog.DiscardHandler)
 	}
 	s.log = reach.Log
+	if s.key, err = f.key(s.log); err != nil {
+		return nil, err
+	}
 	if f.remember {
 		home, err := homeDir()
 		if err != nil {
@@ -217,3 +239,6 @@ func (s *swarm) met(but []peer.AddrInfo) (all []peer.AddrInfo) {
 	}
 	return all
 }
+
+// remembersAny says whether this swarm's peers have been met before.
+func (s *swarm) remembersAny() bool { return s.memory != nil && len(s.memory.Peers()) > 0 }

@@ -3,7 +3,7 @@
 //   state      "asking", "streaming", "retrying" (until retryAt), "done"
 //   content    as far as it has come
 //   finish     "stop", "length", "stopped" (by the reader), "failed"
-//   error      {kind, message}: why it failed; kind is one of chat_words.js's "error."
+//   error      {kind, message}: why it failed; kind is one of chat-words.js's "error."
 //   chain      [{peer, nick, layers, device}], pace in tokens a second, failovers, waiting, hops: where its tokens' time goes
 //   tokens     of the answer, heard: when the chain last gave a sign of life
 import { ask, events, Refused } from "./api.js";

@@ -1,5 +1,5 @@
 // The chat page: what is shown, and what happens when something is clicked. The modules beside this one each know one thing.
-import "./chat_words.js";
+import "./chat-words.js";
 import { answer } from "./answer.js";
 import { ask, keepKey, key, Refused } from "./api.js";
 import { ChainLine } from "./chain.js";
@@ -201,17 +201,32 @@ async function makeAnswer(talk, message, drop = false) {
 }
 
 let painting = false;
+let behind = false; // something has come since what is being painted
 
-// changed shows what has come, once a frame at most.
+// changed shows what has come, once a frame at most; less often where drawing takes longer, so that a page is never busy
+// with that alone.
 function changed(talk, message) {
-  if (talk !== current || painting) return;
+  if (talk !== current) return;
+  behind = painting;
+  if (!painting) paint(message);
+}
+
+function paint(message) {
   painting = true;
   requestAnimationFrame(() => {
-    painting = false;
-    if (running.get(current.id)?.message !== message) return;
-    thread.update(current, message, message);
-    chain.show(message);
-    scroller.grown();
+    const began = performance.now();
+    if (running.get(current.id)?.message === message) {
+      thread.update(current, message, message);
+      chain.show(message);
+      scroller.grown();
+    }
+    setTimeout(() => {
+      painting = false;
+      if (behind) {
+        behind = false;
+        paint(message);
+      }
+    }, 2 * (performance.now() - began));
   });
 }
 

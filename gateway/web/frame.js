@@ -43,11 +43,19 @@ export function iconButton(name, key, click, more = {}) {
   return button;
 }
 
-// colourOf gives the number of a peer's colour: the same on each page, and each time.
+const colours = new Map(); // peer -> the number of its colour
+
+// colourOf gives the number of a peer's colour: the same each time, and as long as there are few peers nobody else's. It
+// follows from the peer's id where it can, so that other pages mostly give the same.
 export function colourOf(peer) {
-  let sum = 0;
-  for (const c of peer) sum = (sum * 31 + c.codePointAt(0)) >>> 0;
-  return sum % 8;
+  if (!colours.has(peer)) {
+    let sum = 0;
+    for (const c of peer) sum = (sum * 31 + c.codePointAt(0)) >>> 0;
+    const taken = new Set(colours.values());
+    const free = [...Array(8).keys()].map((i) => (sum + i) % 8).find((n) => !taken.has(n));
+    colours.set(peer, free ?? sum % 8);
+  }
+  return colours.get(peer);
 }
 
 // nameOf gives what a peer is called: as it calls itself, else the end of its id.

@@ -189,7 +189,7 @@ func TestFetch_AsksALiarNoMore(t *testing.T) {
 	if err := f.Fetch(t.Context(), whole(), nil); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(liar.asked); n > 1 {
+	if n := len(liar.wanted()); n > 1 {
 		t.Errorf("a peer whose first chunk was wrong was asked for %d", n)
 	}
 	if got := f.Fetched(); got.Liars != 1 || got.Bytes != allBytes() {
@@ -222,7 +222,7 @@ func TestFetch_GoesOnWhereItWasCutOff(t *testing.T) {
 				f := fetcher(t, s, m, nil, g)
 				err := f.Fetch(ctx, whole(), nil)
 				cancel()
-				for hash := range g.asked {
+				for hash := range g.wanted() {
 					if here[hash] {
 						t.Fatalf("round %d: a chunk that was here was asked for", round)
 					}
@@ -349,8 +349,8 @@ func TestFetch_TakesLittleAtATimeWhileSessionsLive(t *testing.T) {
 	if err := f.Fetch(t.Context(), store.Span{Start: 1, End: 2}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if a.least > smallPiece || b.least > smallPiece || most.Load() > 1 {
-		t.Errorf("%d at a time, of %d bytes", most.Load(), max(a.least, b.least))
+	if largest := max(a.largest(), b.largest()); largest > smallPiece || most.Load() > 1 {
+		t.Errorf("%d at a time, of %d bytes", most.Load(), largest)
 	}
 }
 

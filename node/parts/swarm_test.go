@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -136,9 +137,7 @@ type giver struct {
 	n     int                     // guarded by mu, as all below: requests
 	sent  int64                   // bytes of chunks
 	asked map[protocol.Digest]int // pieces of each chunk that were asked for
-	now   int                     // answers under way
-	most  int                     // of them at the same time
-	least int                     // the largest piece
+	most  int                     // bytes of the largest piece
 }
 
 // give starts a peer that hands out the whole model. It goes by the server's own rules as to turns.
@@ -177,13 +176,8 @@ func give(t testing.TB, g *giver) *giver {
 			g.mu.Lock()
 			defer g.mu.Unlock()
 			g.sent += int64(bytes)
-			g.now++
-			g.most, g.least = max(g.most, g.now), max(g.least, bytes)
-			return bytes, sync.OnceFunc(func() {
-				g.mu.Lock()
-				defer g.mu.Unlock()
-				g.now--
-			}), nil
+			g.most = max(g.most, bytes)
+			return bytes, func() {}, nil
 		},
 	})
 	t.Cleanup(stop)
@@ -194,6 +188,19 @@ func (g *giver) bytes() int64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.sent
+}
+
+func (g *giver) largest() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.most
+}
+
+// wanted is the chunks that were asked for, and in how many pieces.
+func (g *giver) wanted() map[protocol.Digest]int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return maps.Clone(g.asked)
 }
 
 // fetcher makes a fetcher that asks these peers.

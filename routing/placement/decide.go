@@ -112,11 +112,11 @@ func (d *decision) stay(again time.Duration, format string, args ...any) Action 
 
 // join announces a newcomer's place at once.
 func (d *decision) join() Action {
-	best, any := d.s.best(d.i, d.me.Choices)
+	to, any := d.s.bestLasting(d.i, d.me.Choices)
 	if !any {
 		return d.stay(d.now+lookEvery, "no layer fits")
 	}
-	return Action{Kind: Announce, Span: best.span, Again: d.now + lookEvery, Why: "join where it helps most"}
+	return Action{Kind: Announce, Span: to, Again: d.now + lookEvery, Why: "join where it helps most"}
 }
 
 // announce begins a move.

@@ -17,27 +17,32 @@ type Move struct {
 // recreate on J, in an order in which each is safe by what is announced. The gain is in thousandths of J.
 func Plan(v View) (moves []Move, gain int64) {
 	s := newSwarm(v.coarse(), "")
-	p := s.plan(s.calmCost())
+	p := s.plan(true)
 	return p.moves, p.gain
 }
 
 // plan searches from where the peers are announced to be, and takes a step only if the peers can go straight to where it
 // comes. Each alone comes first. Of several together, most are tried roughly, with tau as it is, and only what seems better
-// so is looked at closely.
-func (s *swarm) plan(cost int64) (p plan) {
+// so is looked at closely. Where all is calm moves cost less, and nobody is expected to die.
+func (s *swarm) plan(calm bool) (p plan) {
 	begin := slices.Clone(s.at)
 	defer func() { s.at = begin }()
+	cost := int64(busyCost)
+	if s.risk = deathShare; calm {
+		cost, s.risk = s.calmCost(), 0
+	}
 	first := s.measure()
-	r := rebuild{s: s, begin: begin, cost: cost, best: first.Score, tau: int64(first.Tau), seen: map[uint64]bool{}}
+	r := rebuild{s: s, begin: begin, cost: cost, best: s.lasting(first.Score, never), plain: first.Score, tau: int64(first.Tau), seen: map[uint64]bool{}}
 	r.from = slices.Clone(begin)
-	take := func(score Score) {
+	take := func(plain, score Score) {
 		if score.Compare(r.best) < 0 {
 			most := first.Score
+			most.J += most.J / 1000 * onTheWay
 			if score.Gaps < most.Gaps { // on the way to that it may be worse, but not by more gaps
 				most.J = never
 			}
 			if moves, ok := s.ordered(begin, most); ok {
-				p.moves, r.best = moves, score
+				p.moves, r.best, r.plain = moves, score, plain
 				r.tau = int64(s.measure().Tau)
 				copy(r.from, s.at)
 				return
@@ -68,7 +73,8 @@ type rebuild struct {
 	s     *swarm
 	begin []protocol.Span
 	from  []protocol.Span // the best so far
-	best  Score           // of it
+	best  Score           // of it, as it lasts
+	plain Score           // of it, as it is
 	tau   int64           // of it
 	cost  int64           // of a move, in thousandths of J
 	seen  map[uint64]bool
@@ -94,7 +100,7 @@ func (r *rebuild) roughly(out []int, rng *rand.Rand) bool {
 		}
 	}
 	score.J -= score.J / 1000 * roughly
-	if score.Compare(r.best) >= 0 {
+	if score.Compare(r.plain) >= 0 {
 		return false
 	}
 	key := s.places()
@@ -105,12 +111,55 @@ func (r *rebuild) roughly(out []int, rng *rand.Rand) bool {
 	return true
 }
 
-// closely puts peers where they do the most good, each in turn, as the others may have changed what that is.
-func (r *rebuild) closely(out []int) (score Score) {
+// closely puts peers where they do the most good, each in turn, as the others may have changed what that is; and the last
+// where that lasts. It returns the score as it is, and as it lasts.
+func (r *rebuild) closely(out []int) (plain, lasting Score) {
 	for _, i := range out {
-		score = r.put(i, out, (*own).at, r.s.without(i))
+		plain = r.put(i, out, (*own).at, r.s.without(i))
 	}
-	return score
+	return r.settle(out[len(out)-1], plain)
+}
+
+// settle moves a peer from its best place, of which the score is known, to where it lasts best, among places that are nearly
+// as good. What turns out to last no better than the best so far is not looked at to the end.
+func (r *rebuild) settle(i int, best Score) (plain, lasting Score) {
+	s := r.s
+	if s.risk == 0 {
+		return best, best
+	}
+	to, most := s.at[i], int64(never)
+	for k, c := range r.nearly(i, best) {
+		s.at[i] = c.span
+		moves := len(differences(r.begin, s.at))
+		if k == 0 && r.best.Gaps <= c.score.Gaps {
+			most = r.best.J
+		}
+		l := r.priced(s.lasting(c.score, (most/(1000+r.cost*int64(moves))+1)*1000), moves)
+		if k == 0 || l.Compare(lasting) < 0 {
+			to, plain, lasting, most = c.span, r.priced(c.score, moves), l, l.J
+		}
+	}
+	s.at[i] = to
+	return plain, lasting
+}
+
+// nearly lists the places of a peer that are nearly as good as where it is, which is the best: that first, and where it was
+// at the beginning.
+func (r *rebuild) nearly(i int, best Score) (good []choice) {
+	s := r.s
+	o, at := s.without(i), s.at[i]
+	best.J += best.J / 1000 * nearlyBest
+	for _, sp := range append([]protocol.Span{at, r.begin[i]}, s.choices(i)...) {
+		if s.at[i] = sp; sp.Len() == 0 {
+			continue
+		}
+		score := o.at(sp)
+		if r.priced(score, len(differences(r.begin, s.at))).Compare(best) <= 0 {
+			good = append(good, choice{sp, score})
+		}
+	}
+	s.at[i] = at
+	return good
 }
 
 // put puts a peer where it does the most good; of equal places the first, but where it was at the beginning before all.
@@ -229,8 +278,7 @@ func (s *swarm) improve(rng *rand.Rand, rounds int) Score {
 }
 
 // ordered lists the moves from one placement to where the peers are, in an order in which each is safe by what is
-// announced; of those that are, the one that leaves the swarm best. None may leave it worse than most, or who has moved
-// would move back before the others come. Not all placements can be reached so.
+// announced; of those that are, the one that leaves the swarm best. None may leave it worse than most. Not all placements can be reached so.
 func (s *swarm) ordered(begin []protocol.Span, most Score) (moves []Move, ok bool) {
 	end := s.at
 	s.at = slices.Clone(begin)

@@ -50,8 +50,11 @@ const (
 	moversAtOnce = 4  // that a larger swarm draws in each look
 	jointRounds  = 600
 	roughly      = 20  // thousandths of J, by which a rough look may err
-	calmCost     = 100 // thousandths of J, shared by all peers, that each move of a plan must bring where nobody has come or gone for calmAfter
-	busyCost     = 47  // elsewhere, not shared: what moves bring there does not last
+	nearlyBest   = 50  // thousandths of J above the best, within which what lasts counts
+	onTheWay     = 300 // thousandths of J, by which a plan may make a swarm worse before it is done
+	deathShare   = 30  // percent of a rating that is about what is left after a death, where peers come and go
+	calmCost     = 200 // thousandths of J, shared by all peers, that each move of a plan must bring where nobody has come or gone for calmAfter
+	busyCost     = 40  // elsewhere, not shared: what moves bring there does not last
 	calmAfter    = 75 * time.Second
 	planFor      = 5 * time.Minute // that a plan may take
 	planLooks    = 3               // at the swarm that it is for, before it begins: until all see the same

@@ -189,10 +189,10 @@ type Measured struct {
 // Measure rates a view's targets as they are, nothing rounded.
 func Measure(v View) Measured { return newSwarm(v, "").measure() }
 
-// Join is where a newcomer does the most good: of the spans that it could serve, the one with the least (gaps, J). One
-// that can serve nothing gets no layers.
+// Join is where a newcomer does the most good: of the spans that it could serve, one with nearly the least (gaps, J), that
+// which stays best when somebody dies. One that can serve nothing gets no layers.
 func Join(v View, me Self) protocol.Span {
 	s := newSwarm(me.in(v).coarse(), me.ID)
-	best, _ := s.best(s.index(me.ID), me.Choices)
-	return best.span
+	to, _ := s.bestLasting(s.index(me.ID), me.Choices)
+	return to
 }

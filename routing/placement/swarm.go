@@ -16,18 +16,20 @@ const never = math.MaxInt64 / 4
 
 // swarm is a view made ready for searches: peers by number, in the order of their ids, times in nanoseconds.
 type swarm struct {
-	layers int
-	demand int64
-	peers  []Peer
-	at     []protocol.Span   // where each peer is; searches change it
-	step   []int64           // a peer's time for one layer
-	could  [][]protocol.Span // what each peer could serve, when it was first asked for
-	timed  []bool            // whether chains may lead through it
-	ways   func()            // asks for all round trips, of which there are many, when they are first needed
-	delay  [][]int64         // one way from peer to peer, among those that are timed
-	probes [][]int64         // one way from a client to each peer
-	known  int               // the peer of which more is known than what others see:
-	chosen []protocol.Span   // what it could serve; empty: of nobody
+	layers  int
+	demand  int64
+	peers   []Peer
+	at      []protocol.Span   // where each peer is; searches change it
+	step    []int64           // a peer's time for one layer
+	could   [][]protocol.Span // what each peer could serve, when it was first asked for
+	timed   []bool            // whether chains may lead through it
+	ways    func()            // asks for all round trips, of which there are many, when they are first needed
+	delay   [][]int64         // one way from peer to peer, among those that are timed
+	probes  [][]int64         // one way from a client to each peer
+	probing []int             // the peers that stand in for clients
+	spare   []int64           // of the peer that would take the place of one of them; nil: there is none
+	known   int               // the peer of which more is known than what others see:
+	chosen  []protocol.Span   // what it could serve; empty: of nobody
 
 	// Scratch of the functions that rate placements: they take turns.
 	passes  []pass // one for each probe
@@ -35,6 +37,8 @@ type swarm struct {
 	holders [][]int // of each layer, by id, of those that are timed
 	load    load
 	own     own
+	fates   fates
+	risk    int64 // percent of a rating that is about what is left after a death
 }
 
 // newSwarm makes a view ready. A peer named here is timed however many there are.
@@ -71,6 +75,7 @@ func (s *swarm) ready() {
 	}
 	s.holders = make([][]int, s.layers)
 	s.own = newOwn(s)
+	s.fates.pass = pass{from: make([]sources, s.layers+1), to: make([]sources, s.layers+1)}
 }
 
 // clip keeps of a span what the model has.
@@ -147,8 +152,12 @@ func (s *swarm) measureWays(v View, byHash []int) {
 		}
 		s.probes = append(s.probes, ways)
 	}
-	for _, i := range byHash[:min(len(byHash), maxProbes-len(s.probes))] {
+	s.probing = byHash[:min(len(byHash), maxProbes-len(s.probes))]
+	for _, i := range s.probing {
 		s.probes = append(s.probes, s.delay[i])
+	}
+	if len(s.probing) < len(byHash) {
+		s.spare = s.delay[byHash[len(s.probing)]]
 	}
 }
 

@@ -16,7 +16,7 @@ type Plans struct {
 
 type planKey struct {
 	swarm uint64
-	cost  int64
+	calm  bool
 }
 
 // plan is what [Plan] found.
@@ -25,9 +25,9 @@ type plan struct {
 	gain  int64
 }
 
-// of is the plan for a swarm as it is.
-func (p *Plans) of(s *swarm, cost int64) plan {
-	key := planKey{s.key(nil), cost}
+// of is the plan for a swarm as it is, where peers come and go or where all is calm.
+func (p *Plans) of(s *swarm, calm bool) plan {
+	key := planKey{s.key(nil), calm}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	found, known := p.known[key]
@@ -35,7 +35,7 @@ func (p *Plans) of(s *swarm, cost int64) plan {
 		if len(p.known) >= maxPlans || p.known == nil {
 			p.known = map[planKey]plan{}
 		}
-		found = s.plan(cost)
+		found = s.plan(calm)
 		p.known[key] = found
 	}
 	return found
@@ -46,10 +46,10 @@ type together struct {
 	plan
 	begin uint64        // where all were
 	since time.Duration // it was made
-	cost  int64
+	calm  bool          // it was
 	looks int
-	who   uint64 // the peers that there are
-	calm  time.Duration
+	who   uint64        // the peers that there are
+	came  time.Duration // when the last one came or went
 }
 
 // lookTogether weighs moves of several peers: all who see the same make the same plan, and each does its part. They begin
@@ -59,18 +59,15 @@ func (d *decision) lookTogether() Action {
 	s, m := d.s, d.m
 	t := &m.together
 	if who := s.members(); who != t.who {
-		t.who, t.calm = who, d.now
+		t.who, t.came = who, d.now
 	}
-	cost := int64(busyCost)
-	if d.now-t.calm >= calmAfter {
-		cost = s.calmCost()
-	}
+	calm := d.now-t.came >= calmAfter
 	begun, left := t.progress(s)
-	if s.key(t.moves) != t.begin || d.now-t.since >= planFor || (begun == 0 && t.cost != cost) || (left == 0 && begun > 0) {
+	if s.key(t.moves) != t.begin || d.now-t.since >= planFor || (begun == 0 && t.calm != calm) || (left == 0 && begun > 0) {
 		if m.Plans == nil {
 			m.Plans = &Plans{}
 		}
-		*t = together{plan: m.Plans.of(s, cost), begin: s.key(nil), since: d.now, cost: cost, who: t.who, calm: t.calm}
+		*t = together{plan: m.Plans.of(s, calm), begin: s.key(nil), since: d.now, calm: calm, who: t.who, came: t.came}
 		begun = 0
 	}
 	t.looks++

@@ -3,6 +3,7 @@ package planner
 import (
 	"context"
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -120,19 +121,41 @@ func TestFigure_SaysOnWhichSideOfItsBarItIs(t *testing.T) {
 	}
 }
 
-// The benchmarks print the report's figures: `go test -run none -bench Joins -benchtime 1x -timeout 2h ./sim/planner -draws 5`.
+// The benchmarks print the report's figures beside their bars, and fail where all draws miss one:
+//
+//	go test -run none -bench 'Place|Joins|TimePerToken|Churn' -benchtime 1x -timeout 2h ./sim/planner [-draws 5] [-events 12]
 
-func BenchmarkPlace(b *testing.B)        { play(b, (*report).allFromScratch) }
-func BenchmarkJoins(b *testing.B)        { play(b, (*report).allOneByOne) }
-func BenchmarkTimePerToken(b *testing.B) { play(b, (*report).allTimesPerToken) }
-func BenchmarkChurn(b *testing.B)        { play(b, (*report).churns) }
+func BenchmarkPlace(b *testing.B)        { playSizes(b, Sizes(), (*report).fromScratch) }
+func BenchmarkJoins(b *testing.B)        { playSizes(b, joinSizes(), (*report).oneByOne) }
+func BenchmarkTimePerToken(b *testing.B) { playSizes(b, tokenSizes(), (*report).timePerToken) }
 
-func play(b *testing.B, trials func(*report)) {
+func BenchmarkChurn(b *testing.B) {
+	fates := newReport(b.Context(), config()).fates()
+	for _, every := range churnTimes() {
+		b.Run(every.String(), func(b *testing.B) { play(b, func(r *report) { r.churn(fates, every) }) })
+	}
+}
+
+func playSizes(b *testing.B, sizes [][2]int, trial func(r *report, layers, servers int)) {
+	for _, size := range sizes {
+		name := fmt.Sprintf("%dlayers-%dservers", size[0], size[1])
+		b.Run(name, func(b *testing.B) { play(b, func(r *report) { trial(r, size[0], size[1]) }) })
+	}
+}
+
+func config() Config { return Config{Draws: *drawsFlag, Events: *eventsFlag} }
+
+func play(b *testing.B, trial func(*report)) {
 	for b.Loop() {
-		r := newReport(b.Context(), Config{Draws: *drawsFlag, Events: *eventsFlag, Tell: func(f Figure) { b.Log(f) }})
-		trials(r)
+		r := newReport(b.Context(), config())
+		trial(r)
 		for _, f := range r.figures {
-			b.ReportMetric(f.Value, strings.ReplaceAll(f.Trial+":"+f.Name, " ", "_"))
+			b.ReportMetric(f.Value, strings.ReplaceAll(f.Name, " ", "_"))
+			if f.Missed() && r.cfg.Draws == drawsEach {
+				b.Error(f)
+				continue
+			}
+			b.Log(f)
 		}
 	}
 }

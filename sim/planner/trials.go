@@ -18,20 +18,6 @@ const (
 	searchRounds = 200
 )
 
-// spread is the mean and the worst of some ratios to the best that is known.
-type spread struct {
-	n           int
-	mean, worst float64
-}
-
-func (s *spread) add(ratio float64) {
-	if s.n == 0 || ratio < s.worst {
-		s.worst = ratio
-	}
-	s.n++
-	s.mean += (ratio - s.mean) / float64(s.n)
-}
-
 // ratio is how good a placement is beside the best: nothing with more layers that nobody serves.
 func ratio(best, now placement.Score) float64 {
 	if now.Gaps > best.Gaps {
@@ -69,10 +55,43 @@ func joins(d *Draw, petals bool) (r rest) {
 	return r
 }
 
+// fate is what befalls a draw, whatever rule its servers follow: where all begin, and the best that a search finds then and
+// after each event.
+type fate struct {
+	seed  uint64
+	begin []protocol.Span
+	best  []placement.Score
+}
+
+// newFate searches from where the last search left the servers, and from other beginnings.
+func newFate(layers, servers int, seed uint64, events int) fate {
+	d := NewDraw(layers, servers, seed)
+	w := newWorld(d, seed)
+	for _, p := range d.Peers {
+		w.join(p, protocol.Span{})
+	}
+	f := fate{seed: seed, begin: make([]protocol.Span, servers)}
+	search := func() {
+		at, best := placement.Search(w.truth(false), searchStarts, searchRounds)
+		for i, n := range w.nodes {
+			n.self.Held, n.self.Target = at[i], at[i]
+		}
+		f.best = append(f.best, best)
+	}
+	search()
+	for i, p := range d.Peers {
+		f.begin[i] = w.all[p.ID].self.Target
+	}
+	for range events {
+		w.event(servers)
+		search()
+	}
+	return f
+}
+
 // churn is a swarm that somebody joins or leaves without a word, again and again.
 type churn struct {
 	every  time.Duration
-	events int
 	wrong  int // percent of what is read
 	petals bool
 }
@@ -84,29 +103,34 @@ type course struct {
 	opened         int
 }
 
-// run begins with the best placement of a draw.
-func (c churn) run(d *Draw, seed uint64) (out course) {
-	w := newWorld(d, seed)
+// run lets a draw meet its fate.
+func (c churn) run(d *Draw, f fate) (out course) {
+	w := newWorld(d, f.seed)
 	w.wrong, w.petals = c.wrong, c.petals
-	at, best := placement.Search(d.View(nil), searchStarts, searchRounds)
 	for i, p := range d.Peers {
-		w.join(p, at[i])
+		w.join(p, f.begin[i])
 	}
-	usual, samples := len(d.Peers), 0
-	for range c.events {
+	usual, samples, events := len(d.Peers), 0, len(f.best)-1
+	for k := range events {
+		seen, target, served := -1, 0.0, 0.0
 		w.run(c.every, func() {
-			if w.now%sampleEvery == 0 {
-				samples++
-				out.target += ratio(best, placement.Measure(w.truth(false)).Score)
-				out.served += ratio(best, placement.Measure(w.truth(true)).Score)
+			if w.now%sampleEvery != 0 {
+				return
 			}
+			if seen != w.version {
+				seen = w.version
+				target = ratio(f.best[k], placement.Measure(w.truth(false)).Score)
+				served = ratio(f.best[k], placement.Measure(w.truth(true)).Score)
+			}
+			samples++
+			out.target += target
+			out.served += served
 		})
 		w.event(usual)
-		_, best = placement.Search(w.truth(false), searchStarts, searchRounds)
 	}
-	out.target /= float64(samples)
-	out.served /= float64(samples)
-	out.moves, out.opened = float64(w.moves)/float64(c.events), w.opened
+	out.target /= float64(max(1, samples))
+	out.served /= float64(max(1, samples))
+	out.moves, out.opened = float64(w.moves)/float64(max(1, events)), w.opened
 	return out
 }
 

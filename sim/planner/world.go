@@ -25,17 +25,18 @@ const (
 
 // world is a swarm in made-up time.
 type world struct {
-	draw   *Draw
-	rng    *rand.Rand
-	fate   *rand.Rand // who comes and goes, the same whatever the rule
-	wrong  int        // percent of what is read that is wrong
-	petals bool       // peers follow Petals' rule
-	now    time.Duration
-	nodes  []*node // by id
-	all    map[string]*node
-	moves  int // announced
-	opened int // gaps that a move has opened
-	plans  placement.Plans
+	draw    *Draw
+	rng     *rand.Rand
+	fate    *rand.Rand // who comes and goes, the same whatever the rule
+	wrong   int        // percent of what is read that is wrong
+	petals  bool       // peers follow Petals' rule
+	now     time.Duration
+	nodes   []*node // by id
+	all     map[string]*node
+	moves   int // announced
+	opened  int // gaps that a move has opened
+	plans   placement.Plans
+	version int // counts what changes the truth
 }
 
 // node is a peer in it, which knows the others by what it reads.
@@ -78,18 +79,24 @@ func (w *world) join(p placement.Peer, at protocol.Span) *node {
 	if at.Len() > 0 {
 		w.publish(n)
 	}
-	w.read(n) // a newcomer has asked before it chooses
+	w.read(n)
+	if at.Len() == 0 {
+		n.again = n.reads // a newcomer tries out how fast it is, and has asked twice before it chooses
+	}
+	w.version++
 	return n
 }
 
 // kill ends a node without a word.
 func (w *world) kill(n *node) {
 	n.died = w.now
+	w.version++
 	w.nodes = slices.DeleteFunc(w.nodes, func(m *node) bool { return m == n })
 }
 
 // publish announces what a node serves and where it will be.
 func (w *world) publish(n *node) {
+	w.version++
 	n.published = append(n.published, published{w.now, placement.Peer{ID: n.self.ID, Held: n.self.Held,
 		Target: n.self.Target, Layers: n.self.Choices[0].Len(), Rate: n.self.Rate,
 		Fixed: len(n.self.Choices) == 1}})

@@ -2,12 +2,35 @@
 // for keys, PEERS with the processes of the swarm by the peers' nicknames; CHROMIUM is the browser's file.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { setTimeout } from "node:timers/promises";
 import { answers, chat, stream } from "./chat.mjs";
 import { accessible, launch, patience, phone, quit, shoot, visit } from "./harness.mjs";
 
 const peers = JSON.parse(process.env.PEERS);
 const story = "Tell me a story"; // which is long
 const opposite = "What is the opposite of big?";
+
+// slowly holds up who computes the last layers, again and again for a moment, while f runs: so there is a middle of an
+// answer even where a page is drawn more slowly than a small model talks.
+async function slowly(f) {
+  const held = [peers.carl, peers.fay];
+  const signal = (s) => held.forEach((pid) => process.kill(pid, s));
+  let on = true;
+  const holding = (async () => {
+    while (on) {
+      signal("SIGSTOP");
+      await setTimeout(25);
+      signal("SIGCONT");
+      await setTimeout(8);
+    }
+  })();
+  try {
+    await f();
+  } finally {
+    on = false;
+    await holding;
+  }
+}
 
 // texts waits until the elements have these texts.
 async function texts(elements, want, why) {
@@ -75,17 +98,19 @@ test("a conversation: ask, edit, regenerate, go back, a second one, all still th
 test("Stop ends an answer, whose text stays, and the reader may scroll up meanwhile", () =>
   visit({ size: { width: 1440, height: 420 } }, async (page) => {
     const c = chat(page);
-    await c.begin(story);
-    await page.waitForFunction(() => document.getElementById("thread").lastElementChild?.innerText.length > 350);
-    await page.mouse.move(700, 200);
-    await page.mouse.wheel(0, -2000);
-    const scroller = page.locator("#scroller");
-    await page.waitForFunction(() => document.getElementById("scroller").scrollTop === 0);
-    const length = (await c.answer()).length;
-    await page.waitForFunction((n) => document.querySelector("article.answer .prose").innerText.length > n, length);
-    assert.equal(await scroller.evaluate((e) => e.scrollTop), 0, "the page scrolls although its reader has scrolled up");
-    await c.stop.click();
-    await page.getByText("Stopped.").waitFor();
+    await slowly(async () => {
+      await c.begin(story);
+      await page.waitForFunction(() => document.getElementById("thread").lastElementChild?.innerText.length > 350);
+      await page.mouse.move(700, 200);
+      await page.mouse.wheel(0, -2000);
+      const scroller = page.locator("#scroller");
+      await page.waitForFunction(() => document.getElementById("scroller").scrollTop === 0);
+      const length = (await c.answer()).length;
+      await page.waitForFunction((n) => document.querySelector("article.answer .prose").innerText.length > n, length);
+      assert.equal(await scroller.evaluate((e) => e.scrollTop), 0, "the page scrolls although its reader has scrolled up");
+      await c.stop.click();
+      await page.getByText("Stopped.").waitFor();
+    });
     const text = await c.answer();
     assert.ok(text.length > 300);
     await c.message.fill("x");
@@ -102,15 +127,18 @@ test("Stop ends an answer, whose text stays, and the reader may scroll up meanwh
 test("a peer dies in mid-answer: the answer is what it would have been, and the page tells", () =>
   visit({}, async (page) => {
     const c = chat(page);
-    await c.set({ Temperature: 0, "Longest answer": 180 });
-    await c.begin(story);
-    const bob = await (await page.waitForFunction(() => {
-      const names = document.querySelectorAll(".chain-name");
-      return document.querySelector("article.answer .prose")?.innerText.length > 40 && names[1]?.firstElementChild.nextSibling.textContent;
-    })).jsonValue();
-    process.kill(peers[bob], "SIGKILL");
-    await page.locator(".chain-note, .note", { hasText: `${bob} is gone (layers 2:4)` }).first().waitFor();
-    await shoot(page, "chat-1440-light-failover");
+    await c.set({ Temperature: 0 });
+    let bob;
+    await slowly(async () => {
+      await c.begin(story);
+      bob = await (await page.waitForFunction(() => {
+        const names = document.querySelectorAll(".chain-name");
+        return document.querySelector("article.answer .prose")?.innerText.length > 40 && names[1]?.firstElementChild.nextSibling.textContent;
+      })).jsonValue();
+      process.kill(peers[bob], "SIGKILL");
+      await page.locator(".chain-note, .note", { hasText: `${bob} is gone (layers 2:4)` }).first().waitFor();
+      await shoot(page, "chat-1440-light-failover");
+    });
     await page.locator(".chain-line").click();
     await c.done();
     const text = await c.answer();
