@@ -75,7 +75,8 @@ async function askAgain() {
   asking = new AbortController();
   showAsking();
   Object.assign(tally, { answers: 0, same: 0, over: 0, longest: 0, first: null });
-  part("told").hidden = part("tally").hidden = false;
+  part("told").hidden = part("news").hidden = part("tally").hidden = false;
+  put(part("news"), "");
   showTally();
   const { signal } = asking;
   while (!signal.aborted) {
@@ -85,8 +86,8 @@ async function askAgain() {
     } catch (e) {
       if (signal.aborted) break;
       if (!(e instanceof Refused)) throw e;
-      put(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
-      await pause(2000, signal);
+      put(part("news"), t("demo.failed", { why: e.message || t("live.off") }));
+      await pause(1000, signal);
     }
   }
   asking = chain = null;
@@ -137,10 +138,10 @@ function tell(news) {
   if (news?.failover) {
     tally.over++;
     const name = (id) => nameOf(picture.peers.find((p) => p.peer === id) ?? { peer: id });
-    put(part("done"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
+    put(part("news"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
     showTally();
   }
-  if (news?.waiting) put(part("done"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
+  if (news?.waiting) put(part("news"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
 }
 
 function showTally() {

@@ -119,7 +119,7 @@ addWords({
   "demo.serves": ["{peer} has started and serves layers {layers}.", "{peer} 已启动，提供层 {layers}。"],
   "demo.failed": ["It did not work: {why}", "没有成功：{why}"],
   "demo.answer": ["Answer", "回答"],
-  "demo.tally": ["{n} answers, {same} of them the same to the last character; other peers took over {over} times", "{n} 个回答，其中 {same} 个一字不差；{over} 次由其他节点接手"],
+  "demo.tally": ["Answers: {n}; the same to the last character: {same}; times that another peer took over: {over}", "回答：{n}；一字不差：{same}；由其他节点接手：{over} 次"],
   "demo.longest": ["longest pause {ms} ms", "最长停顿 {ms} 毫秒"],
   "demo.waiting": ["waits for layers {layers}: nobody serves them", "等待层 {layers}：没有节点提供"],
   "demo.tookOver": ["{who} took over layers {layers}", "{who} 接手了层 {layers}"],

@@ -39,7 +39,7 @@ test("peers are killed and started while answers go on", async () => {
     await becomes(page, "#verdict", /layers 2:4 have only one/);
     assert.equal(await row(page, victim).locator(".state").textContent(), "killed");
     assert.equal(await page.getByRole("button", { name: `Kill ${victim}` }).count(), 0);
-    await becomes(page, "#tally", /^([2-9]|\d\d+) answers/);
+    await becomes(page, "#tally", /^Answers: ([2-9]|\d\d+);/);
     await shoot(page, "swarm-desk-light-killed");
     const other = await page.getByRole("row").filter({ hasText: "layers 2:4" }).filter({ hasText: "online" }).locator(".who").textContent();
     await page.getByRole("button", { name: `Kill ${other}` }).click();
@@ -49,11 +49,11 @@ test("peers are killed and started while answers go on", async () => {
     await accessible(page, "the swarm's page with a gap");
     await page.getByRole("button", { name: "Start a peer" }).click();
     await becomes(page, "#verdict", /layers 2:4 have only one/);
-    await becomes(page, "#done", /has started and serves layers 2:4|took over layers/);
+    await becomes(page, "#done", /has started and serves layers 2:4/);
     await page.getByRole("button", { name: "Start a peer" }).click();
     await becomes(page, "#verdict", /Every layer has 2 hosts or more/);
-    const before = Number.parseInt(await page.locator("#tally").textContent(), 10);
-    await page.waitForFunction((n) => Number.parseInt(document.getElementById("tally").textContent, 10) > n, before);
+    const before = Number(/\d+/.exec(await page.locator("#tally").textContent())[0]);
+    await page.waitForFunction((n) => Number(/\d+/.exec(document.getElementById("tally").textContent)[0]) > n, before);
     const [answers, same, over] = (await page.locator("#tally").textContent()).match(/\d+/g).map(Number);
     assert.equal(same, answers, "answers differ");
     assert.ok(over > 0, "nobody has taken over");
