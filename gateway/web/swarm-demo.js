@@ -14,6 +14,8 @@ let picture = null; // the newest
 let asking = null; // ends the asking; null: nobody asks
 let starting = 0;
 let started = ""; // the last peer that was started, until it is seen
+let chain = null; // of the answer that is made; null: none is, or it is not known yet
+let redraw; // has the picture drawn anew
 let own = false; // the question is the user's own
 const tally = { answers: 0, same: 0, over: 0, longest: 0, first: null };
 
@@ -29,6 +31,9 @@ export function showDemo(newest) {
   }
   for (const id of picture.demo?.peers ?? []) killed.delete(id);
 }
+
+// chainNow is the chain of the answer that is made; null: none is.
+export const chainNow = () => chain;
 
 // kill has a peer's process ended.
 export async function kill(peer, button) {
@@ -70,7 +75,8 @@ async function askAgain() {
   asking = new AbortController();
   showAsking();
   Object.assign(tally, { answers: 0, same: 0, over: 0, longest: 0, first: null });
-  part("told").hidden = part("tally").hidden = false;
+  part("told").hidden = part("news").hidden = part("tally").hidden = false;
+  put(part("news"), "");
   showTally();
   const { signal } = asking;
   while (!signal.aborted) {
@@ -80,12 +86,13 @@ async function askAgain() {
     } catch (e) {
       if (signal.aborted) break;
       if (!(e instanceof Refused)) throw e;
-      put(part("done"), t("demo.failed", { why: e.message || t("live.off") }));
-      await pause(2000, signal);
+      put(part("news"), t("demo.failed", { why: e.message || t("live.off") }));
+      await pause(1000, signal);
     }
   }
-  asking = null;
+  asking = chain = null;
   showAsking();
+  redraw();
 }
 
 const pause = (ms, signal) => new Promise((resolve) => {
@@ -122,15 +129,19 @@ async function answerOnce(signal) {
   showTally();
 }
 
-// tell tells of a failover, or of what an answer waits for.
+// tell tells of who answers, of a failover, or of what an answer waits for.
 function tell(news) {
+  if (news?.chain) {
+    chain = news.chain;
+    redraw();
+  }
   if (news?.failover) {
     tally.over++;
     const name = (id) => nameOf(picture.peers.find((p) => p.peer === id) ?? { peer: id });
-    put(part("done"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
+    put(part("news"), t("demo.tookOver", { who: news.failover.successors.map(name).join(", "), layers: news.failover.layers }));
     showTally();
   }
-  if (news?.waiting) put(part("done"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
+  if (news?.waiting) put(part("news"), t("demo.waiting", { layers: news.waiting.missing.join(", ") }));
 }
 
 function showTally() {
@@ -143,8 +154,9 @@ function showAsking() {
   part("question").readOnly = asking !== null;
 }
 
-// mountDemo connects the buttons.
-export function mountDemo() {
+// mountDemo connects the buttons. show has the picture drawn anew.
+export function mountDemo(show) {
+  redraw = show;
   part("question").addEventListener("input", () => {
     own = true;
   });

@@ -115,9 +115,10 @@ export class Rows {
     this.#body = body;
   }
 
-  // show draws a picture. mine are the peers that may be killed, null outside of a demo.
-  show(picture, { killed, mine, kill }) {
-    const chain = new Map((picture.answer?.chain ?? []).map((hop) => [hop.peer, hop.layers]));
+  // show draws a picture, and a chain in it: of the answer that is made (now), or the one that the next would take. mine are
+  // the peers that may be killed, null outside of a demo.
+  show(picture, { killed, mine, kill, now }) {
+    const chain = new Map((now ?? picture.answer?.chain ?? []).map((hop) => [hop.peer, hop.layers]));
     const names = new Map(picture.peers.map((p) => [p.peer, nameOf(p)]));
     const there = new Set(picture.peers.map((p) => p.peer));
     for (const [id, row] of this.#rows) {
@@ -127,7 +128,7 @@ export class Rows {
     for (const peer of picture.peers) {
       let row = this.#rows.get(peer.peer);
       if (!row) this.#rows.set(peer.peer, (row = new Row(peer)));
-      row.show(peer, { layers: picture.layers, chain: chain.get(peer.peer), names, state: stateOf(peer, killed), mine, kill });
+      row.show(peer, { layers: picture.layers, chain: chain.get(peer.peer), names, now: Boolean(now), state: stateOf(peer, killed), mine, kill });
       if (row.element === at) at = at.nextElementSibling;
       else this.#body.insertBefore(row.element, at);
     }
@@ -155,8 +156,8 @@ class Row {
     this.cells = Object.fromEntries(["speed", "cache", "reach", "rtt", "version"].map((name) => [name, make("span")]));
     this.act = make("td", { role: "cell", class: "do" });
     this.more = make("td", { role: "cell", class: "more", hidden: true });
-    const cell = (name, kind) => make("td", { role: "cell", class: kind ?? name },
-      make("span", { class: "what", "aria-hidden": "true", "data-t": `map.${name}` }, t(`map.${name}`)), this.cells[name]);
+    const what = (name) => make("span", { class: "what", "aria-hidden": "true", "data-t": `short.${name}` }, t(`short.${name}`));
+    const cell = (name, kind) => make("td", { role: "cell", class: kind ?? name }, name === "speed" || name === "cache" ? what(name) : "", this.cells[name]);
     this.element = make("tr", { role: "row", class: "row peer" },
       make("th", { role: "rowheader", class: "name" }, this.toggle, this.state), make("td", { role: "cell", class: "layers" }, this.track),
       cell("speed", "number"), cell("cache", "number"), cell("reach"), cell("rtt", "number rtt"), cell("version"), this.act, this.more);
@@ -190,8 +191,8 @@ class Row {
 
   // drawTrack draws what the peer serves, where it goes, and which of its layers the next answer would use.
   #drawTrack() {
-    const { layers, chain, state } = this.seen;
-    const key = [layers, this.peer.layers, this.peer.target, chain, state, language].join(" ");
+    const { layers, chain, state, now } = this.seen;
+    const key = [layers, this.peer.layers, this.peer.target, chain, now, state, language].join(" ");
     if (key === this.drawn) return;
     this.drawn = key;
     const colour = `peer-${colourOf(this.peer.peer)}`;
@@ -203,7 +204,7 @@ class Row {
     }
     parts.push(...block(colour, this.peer.layers, layers));
     if (chain) {
-      words.push(t("legend.chain"));
+      words.push(t(now ? "legend.answers" : "legend.chain"));
       parts.push(lay(make("div", { class: `used ${colour}` }), span(chain)));
     }
     this.track.title = words.join("; ");

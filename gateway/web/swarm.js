@@ -1,8 +1,8 @@
 // The page of the swarm: it follows /api/swarm/events and draws what it is told.
 import { ask, events, keepKey, Refused } from "./api.js";
 import { make, mountSwitches, nameOf, colourOf } from "./frame.js";
-import { onLanguage, speak, t } from "./i18n.js";
-import { kill, killed, mountDemo, showDemo } from "./swarm-demo.js";
+import { language, onLanguage, speak, t } from "./i18n.js";
+import { chainNow, kill, killed, mountDemo, showDemo } from "./swarm-demo.js";
 import { drawCoverage, drawScale, isolated, number, Rows, runsOf, put } from "./swarm-map.js";
 import "./swarm-words.js";
 
@@ -82,7 +82,8 @@ function show() {
   facts();
   drawScale(part("map"), part("scale"), picture.layers);
   drawCoverage(part("coverage"), picture);
-  rows.show(picture, { killed, mine: picture.demo ? new Set(picture.demo.peers) : null, kill });
+  rows.show(picture, { killed, mine: picture.demo ? new Set(picture.demo.peers) : null, kill, now: chainNow() });
+  drawLegend();
   part("map").classList.toggle("kills", Boolean(picture.demo));
   part("empty").hidden = picture.peers.length > 0;
   put(part("empty"), t("map.empty"));
@@ -202,13 +203,15 @@ async function copy() {
 }
 
 function drawLegend() {
-  const marks = ["online", "chain", "coming", "draining", "lost", "gap"];
+  const marks = ["online", chainNow() ? "answers" : "chain", "coming", "draining", "lost", "gap"];
+  if (part("legend").dataset.marks === marks.join() + language) return;
+  part("legend").dataset.marks = marks.join() + language;
   part("legend").replaceChildren(...marks.map((mark) =>
     make("li", {}, make("span", { class: `swatch ${mark}`, "aria-hidden": "true" }), t(`legend.${mark}`))));
 }
 
 mountSwitches(part("switches"));
-mountDemo();
+mountDemo(show);
 part("copy").addEventListener("click", copy);
 part("models").addEventListener("change", () => {
   model = part("models").value;
@@ -229,7 +232,6 @@ document.addEventListener("visibilitychange", () => {
 });
 onLanguage(() => {
   document.title = `baichuan-node: ${t("swarm.page")}`;
-  drawLegend();
   show();
 });
 speak();
