@@ -91,8 +91,12 @@ func (d *decision) lookTogether() Action {
 	return d.announce(to, fmt.Sprintf("part of %d moves that save %d.%d %%", len(t.moves), t.gain/10, t.gain%10))
 }
 
-// calmCost is what a move must bring where all is calm: the less the more peers there are, of whom each moves as rarely.
-func (s *swarm) calmCost() int64 { return min(busyCost, calmCost/int64(max(1, len(s.peers)))) }
+// calmCost is what a move must bring where all is calm: the less the more peers there are, of whom each moves as rarely and
+// matters less.
+func (s *swarm) calmCost() int64 {
+	n := int64(max(1, len(s.peers)))
+	return min(busyCost, calmCost/(n*n))
+}
 
 // progress counts the moves of the plan that have been announced, and those that are yet to be done.
 func (t *together) progress(s *swarm) (begun, left int) {

@@ -63,28 +63,19 @@ type fate struct {
 	best  []placement.Score
 }
 
-// newFate searches from where the last search left the servers, and from other beginnings.
+// newFate searches anew after each event, from several beginnings.
 func newFate(layers, servers int, seed uint64, events int) fate {
 	d := NewDraw(layers, servers, seed)
+	begin, best := placement.Search(d.View(nil), searchStarts, searchRounds)
+	f := fate{seed: seed, begin: begin, best: []placement.Score{best}}
 	w := newWorld(d, seed)
 	for _, p := range d.Peers {
 		w.join(p, protocol.Span{})
 	}
-	f := fate{seed: seed, begin: make([]protocol.Span, servers)}
-	search := func() {
-		at, best := placement.Search(w.truth(false), searchStarts, searchRounds)
-		for i, n := range w.nodes {
-			n.self.Held, n.self.Target = at[i], at[i]
-		}
-		f.best = append(f.best, best)
-	}
-	search()
-	for i, p := range d.Peers {
-		f.begin[i] = w.all[p.ID].self.Target
-	}
 	for range events {
 		w.event(servers)
-		search()
+		_, best = placement.Search(w.truth(false), searchStarts, searchRounds)
+		f.best = append(f.best, best)
 	}
 	return f
 }
