@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/routing"
 )
 
@@ -110,7 +111,7 @@ func askAround(ctx context.Context, s *swarm, f *swarmFlags, host *serveFlags) (
 			if joined {
 				found = append(found, examineSwarmHosting(ctx, s, host)...)
 			}
-			return found, nil
+			return append(found, examineClock(time.Now(), s.directory.Known(protocol.ModelID{}))), nil
 		}
 	}
 }

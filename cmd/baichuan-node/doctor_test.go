@@ -2,10 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
+	"github.com/baichuan-node/baichuan-node/routing"
 )
 
 func TestDoctor_FindsThisMachineInOrder(t *testing.T) {
@@ -14,7 +19,7 @@ func TestDoctor_FindsThisMachineInOrder(t *testing.T) {
 	if code != 0 || errOut != "" {
 		t.Fatalf("code %d, %s", code, errOut)
 	}
-	for _, want := range []string{"kernels", "cpu/", "memory", "reading", "GB/s", "arithmetic", "home", "0 stored", "hosting", "baichuan2-mini-chat: 6 of 6 layers fit into half of this machine's memory (", "ports", "IPv6", "unknown: only other peers can tell", "--join"} {
+	for _, want := range []string{"kernels", "cpu/", "memory", "reading", "GB/s", "arithmetic", "home", "0 stored", "hosting", "baichuan2-mini-chat: 6 of 6 layers fit into half of this machine's memory (", "ports", "IPv6", "clock", "unknown: only other peers can tell", "--join"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not tell of %q:\n%s", want, out)
 		}
@@ -42,6 +47,34 @@ func TestDoctor_SaysHowToMend(t *testing.T) {
 	for _, want := range []string{"!!  models", "-> mend what is named", "cpu/generic", "!!  kernels"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("it does not tell of %q:\n%s", want, out)
+		}
+	}
+}
+
+func TestExamineClock_ComparesItWithThePeers(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC)
+	peers := func(ahead ...time.Duration) (all []routing.Seen) {
+		for i, d := range ahead {
+			age := time.Duration(i) * time.Second // of an offer that was made before
+			all = append(all, routing.Seen{Offer: protocol.Offer{Sequence: uint64(now.Add(d - age).UnixMilli())}, Age: age})
+		}
+		return all
+	}
+	wild := routing.Seen{Offer: protocol.Offer{Sequence: math.MaxUint64}}
+	for name, c := range map[string]struct {
+		seen   []routing.Seen
+		want   string
+		remedy bool
+	}{
+		"nobody":             {nil, "only other peers can tell", false},
+		"the same":           {peers(0, time.Second, -time.Second), "so say 3 peers", false},
+		"one is wrong":       {append(peers(0, 0, 8*time.Hour), wild), "so say 4 peers", false},
+		"local time for UTC": {peers(-8*time.Hour, -8*time.Hour), "8h0m0s ahead of 2 peers", true},
+		"behind the others":  {peers(90 * time.Minute), "1h30m0s behind 1 peer", true},
+	} {
+		f := examineClock(now, c.seen)
+		if !f.OK || !strings.Contains(f.Found, c.want) || !strings.Contains(f.Found, "2026-01-02 03:04 UTC") || (f.Remedy != "") != c.remedy {
+			t.Errorf("%s: %+v, want %q", name, f, c.want)
 		}
 	}
 }

@@ -32,6 +32,10 @@ const (
 	// routerTimeout is how long it waits without peers, for a router that maps ports.
 	routerTimeout = 2 * time.Second
 	reachPoll     = 200 * time.Millisecond
+	// clockSlack is how far this machine's clock may be from others' before doctor says so. maxClock is the highest sequence
+	// that it takes for milliseconds: those of the year 9999.
+	clockSlack = 2 * time.Minute
+	maxClock   = 253402300799000
 
 	// controlTimeout is what a serve process may take to answer pause and resume at all: it does nothing else for it.
 	controlTimeout = 3 * time.Second
