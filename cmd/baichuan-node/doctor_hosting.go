@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/baichuan-node/baichuan-node/client"
 	"github.com/baichuan-node/baichuan-node/kernels/probe"
 	"github.com/baichuan-node/baichuan-node/protocol"
 	"github.com/baichuan-node/baichuan-node/shard"
@@ -66,7 +67,7 @@ func examineSwarmHosting(ctx context.Context, s *swarm, f *serveFlags) (all []fi
 		}
 	}
 	for _, id := range models {
-		p, err := newPlanning(ctx, s, id.String())
+		p, err := newPlanning(ctx, s, client.Config{Model: id.String()})
 		if err != nil {
 			all = append(all, finding{Name: "hosting", OK: true, Found: "unknown: " + oneLine(err.Error())})
 			continue

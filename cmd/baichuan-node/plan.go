@@ -20,6 +20,7 @@ import (
 // planFlags are those of the plan command.
 type planFlags struct {
 	swarm   swarmFlags
+	lists   listFlags
 	host    serveFlags // of which layers, memory, kvTokens and threads are taken
 	json    bool
 	measure bool
@@ -48,6 +49,7 @@ func newPlanCommand() *cobra.Command {
 		},
 	}
 	f.swarm.add(cmd)
+	f.lists.add(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.host.layers, "layers", "auto", "layers that this machine would host: A:B, auto: as many as fit, where they help most, or auto:N: N of them at most")
 	flags.Var(&f.host.memory, "memory", "the most memory that it would take, such as 8GiB (default: no bound for --layers A:B, half of the machine's for auto)")
@@ -104,13 +106,17 @@ func runPlan(cmd *cobra.Command, f *planFlags, name string) (err error) {
 	if err != nil {
 		return err
 	}
+	asked := client.Config{Model: name}
+	if asked.Allow, asked.Block, err = f.lists.sets(); err != nil {
+		return err
+	}
 	ctx := cmd.Context()
 	s, err := enterSwarm(ctx, &f.swarm, nil, cmd.ErrOrStderr(), "")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	p, err := newPlanning(ctx, s, name)
+	p, err := newPlanning(ctx, s, asked)
 	if err != nil {
 		return err
 	}
@@ -145,17 +151,17 @@ type planning struct {
 
 // newPlanning looks at a swarm as a client does that is about to ask a model. What the store knows can be planned for though
 // nobody serves it.
-func newPlanning(ctx context.Context, s *swarm, name string) (*planning, error) {
-	stored, wanted := knownModel(name), name
+func newPlanning(ctx context.Context, s *swarm, asked client.Config) (*planning, error) {
+	stored := knownModel(asked.Model)
 	if stored != nil {
-		wanted = stored.ID.String()
+		asked.Model = stored.ID.String()
 	}
-	c, err := client.Connect(ctx, s.host, s.directory, client.Config{Model: wanted})
+	c, err := client.Connect(ctx, s.host, s.directory, asked)
 	if err != nil {
 		if stored == nil || ctx.Err() != nil {
 			return nil, err
 		}
-		return unserved(ctx, s, hostModel{Name: stored.Name, ID: protocol.ModelID(stored.ID), Manifest: stored.Manifest})
+		return unserved(ctx, s, asked, hostModel{Name: stored.Name, ID: protocol.ModelID(stored.ID), Manifest: stored.Manifest})
 	}
 	m := c.Model()
 	p := &planning{client: c, name: m.Name, model: hostModel{Name: m.Name, ID: m.ID, Manifest: m.Manifest}}
@@ -167,13 +173,13 @@ func newPlanning(ctx context.Context, s *swarm, name string) (*planning, error) 
 }
 
 // unserved is of a model that no peer serves, or of whose peers none answers.
-func unserved(ctx context.Context, s *swarm, m hostModel) (*planning, error) {
+func unserved(ctx context.Context, s *swarm, asked client.Config, m hostModel) (*planning, error) {
 	seen, err := s.directory.Offers(ctx, protocol.ModelID{})
 	if err != nil {
 		return nil, err
 	}
 	measures := s.directory.Measures()
-	measures.Why = make(map[peer.ID]string)
+	measures.Allow, measures.Block, measures.Why = asked.Allow, asked.Block, make(map[peer.ID]string)
 	offers := make([]protocol.Offer, len(seen))
 	for i, x := range seen {
 		if offers[i] = x.Offer; x.Offer.Model == m.ID {

@@ -98,6 +98,14 @@ func TestPlan_TellsTheChainThatGenerateTakes(t *testing.T) {
 		t.Errorf("generate took %+v", a.Chain)
 	}
 
+	for _, list := range [][]string{{"--block", second.Peer}, {"--allow", first.Peer, "--allow", spare.Peer}} {
+		code, r, _ := planned(t, append(list, join...)...)
+		if why := whyNot(t, r, second.Peer); code != exitFailed || !slices.Equal(r.Missing, []string{"2:3"}) || !strings.Contains(why, " your "+list[0][2:]+" list") {
+			t.Errorf("%v: code %d, missing %v, of who is left out: %s", list, code, r.Missing, why)
+		}
+	}
+	wantFailure(t, exitUsage, []string{"--block", "nobody"}, append([]string{"plan", "--block", "nobody"}, join...)...)
+
 	out := mustCLI(t, append([]string{"plan", "--measure", "--layers", "1:3"}, join...)...)
 	for _, want := range []string{"chain of 2 hops, ", "百川", "measured: ", "the median of 32", "not in it", "it serves another model (other)",
 		"this machine would host layers 1:3 (2 of 4, ", "because --layers says so: "} {

@@ -232,7 +232,7 @@ func (d *Driver) failed(ctx context.Context, err error) {
 	d.fails++
 	d.rest = d.now() + pause
 	if ctx.Err() == nil {
-		d.cfg.Log.Warn("this node can't serve the layers that it chose", "again_in", pause, "error", err)
+		d.cfg.Log.Warn("the layers that this node is to serve are not ready", "again_in", pause, "error", err)
 	}
 	d.turnBack(ctx)
 }

@@ -32,6 +32,8 @@ type FetcherConfig struct {
 	Live func() bool
 	// Arrived is told of the model whenever it has more parts than before, by one goroutine at a time. nil tells nobody.
 	Arrived func(*store.Model)
+	// Free tells how many bytes there is room for. nil: the store says so.
+	Free func() (int64, error)
 	// Patience is for how long nothing comes from anybody before a fetch is given up. Default 45 s.
 	Patience time.Duration
 	Log      *slog.Logger
@@ -67,6 +69,9 @@ func NewFetcher(cfg FetcherConfig) *Fetcher {
 	}
 	if cfg.Arrived == nil {
 		cfg.Arrived = func(*store.Model) {}
+	}
+	if cfg.Free == nil && cfg.Store != nil {
+		cfg.Free = cfg.Store.Free
 	}
 	cfg.Patience = cmp.Or(cfg.Patience, patience)
 	return &Fetcher{cfg: cfg, fetching: make(chan struct{}, 1), model: cfg.Model}

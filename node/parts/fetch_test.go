@@ -354,6 +354,37 @@ func TestFetch_TakesLittleAtATimeWhileSessionsLive(t *testing.T) {
 	}
 }
 
+// A disk that is too small is told of before anything is asked for, and what it lacks is what is still to come.
+func TestFetch_AsksForNothingThatTheDiskHasNoRoomFor(t *testing.T) {
+	s, m := home(t)
+	g := give(t, &giver{})
+	free := allBytes() - 1
+	f := fetcher(t, s, m, func(c *FetcherConfig) { c.Free = func() (int64, error) { return free, nil } }, g)
+	err := f.Fetch(t.Context(), whole(), nil)
+	if err == nil || !strings.Contains(err.Error(), "MiB are to come, and the home's disk has room for ") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("got %v", err)
+	}
+	if n := len(g.wanted()); n > 0 {
+		t.Errorf("%d chunks were asked for", n)
+	}
+	if err := f.Fetch(t.Context(), store.Span{Start: 1, End: 2}, nil); err != nil {
+		t.Errorf("of a layer that it has room for: %v", err)
+	}
+	free -= 1 << 20
+	if err := f.Fetch(t.Context(), whole(), nil); err != nil {
+		t.Errorf("with that layer there the others have room, but: %v", err)
+	}
+	mustHave(t, f, whole())
+}
+
+// What the system says of the store's own disk is a number that can be.
+func TestFetch_KnowsTheStoresDisk(t *testing.T) {
+	s, _ := home(t)
+	if free, err := s.Free(); err != nil || free <= 0 {
+		t.Errorf("room for %d bytes, %v", free, err)
+	}
+}
+
 func TestFetch_TellsOfAModelThatWasRemovedMeanwhile(t *testing.T) {
 	s, m := home(t)
 	g := give(t, &giver{before: func(n int) {

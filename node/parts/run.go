@@ -125,6 +125,7 @@ func (r *run) meet(ctx context.Context) {
 // begin begins to fill the parts that nobody else is filling.
 func (r *run) begin(ctx context.Context) error {
 	var busy []int
+	lacks := int64(0) // bytes of the parts that it begins with
 	for _, part := range r.waiting {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -151,6 +152,7 @@ func (r *run) begin(ctx context.Context) error {
 			bytes -= int64(fill.ChunkBytes(i))
 		}
 		r.add(bytes)
+		lacks += r.manifest.Parts[part].Size - bytes
 		if len(missing) == 0 {
 			r.finish(part)
 		}
@@ -160,7 +162,21 @@ func (r *run) begin(ctx context.Context) error {
 		r.f.cfg.Log.Info("another process of this home fetches these parts: waiting for it", "parts", partNames(r.manifest, slices.Sorted(slices.Values(busy))))
 	}
 	r.waiting = busy
-	return nil
+	return r.fits(lacks)
+}
+
+// fits says if there is no room for bytes that are to come. Where nobody knows how much there is, the disk will tell.
+func (r *run) fits(bytes int64) error {
+	if bytes == 0 {
+		return nil
+	}
+	free, err := r.f.cfg.Free()
+	if err != nil || free >= bytes {
+		return nil
+	}
+	const mebibyte = 1 << 20
+	return fmt.Errorf("%d MiB are to come, and the home's disk has room for %d MiB: make room, or serve fewer layers; %w",
+		(bytes+mebibyte-1)/mebibyte, free/mebibyte, errKept)
 }
 
 // add counts bytes that are here.

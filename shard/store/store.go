@@ -153,4 +153,13 @@ func (s *Store) entries() ([]os.DirEntry, error) {
 	return entries, nil
 }
 
+// Free is how many bytes there is room for in the store, as far as the system tells. Only a store that has a model can say.
+func (s *Store) Free() (int64, error) {
+	n, err := freeBytes(s.models)
+	if err != nil {
+		return 0, fmt.Errorf("find how much room is left in %s: %w", s.models, err)
+	}
+	return n, nil
+}
+
 func (s *Store) path(name string) string { return filepath.Join(s.models, name) }
