@@ -35,6 +35,7 @@ export class ChainLine {
       this.#message = message;
       this.#told = message?.state === "done" ? (message.failovers?.length ?? 0) : 0;
       this.#peers.clear();
+      this.bar.replaceChildren();
     }
     const running = message !== null && message.state !== "done";
     this.#tick(running);

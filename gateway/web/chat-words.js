@@ -71,7 +71,6 @@ addWords({
   "settings.seed": ["Seed", "随机种子"],
   "settings.seedTip": ["the same one gives the same answer", "相同种子得到相同回答"],
   "settings.random": ["random", "随机"],
-  "settings.wrong": ["Want a number from {low} to {high}", "请输入 {low} 到 {high} 之间的数"],
   "settings.reset": ["As the model has it", "恢复默认"],
   "settings.done": ["Done", "完成"],
   "settings.export": ["Download all", "导出全部对话"],

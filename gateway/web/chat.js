@@ -178,14 +178,14 @@ async function makeAnswer(talk, message, drop = false) {
   const abort = new AbortController();
   const control = { abort, signal: abort.signal, drop, hurry: null };
   running.set(talk.id, { message, control });
-  talk.model ||= models[0]?.id ?? "";
-  message.model = talk.model;
   const keeping = setInterval(() => keep(talk), 2000); // whoever leaves in mid-answer finds what had come
   if (talk === current) {
     draw();
     say(t("chat.answering"));
   } else drawList();
   try {
+    if (models.length === 0) await loadModels(); // the gateway could not be reached when the page was opened
+    talk.model ||= models[0]?.id ?? "";
     await withKey(() => answer(talk, message, control, () => changed(talk, message)));
   } catch (e) {
     Object.assign(message, { state: "done", finish: "failed", error: { kind: e instanceof Refused && e.status === 401 ? "key" : "refused", message: e.message } });
@@ -258,7 +258,6 @@ async function loadModels() {
   }
   if (current && !current.model) current.model = models[0]?.id ?? "";
   drawModels();
-  await lookAtSwarm();
 }
 
 async function lookAtSwarm() {
@@ -327,7 +326,11 @@ function listen() {
     const secret = await askKey(false);
     if (secret === null) return;
     keepKey(secret);
-    loadModels();
+    await loadModels();
+    lookAtSwarm();
+  });
+  addEventListener("pagehide", () => {
+    for (const id of running.keys()) if (talks.has(id)) keep(talks.get(id));
   });
   addEventListener("popstate", fromAddress);
   addEventListener("hashchange", fromAddress);
@@ -373,8 +376,9 @@ async function start() {
   listen();
   store.onOthers(fromOthers);
   show(talks.get(location.hash.slice(1)) ?? null);
-  if (matchMedia("(pointer: fine)").matches) composer.focus();
+  composer.focus();
   await loadModels();
+  await lookAtSwarm();
 }
 
 start();

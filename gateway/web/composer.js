@@ -39,8 +39,9 @@ export class Composer {
     this.#fit();
   }
 
+  // focus is for those who have a keyboard: others would see one rise.
   focus() {
-    this.#field.focus({ preventScroll: true });
+    if (matchMedia("(pointer: fine)").matches) this.#field.focus({ preventScroll: true });
   }
 
   // edit has a message's text edited; null goes back to what was written before.
@@ -50,7 +51,7 @@ export class Composer {
     if (text !== null && !was) this.#before = this.#field.value;
     if (text !== null || was) this.#write(text ?? this.#before);
     if (text !== null) {
-      this.focus();
+      this.#field.focus();
       this.#field.setSelectionRange(text.length, text.length);
     }
   }

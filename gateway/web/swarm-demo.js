@@ -7,8 +7,8 @@ import { number, put } from "./swarm-map.js";
 
 const part = (id) => document.getElementById(id);
 
-// killed are the peers that this page has killed and that have not come back.
-export const killed = new Set();
+// killed are the peers that this page has killed and that have not come back: whether a picture has been without them.
+export const killed = new Map();
 
 let picture = null; // the newest
 let asking = null; // ends the asking; null: nobody asks
@@ -29,7 +29,11 @@ export function showDemo(newest) {
     started = "";
     put(part("done"), t("demo.serves", { peer: nameOf(arrived), layers: arrived.layers }));
   }
-  for (const id of picture.demo?.peers ?? []) killed.delete(id);
+  const alive = new Set(picture.demo?.peers);
+  for (const [id, gone] of killed) {
+    if (!alive.has(id)) killed.set(id, true);
+    else if (gone) killed.delete(id); // a new process has its identity
+  }
 }
 
 // chainNow is the chain of the answer that is made; null: none is.
@@ -38,7 +42,7 @@ export const chainNow = () => chain;
 // kill has a peer's process ended.
 export async function kill(peer, button) {
   button.disabled = true;
-  killed.add(peer.peer);
+  killed.set(peer.peer, false);
   await act("/api/demo/kill", { peer: peer.peer }, () => t("demo.killed", { peer: nameOf(peer), layers: peer.layers }), () => killed.delete(peer.peer));
   button.disabled = false;
 }
