@@ -91,14 +91,15 @@ func (r *Reach) Settle(ctx context.Context) {
 }
 
 // tend keeps places at relays as long as nobody is known to get through otherwise. A firewall without a NAT can't be told
-// from an open door until somebody knocks, so a place is taken wherever a relay is known.
+// from an open door until somebody knocks, nor can a port that the owner says is forwarded, so a place is taken wherever a
+// relay is known.
 func (r *Reach) tend() {
 	if r.cfg.Relay || !r.tcp && !r.quic {
 		return
 	}
 	now := time.Now()
 	r.mu.Lock()
-	needed := len(r.confirmed) == 0 && len(r.announced) == 0
+	needed := len(r.confirmed) == 0
 	held := maps.Clone(r.places)
 	r.mu.Unlock()
 	changed := false

@@ -334,6 +334,29 @@ func TestHoles_AStrangerCanNotHaveDoorsOfOurNetworkKnockedAt(t *testing.T) {
 	}
 }
 
+// Whoever has no way to an announced address, as it is of IPv4 or nobody forwards it after all, comes in over a relay.
+func TestReach_AnAnnouncedAddressIsToldBesideARelay(t *testing.T) {
+	relay, _, _ := reachable(t, ReachConfig{Relay: true}, "/ip4/127.0.0.1/tcp/0")
+	const door = "/ip4/8.8.8.8/tcp/4001"
+	r := NewReach(ReachConfig{})
+	h, err := NewHost(HostConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Announce: []string{door}, Reach: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if err := r.Start(h, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := h.Connect(t.Context(), peer.AddrInfo{ID: relay.ID(), Addrs: relay.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "a place at the relay", func() bool { return slices.ContainsFunc(h.Addrs(), isCircuit) })
+	if got := offerAddrs(h.Addrs()); got[0] != door || len(got) != 2 || r.relayed() {
+		t.Errorf("it tells %v, relayed %v", got, r.relayed())
+	}
+}
+
 // mapper is a router that maps every port.
 type mapper struct{}
 

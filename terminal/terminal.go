@@ -112,7 +112,11 @@ func (t *Terminal) start() error {
 	t.screen.print(pasteOn)
 	t.mu.Unlock()
 	t.reader, t.events, t.ended = reader, make(chan uv.Event), make(chan struct{})
-	decoder := uv.NewTerminalReader(reader, os.Getenv("TERM"))
+	var from io.Reader = reader
+	if !isWindows { // there, keys come as records
+		from = &input{from: reader}
+	}
+	decoder := uv.NewTerminalReader(from, os.Getenv("TERM"))
 	decoder.EscTimeout = escTimeout
 	go func(events chan uv.Event, ended chan struct{}) {
 		defer close(ended)

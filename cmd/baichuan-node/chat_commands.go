@@ -27,6 +27,7 @@ func chatCommands() []chatCommand {
 	return []chatCommand{
 		{names: []string{"/clear"}, does: "begin anew", do: func(c *chat, _ context.Context, _ string) error {
 			c.clear()
+			c.front.note("(begun anew)")
 			return nil
 		}},
 		{names: []string{"/edit"}, args: "TEXT", does: "say TEXT instead of the last message", text: true, do: (*chat).edit},
@@ -34,6 +35,7 @@ func chatCommands() []chatCommand {
 			do: func(c *chat, _ context.Context, rest string) error {
 				c.clear()
 				c.setSystem(rest)
+				c.front.note("(begun anew)")
 				return nil
 			}},
 		{names: []string{"/editor", "/vim"}, args: "TEXT", does: "write a message in $VISUAL or $EDITOR", text: true, do: (*chat).compose},
@@ -121,9 +123,9 @@ func (c *chat) compose(ctx context.Context, text string) error {
 func (c *chat) toggleStream() error {
 	c.whole = !c.whole
 	if c.whole {
-		c.front.note("answers are shown when they are complete")
+		c.front.note("(answers are shown when they are complete)")
 	} else {
-		c.front.note("answers are shown as they come")
+		c.front.note("(answers are shown as they come)")
 	}
 	return nil
 }
@@ -170,12 +172,16 @@ func (c *chat) save(path string) error {
 	if path == "" {
 		return errors.New("/save needs the name of a file")
 	}
-	return writeFile(path, func(w io.Writer) error {
+	err := writeFile(path, func(w io.Writer) error {
 		e := json.NewEncoder(w)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", " ")
 		return e.Encode(savedChat{Model: c.model.ID.String(), Messages: c.messages})
 	})
+	if err == nil {
+		c.front.note(fmt.Sprintf("(%d messages saved)", len(c.messages)))
+	}
+	return err
 }
 
 func (c *chat) load(path string) error {
@@ -196,6 +202,6 @@ func (c *chat) load(path string) error {
 		}
 	}
 	c.messages = saved.Messages
-	c.front.note(fmt.Sprintf("%d messages", len(c.messages)))
+	c.front.note(fmt.Sprintf("(%d messages loaded)", len(c.messages)))
 	return nil
 }

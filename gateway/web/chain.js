@@ -106,7 +106,7 @@ export class ChainLine {
       text = t(m.waiting.busy ? "chain.busy" : "chain.waiting", { layers: m.waiting.missing.join(", "), time: timeText(m.waiting.for_ms) });
     } else if (stalled) {
       text = t("chain.stalled", { time: timeText(silent) });
-    } else if (running && failovers.length > 0) {
+    } else if (running && failovers.length > 0 && !this.#open) { // the details tell of all
       text = failoverText(failovers.at(-1), m.chain ?? []);
     }
     this.note.textContent = text;

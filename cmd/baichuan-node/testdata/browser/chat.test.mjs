@@ -19,9 +19,9 @@ async function slowly(f) {
   const holding = (async () => {
     while (on) {
       signal("SIGSTOP");
-      await setTimeout(25);
+      await setTimeout(40);
       signal("SIGCONT");
-      await setTimeout(8);
+      await setTimeout(2);
     }
   })();
   try {
