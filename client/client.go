@@ -13,6 +13,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -48,6 +50,19 @@ type Client struct {
 	block     map[peer.ID]bool
 	bans      bans
 	holders   holders
+	asked     atomic.Pointer[time.Time] // when the directory was last asked, for whichever session; nil: never
+}
+
+// asksNow notes that the directory is asked, for all sessions.
+func (c *Client) asksNow() {
+	now := time.Now()
+	c.asked.Store(&now)
+}
+
+// askedWithin says whether the directory was asked so lately that what is known is new enough.
+func (c *Client) askedWithin(d time.Duration) bool {
+	at := c.asked.Load()
+	return at != nil && time.Since(*at) < d
 }
 
 // Connect joins a swarm, finds the model among the offers, and fetches its manifest and its tokenizer from the peers
@@ -59,6 +74,7 @@ func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config)
 			return nil, err
 		}
 	}
+	asked := time.Now()
 	offers, err := find(ctx, d, protocol.ModelID{})
 	if err != nil {
 		return nil, err
@@ -80,7 +96,7 @@ func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config)
 	if err != nil {
 		return nil, err
 	}
-	return &Client{
+	c := &Client{
 		host: h, directory: d, model: model, allow: cfg.Allow, block: cfg.Block,
 		offers: func(ctx context.Context) ([]protocol.Offer, error) { return find(ctx, d, model.ID) },
 		known:  func() []protocol.Offer { return plain(d.Known(model.ID)) },
@@ -89,7 +105,9 @@ func Connect(ctx context.Context, h host.Host, d *routing.Directory, cfg Config)
 			d.MeasureEnds(ctx, model.ID)
 		},
 		sealed: d.Sealed,
-	}, nil
+	}
+	c.asked.Store(&asked)
+	return c, nil
 }
 
 // Model is what is known of the client's model.

@@ -199,7 +199,7 @@ type place struct {
 func (s *session) replan(ctx context.Context, waited time.Duration) ([]place, error) {
 	c := s.client
 	var err error
-	if waited == 0 && c.known != nil && (s.opened || time.Since(s.asked) < recently) {
+	if waited == 0 && c.known != nil && (s.opened || c.askedWithin(recently)) {
 		var places []place
 		if places, err = s.rechoose(c.known()); err == nil {
 			return places, nil
@@ -213,7 +213,7 @@ func (s *session) replan(ctx context.Context, waited time.Duration) ([]place, er
 	cancel()
 	switch {
 	case asked == nil:
-		s.asked = time.Now()
+		c.asksNow()
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case waited > 0 && c.known != nil:

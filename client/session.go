@@ -78,7 +78,6 @@ type session struct {
 	pace  progressing
 
 	seen     []protocol.Offer                 // that the newest plan was made from
-	asked    time.Time                        // when the directory was asked for them
 	naming   func([]uint32) []protocol.Digest // names pages; nil: the session is private
 	names    []protocol.Digest                // of the pages of the prompt
 	prompt   int                              // its tokens
@@ -436,11 +435,12 @@ func (s *session) refresh() {
 	if len(s.mind.stays) > 0 {
 		every = refreshSoon
 	}
-	if time.Since(s.refreshed) < every || s.client.refresh == nil || !s.asks.CompareAndSwap(false, true) {
+	if time.Since(s.refreshed) < every || s.client.askedWithin(every) || s.client.refresh == nil || !s.asks.CompareAndSwap(false, true) {
 		return
 	}
 	s.refreshing.Wait()
 	s.refreshed = time.Now()
+	s.client.asksNow()
 	ctx, cancel := context.WithTimeout(context.Background(), findLimit)
 	s.stop = cancel
 	s.refreshing.Go(func() {

@@ -198,7 +198,8 @@ type swarm struct {
 	t      *testing.T
 	nodes  []*server
 	client *client.Client
-	drain  time.Duration // of each node
+	known  *routing.Directory // the client's
+	drain  time.Duration      // of each node
 }
 
 // newSwarm starts a node for each span, and a client. Nodes that leave do so at once.
@@ -228,6 +229,7 @@ func (w *swarm) connect() {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { d.Close() })
+	w.known = d
 	w.client, err = client.Connect(t.Context(), h, d, client.Config{Join: w.join()})
 	if err != nil {
 		t.Fatal(err)
@@ -419,5 +421,30 @@ func TestSwarm_AnswersLikeOneProcess(t *testing.T) {
 	alone(t, someIDs(30), o)
 	if !bytes.Equal(got.Bytes(), want.Bytes()) {
 		t.Error("the logits differ")
+	}
+}
+
+// TestClient_AsksTheSwarmOnceForManySessions has a client that has just asked who serves begin several sessions: it asks nobody
+// again, however many there are.
+func TestClient_AsksTheSwarmOnceForManySessions(t *testing.T) {
+	w := newSwarm(t, thirds...)
+	lists := func() (n uint64) {
+		w.known.Messages(func(kind string, asked, _ uint64) {
+			if kind == "list" {
+				n = asked
+			}
+		})
+		return n
+	}
+	before, began := lists(), time.Now()
+	for range 5 {
+		c, s := w.talk(client.SessionConfig{}, nil)
+		if _, err := ask(t, c, someIDs(20), drawn(2)); err != nil {
+			t.Fatal(err)
+		}
+		s.Close()
+	}
+	if n := lists() - before; n > 0 && time.Since(began) < 4*time.Second { // what is known ages, on a slow machine as well
+		t.Errorf("5 sessions have asked %d times", n)
 	}
 }
