@@ -155,3 +155,15 @@ func TestBreakWords(t *testing.T) {
 		}
 	}
 }
+
+// A terminal that knows no clusters draws a family as three people; what comes after it stands where it should all the same.
+func TestEditor_KeepsItsColumnsWhereClustersAreUnknown(t *testing.T) {
+	e := terminaltest.NewEmulator(20, 4)
+	e.Apart = true
+	term := &Terminal{raw: true, reading: true, screen: screen{out: emulated{e}, width: 20, height: 4}}
+	term.editor.set("👨‍👩‍👧x")
+	term.draw()
+	if got := e.Screen(true); got != "> 👨\u200dx‸" {
+		t.Errorf("the screen shows %q", got)
+	}
+}

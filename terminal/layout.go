@@ -60,7 +60,7 @@ func (l *layout) line(line string, at, cursor int) {
 		r.end += len(cluster)
 		r.width += width
 		if unsure && r.width < l.width {
-			fmt.Fprintf(&shown, "\x1b[%dG", l.indent+r.width+1)
+			fmt.Fprintf(&shown, "\x1b[%dG\x1b[K", l.indent+r.width+1) // what is too much of it is taken away
 		}
 	}
 	if r.end == cursor && r.width == l.width {

@@ -255,6 +255,8 @@ func (e *Emulator) csi(args string, final byte) (reply string) {
 		for y := range e.height {
 			e.erase(&e.screen[y], 0)
 		}
+	case final == 'K' && args == "":
+		e.erase(&e.screen[e.at.y], e.at.x)
 	case final == 'K' && args == "2":
 		e.erase(&e.screen[e.at.y], 0)
 	case final == 'n' && args == "6":
