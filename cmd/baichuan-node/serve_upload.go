@@ -5,13 +5,14 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // leastUpload is the least that --upload may be, in bytes/s: 64 kbit/s. Below it a token's row of the 13B, 10 KB, takes
 // more than a second, so nobody would send steps here.
 const leastUpload = 64_000 / 8
+
+// mostUpload is the most: a round number below protocol.MaxNetRate, which an offer may carry.
+const mostUpload = 8_000_000_000_000 / 8
 
 // byteRate is a flag's bytes/s, written as providers of lines write it: 20Mbit. Or as disks' makers do: 2.5MB/s.
 type byteRate uint64
@@ -43,8 +44,8 @@ func (r *byteRate) Set(text string) error {
 		return fmt.Errorf("%q is not a speed: want one like 20Mbit or 2.5MB/s", text)
 	}
 	bytes := math.Round(n * unit)
-	if !(bytes >= leastUpload && bytes <= protocol.MaxNetRate) {
-		return fmt.Errorf("%q is out of bounds: want %v to %v", text, byteRate(leastUpload), byteRate(protocol.MaxNetRate))
+	if !(bytes >= leastUpload && bytes <= mostUpload) {
+		return fmt.Errorf("%q is out of bounds: want %v to %v", text, byteRate(leastUpload), byteRate(mostUpload))
 	}
 	*r = byteRate(bytes)
 	return nil

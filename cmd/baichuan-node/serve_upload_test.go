@@ -22,7 +22,7 @@ func TestByteRate_ReadsWhatPeopleWrite(t *testing.T) {
 func TestByteRate_RefusesInALineWithARemedy(t *testing.T) {
 	for text, remedy := range map[string]string{
 		"": "20Mbit", "20": "20Mbit", "Mbit": "20Mbit", "0Mbit": "20Mbit", "-1Mbit": "20Mbit", "NaNMbit": "20Mbit", "20Mb/s": "20Mbit",
-		"20MB": "20Mbit", "20Mbit/m": "20Mbit", "20/sMbit": "20Mbit", "infMbit": "20Mbit", "1kbit": "64kbit", "63.9kbit": "64kbit", "9e18Gbit": "64kbit",
+		"20MB": "20Mbit", "20Mbit/m": "20Mbit", "20/sMbit": "20Mbit", "infMbit": "20Mbit", "1kbit": "64kbit", "63.9kbit": "64kbit", "9e18Gbit": "64kbit to 8000Gbit",
 		"1e400Mbit": "20Mbit",
 	} {
 		var got byteRate
