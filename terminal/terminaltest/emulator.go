@@ -239,7 +239,7 @@ func (e *Emulator) csi(args string, final byte) (reply string) {
 	case final == 'm':
 	case strings.HasPrefix(args, "?") && (final == 'h' || final == 'l'):
 		e.modes[args[1:]] = final == 'h'
-		e.nowrap = e.modes["7"] == false && args == "?7" || e.nowrap && args != "?7"
+		e.nowrap = !e.modes["7"] && args == "?7" || e.nowrap && args != "?7"
 	case final == 'A' && err == nil:
 		e.move(e.at.x, e.at.y-count)
 	case final == 'G' && err == nil:
