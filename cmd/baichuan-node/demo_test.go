@@ -74,8 +74,11 @@ func startDemo(t *testing.T, args ...string) (demo *exec.Cmd, ready gatewayReady
 	if err := demo.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = demo.Process.Kill() // where it has left already, nothing happens
+	t.Cleanup(func() { // where it has left already, nothing happens
+		if demo.Process.Signal(os.Interrupt) != nil { // as on Windows
+			_ = demo.Process.Kill()
+		}
+		defer time.AfterFunc(30*time.Second, func() { _ = demo.Process.Kill() }).Stop()
 		_ = demo.Wait()
 	})
 	eventually(t, "the demo is ready", func() bool {
