@@ -110,7 +110,7 @@ func drawSwarm(m *client.Model, s sight, measures routing.Measures) *swarmObject
 		o.Peers = append(o.Peers, p)
 	}
 	o.Coverage = coverage(there, m.Manifest.Layers)
-	o.Missing = gaps(o.Coverage)
+	o.Missing = routing.Missing(o.Coverage)
 	o.Answer = foresee(there, measures, m.Manifest.Layers)
 	o.Join = routing.Door(there)
 	return o
@@ -181,19 +181,4 @@ func coverage(offers []protocol.Offer, layers int) []int {
 		}
 	}
 	return counts
-}
-
-// gaps are the spans that nobody serves.
-func gaps(counts []int) []string {
-	missing := []string{}
-	for i := 0; i < len(counts); i++ {
-		start := i
-		for i < len(counts) && counts[i] == 0 {
-			i++
-		}
-		if i > start {
-			missing = append(missing, protocol.Span{Start: start, End: i}.String())
-		}
-	}
-	return missing
 }

@@ -153,7 +153,7 @@ func holders(v placement.View) []int {
 
 func scoreOf(v placement.View) *planScore {
 	m := placement.Measure(v)
-	s := &planScore{Missing: gaps(holders(v)), Singles: m.Singles, Through: float64(m.Lambda) / 1000}
+	s := &planScore{Missing: routing.Missing(holders(v)), Singles: m.Singles, Through: float64(m.Lambda) / 1000}
 	if len(s.Missing) == 0 {
 		s.Token, s.J = inMillis(m.Tau), float64(m.J)/float64(time.Millisecond)
 	}

@@ -174,7 +174,7 @@ func statusOf(model protocol.ModelID, offers []protocol.Offer, told []routing.To
 	slices.SortStableFunc(s.Peers, func(a, b peerStatus) int {
 		return cmp.Or(cmp.Compare(a.span.Start, b.span.Start), cmp.Compare(a.span.End, b.span.End), strings.Compare(a.Peer, b.Peer))
 	})
-	s.Missing = gaps(s.hosts())
+	s.Missing = routing.Missing(s.hosts())
 	return s
 }
 
@@ -239,19 +239,4 @@ func (s *swarmStatus) hosts() []int {
 		}
 	}
 	return hosts
-}
-
-// gaps gives the runs of layers without a host.
-func gaps(hosts []int) []string {
-	missing := []string{}
-	for i := 0; i < len(hosts); i++ {
-		start := i
-		for i < len(hosts) && hosts[i] == 0 {
-			i++
-		}
-		if i > start {
-			missing = append(missing, protocol.Span{Start: start, End: i}.String())
-		}
-	}
-	return missing
 }
