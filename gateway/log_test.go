@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/baichuan-node/baichuan-node/shard/bundled"
 )
@@ -29,6 +30,16 @@ func (w *logBuffer) String() string {
 	return w.text.String()
 }
 
+// await waits until there are so many lines: a request's is written when its answer has been sent.
+func (w *logBuffer) await(t *testing.T, lines int) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); strings.Count(w.String(), "\n") < lines; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %d lines:\n%s", lines, w.String())
+		}
+	}
+}
+
 // TestLog_TellsOfEachRequestAndNotWhatWasSaid looks for everything in the log that is nobody's business.
 func TestLog_TellsOfEachRequestAndNotWhatWasSaid(t *testing.T) {
 	keys, secrets := keysOf(t, "ann\n")
@@ -43,12 +54,16 @@ func TestLog_TellsOfEachRequestAndNotWhatWasSaid(t *testing.T) {
 	if err := json.Unmarshal(r.body, &a); err != nil || r.status != 200 {
 		t.Fatalf("%d %s", r.status, r.body)
 	}
+	log.await(t, 2)
 	f.send("GET", "/metrics", "", nil)
 	f.send("GET", "/healthz", "", nil)
 	bad := f.post("/v1/chat/completions", f.body(map[string]any{"messages": user(said), "temperature": 9}))
+	log.await(t, 3)
 	f.key = "sk-wrong-" + strings.Repeat("x", 40)
 	refused := f.post("/v1/chat/completions", f.body(map[string]any{"messages": user(said)}))
+	log.await(t, 4)
 	long := f.send("GET", "/nothing/"+strings.Repeat("y", 9000), "", nil)
+	log.await(t, 5)
 
 	type line struct {
 		Level, Msg, Method, Path, Key, Model, Error string
