@@ -103,7 +103,7 @@ func (r *rebuild) roughly(out []int, rng *rand.Rand) bool {
 	if score.Compare(r.plain) >= 0 {
 		return false
 	}
-	key := s.places()
+	key := s.fingerprint()
 	if r.seen[key] {
 		return false
 	}
@@ -315,8 +315,8 @@ func differences(a, b []protocol.Span) (out []int) {
 	return out
 }
 
-// places tells placements of a swarm apart.
-func (s *swarm) places() uint64 {
+// fingerprint tells placements of a swarm apart.
+func (s *swarm) fingerprint() uint64 {
 	const prime = 1099511628211
 	h := uint64(14695981039346656037)
 	for _, sp := range s.at {

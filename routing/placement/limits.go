@@ -53,11 +53,11 @@ const (
 	nearlyBest   = 50   // thousandths of J above the best, within which what lasts counts
 	onTheWay     = 300  // thousandths of J, by which a plan may make a swarm worse before it is done
 	deathShare   = 50   // percent of a rating that is about what is left after a death, where peers come and go
-	calmCost     = 2000 // thousandths of J, by the square of the number of peers, that each move of a plan must bring where nobody has come or gone for calmAfter
-	busyCost     = 36   // elsewhere, however many there are: what moves bring there does not last
+	calmCost     = 1500 // thousandths of J, by the square of the number of peers, that each move of a plan must bring where nobody has come or gone for calmAfter
+	busyCost     = 44   // elsewhere, however many there are: what moves bring there does not last
 	calmAfter    = 75 * time.Second
 	planFor      = 5 * time.Minute // that a plan may take
-	planLooks    = 3               // at the swarm that it is for, before it begins: until all see the same
+	planLooks    = 3               // at the swarm that it is for, before it begins, where all may not see the same
 	freeMoves    = 4               // of a peer in moveMemory, before its part of a plan must be worth more
 	maxPlans     = 8               // that are remembered
 	placeRounds  = 200

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // Plans remembers the plans that were made last. It is safe for concurrent use, and its plans are not changed.
@@ -48,8 +50,10 @@ type together struct {
 	since time.Duration // it was made
 	calm  bool          // it was
 	looks int
-	who   uint64        // the peers that there are
-	came  time.Duration // when the last one came or went
+	sure  int                      // the looks that it takes
+	were  map[string]protocol.Span // where all were when it was made
+	who   uint64                   // the peers that there are
+	came  time.Duration            // when the last one came or went
 }
 
 // lookTogether weighs moves of several peers: all who see the same make the same plan, and each does its part. They begin
@@ -67,7 +71,8 @@ func (d *decision) lookTogether() Action {
 		if m.Plans == nil {
 			m.Plans = &Plans{}
 		}
-		*t = together{plan: m.Plans.of(s, calm), begin: s.key(nil), since: d.now, calm: calm, who: t.who, came: t.came}
+		*t = together{plan: m.Plans.of(s, calm), begin: s.key(nil), since: d.now, calm: calm, sure: t.surely(s, calm),
+			were: s.places(), who: t.who, came: t.came}
 		begun = 0
 	}
 	t.looks++
@@ -85,10 +90,35 @@ func (d *decision) lookTogether() Action {
 	if !slices.Contains(d.me.Choices, to) || !d.keepsWord(to) {
 		return d.stay(m.next, "it has promised to stay")
 	}
-	if begun == 0 && t.looks < planLooks {
-		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, t.gain/10, t.gain%10, t.looks, planLooks)
+	if begun == 0 && t.looks < t.sure {
+		return d.stay(m.next, "to %v saves %d.%d %%, look %d of %d", to, t.gain/10, t.gain%10, t.looks, t.sure)
 	}
 	return d.announce(to, fmt.Sprintf("part of %d moves that save %d.%d %%", len(t.moves), t.gain/10, t.gain%10))
+}
+
+// surely is how many looks at a swarm a plan takes before it begins. Where somebody has come or gone all who see it make the
+// same plan, and who has not seen it yet makes none. But a move that is no part of the plan at hand was made by somebody who
+// knows more, or less: then all wait until they see the same.
+func (t *together) surely(s *swarm, calm bool) int {
+	if calm {
+		return planLooks
+	}
+	for i, p := range s.peers {
+		ours := slices.ContainsFunc(t.moves, func(mv Move) bool { return mv.Peer == p.ID && mv.To == s.at[i] })
+		if at, known := t.were[p.ID]; known && at != s.at[i] && !ours {
+			return planLooks
+		}
+	}
+	return 1
+}
+
+// places is where all are, by id.
+func (s *swarm) places() map[string]protocol.Span {
+	at := make(map[string]protocol.Span, len(s.peers))
+	for i, p := range s.peers {
+		at[p.ID] = s.at[i]
+	}
+	return at
 }
 
 // calmCost is what a move must bring where all is calm: the less the more peers there are, of whom each moves as rarely and

@@ -101,6 +101,7 @@ func (c churn) run(d *Draw, f fate) (out course) {
 	for i, p := range d.Peers {
 		w.join(p, f.begin[i])
 	}
+	w.settle()
 	usual, samples, events := len(d.Peers), 0, len(f.best)-1
 	for k := range events {
 		seen, target, served := -1, 0.0, 0.0

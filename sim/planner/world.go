@@ -17,6 +17,7 @@ const (
 	readAge   = 7 * time.Second // of what is read: so a view is 10 s old on average
 	oldAge    = time.Minute     // of what is wrong in it
 	offerLife = 24 * time.Second
+	lateAfter = 17 * time.Second // of nothing that is read of a peer: it is asked itself
 	loadFirst = 10 * time.Second // loading takes so long, and
 	loadLayer = 3 * time.Second  // so long for each layer
 
@@ -87,6 +88,20 @@ func (w *world) join(p placement.Peer, at protocol.Span) *node {
 	return n
 }
 
+// settle lets all have known each other for long: a swarm begins at rest.
+func (w *world) settle() {
+	for _, n := range w.nodes {
+		n.published[0].at = 0
+	}
+	for _, n := range w.nodes {
+		for _, other := range w.nodes {
+			if other != n {
+				n.known[other.self.ID] = sighting{other.published[0], w.now - readAge}
+			}
+		}
+	}
+}
+
 // kill ends a node without a word.
 func (w *world) kill(n *node) {
 	n.died = w.now
@@ -145,6 +160,26 @@ func (w *world) read(n *node) {
 			n.again = 0
 		}
 		n.known[other.self.ID] = sighting{p, at}
+	}
+	w.askLate(n)
+}
+
+// askLate asks those of whom nothing was read for a while, as routing.Directory does. Who lives says where it is now, and of
+// the dead nothing comes: they are gone.
+func (w *world) askLate(n *node) {
+	for id, s := range n.known {
+		if w.now-s.seen < lateAfter {
+			continue
+		}
+		p, lives := w.all[id].as(w.now)
+		if lives {
+			n.known[id] = sighting{p, w.now}
+		} else {
+			delete(n.known, id)
+		}
+		if !lives || p.at != s.at {
+			n.again = 0
+		}
 	}
 }
 
