@@ -224,16 +224,20 @@ func (d *Directory) renew() {
 	}
 }
 
-// readOn reads what keepers know, until Close.
+// readOn reads what keepers know, and asks who is late, until Close.
 func (d *Directory) readOn() {
-	every := time.NewTicker(rereadEvery)
+	every, late := time.NewTicker(rereadEvery), time.NewTicker(lateEvery)
 	defer every.Stop()
+	defer late.Stop()
+	var silent map[peer.ID]uint64
 	for {
 		select {
 		case <-d.ctx.Done():
 			return
 		case <-every.C:
 			d.reread()
+		case <-late.C:
+			silent = d.askLate(silent)
 		}
 	}
 }

@@ -35,6 +35,8 @@ type book struct {
 // entry is what is remembered of a peer.
 type entry struct {
 	sequence uint64
+	boot     uint64          // the peer's process that made it
+	gone     uint64          // a former process of which nothing is believed any more; 0: none
 	left     bool            // the offer said that its peer leaves
 	offer    *protocol.Offer // nil once its life is over; not changed
 	sealed   []byte
@@ -55,7 +57,7 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	defer b.mu.Unlock()
 	b.reap(now)
 	old := b.entries[o.Peer]
-	if old != nil && o.Sequence <= old.sequence {
+	if old != nil && (o.Sequence <= old.sequence || (o.Boot != 0 && o.Boot == old.gone)) {
 		return false, nil
 	}
 	born := now.Add(-age)
@@ -69,16 +71,33 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if old == nil || old.offer == nil || moved(old.offer, o) {
 		b.tell()
 	}
+	gone := uint64(0)
 	if old != nil {
+		gone = old.gone
 		b.bury(old)
 	}
 	b.live++
 	b.models[o.Model]++
 	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
 	b.sealed[string(sealed)] = struct{}{}
-	b.entries[o.Peer] = &entry{sequence: o.Sequence, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
+	b.entries[o.Peer] = &entry{sequence: o.Sequence, boot: o.Boot, gone: gone, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
+}
+
+// reborn takes a peer's own word that another process of it runs now, whose sequences may be below the former's: the machine's
+// clock was set back, and nobody was left to tell it. Only what is over gives way, and nothing of that process is believed any
+// more: a relay may have kept it.
+func (b *book) reborn(o *protocol.Offer, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.entries[o.Peer]
+	if e == nil || (e.offer != nil && now.Before(e.ends)) || e.boot == 0 || o.Boot == 0 || o.Boot == e.boot || o.Boot == e.gone {
+		return
+	}
+	if o.Sequence > 0 && o.Sequence <= e.sequence {
+		e.sequence, e.boot, e.gone = o.Sequence-1, o.Boot, e.boot
+	}
 }
 
 // end lets an offer be over before its time, unless its peer has made another since.
@@ -225,6 +244,19 @@ func (b *book) endsWithin(model protocol.ModelID, d time.Duration, now time.Time
 		}
 	}
 	return false
+}
+
+// late returns the live offers of a model that are older than an age, but for those of who leaves: their sequences by peer.
+func (b *book) late(model protocol.ModelID, age time.Duration, now time.Time) map[peer.ID]uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	late := map[peer.ID]uint64{}
+	for id, e := range b.entries {
+		if e.offer != nil && !e.left && e.offer.Model == model && now.Before(e.ends) && now.Sub(e.born) > age {
+			late[id] = e.sequence
+		}
+	}
+	return late
 }
 
 // seen returns the live offers of a model, of any for the zero model, sorted by peer.

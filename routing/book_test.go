@@ -191,3 +191,53 @@ func TestBook_TellsWhenSomebodyServesSomethingElse(t *testing.T) {
 		t.Error("nobody is told of one whose last offer is over")
 	}
 }
+
+// A peer whose clock was set back, and whom nobody has told, is believed by whom it answers itself; who relays what its former
+// process said is not.
+func TestBook_BelievesAPeerThatIsBornAgain(t *testing.T) {
+	start := time.Unix(1000, 0)
+	of := func(boot, sequence uint64) *protocol.Offer {
+		o := noted("a", sequence, 24*time.Second)
+		o.Boot = boot
+		return o
+	}
+	later := start.Add(time.Minute)
+	for _, c := range []struct {
+		name           string
+		boot, sequence uint64
+		at             time.Time
+		news           bool
+	}{
+		{"when its former process is over", 2, 5, later, true},
+		{"not while that may live", 2, 5, start.Add(time.Second), false},
+		{"not of the same process", 1, 5, later, false},
+		{"not if it does not say", 0, 5, later, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBook()
+			if _, err := b.add(of(1, 9), []byte{1}, 0, start); err != nil {
+				t.Fatal(err)
+			}
+			o := of(c.boot, c.sequence)
+			if news, err := b.add(o, []byte{2}, 0, c.at); news || err != nil {
+				t.Fatalf("a relay is believed: %v, %v", news, err)
+			}
+			b.reborn(o, c.at)
+			if news, err := b.add(o, []byte{2}, 0, c.at); news != c.news || err != nil {
+				t.Fatalf("news %v, %v", news, err)
+			}
+			if !c.news {
+				return
+			}
+			for _, old := range []*protocol.Offer{of(1, 9), of(1, 10)} {
+				b.reborn(old, c.at.Add(time.Minute))
+				if news, err := b.add(old, []byte{1}, 0, c.at.Add(time.Minute)); news || err != nil {
+					t.Errorf("the former process is revived by its sequence %d: %v, %v", old.Sequence, news, err)
+				}
+			}
+			if news, err := b.add(of(c.boot, c.sequence+1), []byte{3}, 0, c.at.Add(time.Minute)); !news || err != nil {
+				t.Errorf("its renewal: %v, %v", news, err)
+			}
+		})
+	}
+}

@@ -376,7 +376,7 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	d.record.measured(id, rtt)
 	now := time.Now()
 	for i, sealed := range offers.Sealed {
-		d.learn(sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now)
+		d.learn(id, sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now)
 	}
 	if hints != nil {
 		for _, h := range offers.Hints {
@@ -387,9 +387,9 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	return nil
 }
 
-// learn takes an offer that another peer relays. A bad one is passed over: the relay may not know better. Most are known, to
-// the byte, and need not be opened again.
-func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
+// learn takes an offer that a peer relays, or its own. A bad one is passed over: the relay may not know better. Most are known,
+// to the byte, and need not be opened again.
+func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now time.Time) {
 	if d.book.holds(sealed) {
 		return
 	}
@@ -402,6 +402,9 @@ func (d *Directory) learn(sealed []byte, age time.Duration, now time.Time) {
 		defer d.mu.Unlock()
 		d.earlier = max(d.earlier, o.Sequence)
 		return
+	}
+	if o.Peer == from {
+		d.book.reborn(o, now)
 	}
 	if news, err := d.book.add(o, sealed, age, now); err == nil && news {
 		d.meet(o.Peer, o.Dialable().Addrs)

@@ -92,7 +92,7 @@ func (d *Directory) askPeer(ctx context.Context, id peer.ID) Told {
 	if err != nil {
 		return Told{Peer: id, Err: fmt.Errorf("peer %s: %w", id, err)}
 	}
-	d.learn(offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
+	d.learn(id, offers.Sealed[0], time.Duration(offers.AgesMS[0])*time.Millisecond, time.Now())
 	told.Offer, told.Way = o, Way(d.host.Network().ConnsToPeer(id), o)
 	return told
 }

@@ -3,7 +3,10 @@ package routing
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
+	"slices"
+	"sync"
 	"syscall"
 	"time"
 
@@ -79,6 +82,35 @@ func (d *Directory) knock(id peer.ID) {
 	if refused(d.ctx, dialable(d.host, o.Dialable().Addrs)) {
 		d.book.end(id, o.Sequence, time.Now())
 	}
+}
+
+// askLate asks peers whose renewals have not come whether they are still there. Where all are told of each, one that is not
+// there is lost, and the answer brings it; or its peer is gone: then it is out as soon as it has been silent twice, and who
+// moves to take its place need not wait for the end of what it said last. silent has the offers whose peers were silent in the
+// look before; those of this look are returned.
+func (d *Directory) askLate(before map[peer.ID]uint64) (silent map[peer.ID]uint64) {
+	if _, small := d.neighbours(); !small {
+		return nil
+	}
+	late := d.book.late(d.ownModel(), lateAfter, time.Now())
+	silent = map[peer.ID]uint64{}
+	var mu sync.Mutex // guards silent
+	each(d.others(slices.Collect(maps.Keys(late))), func(id peer.ID) {
+		told := d.askPeer(d.ctx, id)
+		switch {
+		case d.ctx.Err() != nil || (told.Err == nil && told.Offer != nil):
+		case told.Err == nil: // it lives, and offers nothing any more
+			d.book.end(id, late[id], time.Now())
+		case before[id] == late[id]:
+			d.book.end(id, late[id], time.Now())
+		default:
+			d.doubts(id)
+			mu.Lock()
+			defer mu.Unlock()
+			silent[id] = late[id]
+		}
+	})
+	return silent
 }
 
 // refused reports whether somebody answers at some addresses of a process, and at each that nobody listens there. Only TCP

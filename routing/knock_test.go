@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/baichuan-node/baichuan-node/protocol"
 )
 
 // A process that is gone is in nobody's view long before its offer's time is over, and its next process is at once.
@@ -43,6 +47,55 @@ func TestKnock_ABrokenConnectionDoesNoHarm(t *testing.T) {
 	a.knock(b.ID())
 	if known := a.Known(testModel); len(known) != 1 {
 		t.Fatalf("%d offers are known", len(known))
+	}
+}
+
+// Whose renewal has not come is asked itself.
+func TestAskLate(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(t *testing.T, b member) // at the one who is late
+		after     []int                        // offers of it that are known after each look
+		span      protocol.Span
+	}{
+		"its renewal was lost": {func(t *testing.T, b member) {
+			b.announcing.Lock()
+			defer b.announcing.Unlock()
+			if _, err := b.seal(layers(2, 6), offerLife); err != nil {
+				t.Fatal(err)
+			}
+		}, []int{1, 1, 1}, protocol.Span{Start: 2, End: 6}},
+		"it offers nothing any more": {func(_ *testing.T, b member) {
+			b.announcing.Lock()
+			defer b.announcing.Unlock()
+			b.book.end(b.ID(), b.sequence, time.Now())
+		}, []int{0}, protocol.Span{}},
+		"it is silent twice": {func(_ *testing.T, b member) {
+			b.Host.SetStreamHandler(protocol.DirectoryID, func(s network.Stream) { _ = s.Reset() })
+		}, []int{1, 0}, protocol.Span{Start: 0, End: 4}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := newMember(t, true), newMember(t, true)
+			b.mustJoin(t, a)
+			a.mustAnnounce(t, layers(0, 6))
+			b.mustAnnounce(t, layers(0, 4))
+			c.meanwhile(t, b)
+			a.book.mu.Lock()
+			a.book.entries[b.ID()].born = time.Now().Add(-lateAfter - time.Second)
+			a.book.mu.Unlock()
+			var silent map[peer.ID]uint64
+			for look, want := range c.after {
+				silent = a.askLate(silent)
+				var of []Seen
+				for _, s := range a.Known(testModel) {
+					if s.Offer.Peer == b.ID() {
+						of = append(of, s)
+					}
+				}
+				if len(of) != want || (want > 0 && of[0].Offer.Span != c.span && look > 0) {
+					t.Fatalf("after look %d: %+v", look+1, of)
+				}
+			}
+		})
 	}
 }
 

@@ -8,6 +8,8 @@ const (
 	leavingLife  = 5 * time.Second
 	renewEvery   = 8 * time.Second // +-10 %, so that nodes started together drift apart
 	rereadEvery  = 15 * time.Second
+	lateAfter    = 12 * time.Second // of an offer where all are told: its renewal is lost, or was never made
+	lateEvery    = 3 * time.Second  // between two looks for such
 	keepersFresh = 5 * time.Minute
 	keepersYoung = 30 * time.Second // in a swarm below bucketSize, where the nearest change with each newcomer; at first; and after a cut lookup
 	rememberFor  = 10 * time.Minute // of (peer, sequence) behind an offer's end, so that nothing dead is revived
@@ -39,7 +41,7 @@ const (
 	keeperCount = 5
 	youngLooks  = 3  // lookups that are soon made again: a process that has just come knows few peers and finds others
 	bucketSize  = 20 // peers that a lookup in the DHT finds, if there are so many
-	smallSwarm  = 16 // up to so many known peers all are told: 16 puts of 315 bytes each 8 s
+	smallSwarm  = 24 // up to so many known peers all are told, and plan together where to serve: 24 puts of 315 bytes each 8 s
 	maxJoined   = 32
 	maxAsked    = 16 // peers asked at the same time
 	maxInfos    = 64 // peers asked about themselves at the same time, of up to 512 that a person looks at
