@@ -56,6 +56,35 @@ func TestDecide_MovesOnlyAfterSeveralEqualLooks(t *testing.T) {
 	}
 }
 
+// TestDecide_MovesAtOnceWhereSomebodyHasCome: all who see that make the same plan. A move that nobody has planned is waited for
+// to be seen by all.
+func TestDecide_MovesAtOnceWhereSomebodyHasCome(t *testing.T) {
+	v, me := lopsided()
+	for name, c := range map[string]struct {
+		before func(*View)
+		once   bool
+	}{
+		"somebody has come":   {func(v *View) { v.Peers = v.Peers[1:] }, true},
+		"somebody has moved":  {func(v *View) { v.Peers[0] = peerAt("a", 4, 8, 50) }, false},
+		"this peer has begun": {nil, false},
+	} {
+		m, began := &Memory{}, time.Duration(0)
+		if c.before != nil {
+			was := v
+			was.Peers = slices.Clone(v.Peers)
+			c.before(&was)
+			if a, _ := until(was, me, m, 0, calmAfter/2); a.Kind != Stay {
+				t.Fatalf("%s: before, it decides %+v", name, a)
+			}
+			began = calmAfter / 2
+		}
+		a, at := until(v, me, m, began, time.Hour)
+		if once := at-began <= lookEvery; a.Kind != Announce || once != c.once || at-began > planLooks*lookEvery {
+			t.Errorf("%s: after %v it decides %+v; want it in the first look: %v", name, at-began, a, c.once)
+		}
+	}
+}
+
 // TestDecide_AllFollowOnePlan: where two have to trade places each does its part, though neither move pays by itself, and
 // nobody else moves.
 func TestDecide_AllFollowOnePlan(t *testing.T) {

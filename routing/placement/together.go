@@ -98,9 +98,9 @@ func (d *decision) lookTogether() Action {
 
 // surely is how many looks at a swarm a plan takes before it begins. Where somebody has come or gone all who see it make the
 // same plan, and who has not seen it yet makes none. But a move that is no part of the plan at hand was made by somebody who
-// knows more, or less: then all wait until they see the same.
+// knows more, or less: then all wait until they see the same, as who has just come does.
 func (t *together) surely(s *swarm, calm bool) int {
-	if calm {
+	if calm || t.were == nil {
 		return planLooks
 	}
 	for i, p := range s.peers {
