@@ -42,7 +42,7 @@ func (d *Directory) answer(st network.Stream) error {
 
 // take keeps an offer that its own peer puts. One that is known already, or older than what is known, is a success: a
 // renewal that was sent twice or overtaken. If the peer's clock was set back since its process before this one, it has to be
-// told, or nobody would know of it until its last offer is forgotten.
+// told, even by who believes it already, or many would not know of it until its last offer is forgotten.
 func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	if d.book.has(m.Offer, from) {
 		return protocol.PutDone{}
@@ -58,11 +58,10 @@ func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	if err != nil {
 		return protocol.Failure{Code: protocol.CodeBusy, Text: err.Error()}
 	}
-	if !news {
-		return protocol.PutDone{Newest: d.book.above(o.Peer, o.Sequence)}
+	if news {
+		d.meet(o.Peer, o.Dialable().Addrs)
 	}
-	d.meet(o.Peer, o.Dialable().Addrs)
-	return protocol.PutDone{}
+	return protocol.PutDone{Newest: d.book.above(o.Peer, o.Sequence)}
 }
 
 // tell answers with the offers that are known, and hints at the model's keepers.

@@ -35,6 +35,7 @@ type book struct {
 // entry is what is remembered of a peer.
 type entry struct {
 	sequence uint64
+	most     uint64          // the highest of all its processes
 	boot     uint64          // the peer's process that made it
 	gone     uint64          // a former process of which nothing is believed any more; 0: none
 	left     bool            // the offer said that its peer leaves
@@ -71,16 +72,16 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if old == nil || old.offer == nil || moved(old.offer, o) {
 		b.tell()
 	}
-	gone := uint64(0)
+	gone, most := uint64(0), o.Sequence
 	if old != nil {
-		gone = old.gone
+		gone, most = old.gone, max(old.most, most)
 		b.bury(old)
 	}
 	b.live++
 	b.models[o.Model]++
 	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
 	b.sealed[string(sealed)] = struct{}{}
-	b.entries[o.Peer] = &entry{sequence: o.Sequence, boot: o.Boot, gone: gone, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
+	b.entries[o.Peer] = &entry{sequence: o.Sequence, most: most, boot: o.Boot, gone: gone, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
 		born: born, ends: ends, forget: ends.Add(rememberFor)}
 	return true, nil
 }
@@ -189,12 +190,12 @@ func (b *book) holds(sealed []byte) bool {
 	return ok
 }
 
-// above returns the last sequence of a peer if it is above another, else 0.
+// above returns the highest sequence of a peer, of any process of it, if it is above another, else 0.
 func (b *book) above(id peer.ID, sequence uint64) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if e := b.entries[id]; e != nil && e.sequence > sequence {
-		return e.sequence
+	if e := b.entries[id]; e != nil && e.most > sequence {
+		return e.most
 	}
 	return 0
 }

@@ -229,6 +229,9 @@ func TestBook_BelievesAPeerThatIsBornAgain(t *testing.T) {
 			if !c.news {
 				return
 			}
+			if newest := b.above(o.Peer, o.Sequence); newest != 9 {
+				t.Errorf("the peer is told of sequence %d, and others remember 9", newest)
+			}
 			for _, old := range []*protocol.Offer{of(1, 9), of(1, 10)} {
 				b.reborn(old, c.at.Add(time.Minute))
 				if news, err := b.add(old, []byte{1}, 0, c.at.Add(time.Minute)); news || err != nil {
