@@ -92,13 +92,24 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 func (b *book) reborn(o *protocol.Offer, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e := b.entries[o.Peer]
-	if e == nil || (e.offer != nil && now.Before(e.ends)) || e.boot == 0 || o.Boot == 0 || o.Boot == e.boot || o.Boot == e.gone {
-		return
-	}
-	if o.Sequence > 0 && o.Sequence <= e.sequence {
+	if e := b.entries[o.Peer]; e.another(o, now) {
 		e.sequence, e.boot, e.gone = o.Sequence-1, o.Boot, e.boot
 	}
+}
+
+// doubtful reports whether an offer that somebody relays may be one of a peer that is born again: the peer itself can tell.
+func (b *book) doubtful(o *protocol.Offer, now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.entries[o.Peer].another(o, now)
+}
+
+// another reports whether an offer that seems old comes from another process than that of an entry which is over.
+func (e *entry) another(o *protocol.Offer, now time.Time) bool {
+	if e == nil || (e.offer != nil && now.Before(e.ends)) || e.boot == 0 || o.Boot == 0 || o.Boot == e.boot || o.Boot == e.gone {
+		return false
+	}
+	return o.Sequence > 0 && o.Sequence <= e.sequence
 }
 
 // end lets an offer be over before its time, unless its peer has made another since.

@@ -222,6 +222,9 @@ func TestBook_BelievesAPeerThatIsBornAgain(t *testing.T) {
 			if news, err := b.add(o, []byte{2}, 0, c.at); news || err != nil {
 				t.Fatalf("a relay is believed: %v, %v", news, err)
 			}
+			if got := b.doubtful(o, c.at); got != c.news {
+				t.Errorf("the peer itself is asked: %v", got)
+			}
 			b.reborn(o, c.at)
 			if news, err := b.add(o, []byte{2}, 0, c.at); news != c.news || err != nil {
 				t.Fatalf("news %v, %v", news, err)

@@ -375,9 +375,13 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 	}
 	d.record.measured(id, rtt)
 	now := time.Now()
+	var doubtful []peer.ID
 	for i, sealed := range offers.Sealed {
-		d.learn(id, sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now)
+		if who := d.learn(id, sealed, max(time.Duration(offers.AgesMS[i])*time.Millisecond, leastAge), now); who != "" && len(doubtful) < maxDoubtful {
+			doubtful = append(doubtful, who)
+		}
 	}
+	each(doubtful, func(who peer.ID) { d.askPeer(ctx, who) })
 	if hints != nil {
 		for _, h := range offers.Hints {
 			d.meet(h.ID, h.Addrs)
@@ -388,27 +392,32 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 }
 
 // learn takes an offer that a peer relays, or its own. A bad one is passed over: the relay may not know better. Most are known,
-// to the byte, and need not be opened again.
-func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now time.Time) {
+// to the byte, and need not be opened again. It returns a peer whose own word alone would be believed, if there is one.
+func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now time.Time) (doubtful peer.ID) {
 	if d.book.holds(sealed) {
-		return
+		return ""
 	}
 	o, err := d.unseal(sealed)
 	if err != nil {
-		return
+		return ""
 	}
 	if o.Peer == d.host.ID() {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		d.earlier = max(d.earlier, o.Sequence)
-		return
+		return ""
 	}
-	if o.Peer == from {
+	switch {
+	case o.Peer == from:
 		d.book.reborn(o, now)
+	case d.book.doubtful(o, now):
+		d.meet(o.Peer, o.Dialable().Addrs)
+		return o.Peer
 	}
 	if news, err := d.book.add(o, sealed, age, now); err == nil && news {
 		d.meet(o.Peer, o.Dialable().Addrs)
 	}
+	return ""
 }
 
 // meet keeps a peer's addresses for a while, so that it can be called by its id.

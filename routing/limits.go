@@ -56,6 +56,8 @@ const (
 	maxModelOffers = 1024
 	maxRemembered  = 16384
 
+	maxDoubtful = 4 // peers of one answer that are asked themselves whether they were born again
+
 	maxDoubts = 64 // peers that wait for somebody to look whether they still are there
 	// So often may that be asked of a peer in the long run, and at once: each offer that is not renewed, 8 s, is one time.
 	knockRate  = 0.25
