@@ -330,7 +330,7 @@ func TestDirectory_LimitsTheStreamsOfAPeer(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	deadline := time.Now().Add(3 * time.Second)
+	deadline := time.Now().Add(streamTimeout - time.Second)
 	for {
 		_, _, err := ask(t.Context(), client, boot.ID(), protocol.DirectoryID, protocol.Info{})
 		if err != nil {
