@@ -86,7 +86,7 @@ func (d *Directory) knock(id peer.ID) {
 
 // askLate asks peers whose renewals have not come whether they are still there. Where all are told of each, one that is not
 // there is lost, and the answer brings it; or its peer is gone: then it is out as soon as it has been silent twice, and who
-// moves to take its place need not wait for the end of what it said last. silent has the offers whose peers were silent in the
+// moves to take its place need not wait for the end of what it said last. before has the offers whose peers were silent in the
 // look before; those of this look are returned.
 func (d *Directory) askLate(before map[peer.ID]uint64) (silent map[peer.ID]uint64) {
 	if _, small := d.neighbours(); !small {
@@ -99,9 +99,7 @@ func (d *Directory) askLate(before map[peer.ID]uint64) (silent map[peer.ID]uint6
 		told := d.askPeer(d.ctx, id)
 		switch {
 		case d.ctx.Err() != nil || (told.Err == nil && told.Offer != nil):
-		case told.Err == nil: // it lives, and offers nothing any more
-			d.book.end(id, late[id], time.Now())
-		case before[id] == late[id]:
+		case told.Err == nil || before[id] == late[id]: // it lives and offers nothing any more, or it is silent again
 			d.book.end(id, late[id], time.Now())
 		default:
 			d.doubts(id)
