@@ -172,7 +172,7 @@ func hostOptions(cfg HostConfig, announced []ma.Multiaddr) []libp2p.Option {
 			if len(announced) > 0 {
 				own = slices.Clone(announced)
 			}
-			return append(own, cfg.Reach.circuits()...)
+			return append(own, cfg.Reach.ways()...)
 		}),
 		libp2p.DisableMetrics(),
 		libp2p.UserAgent(strings.TrimSuffix(agentPrefix+cfg.Version, "/")),

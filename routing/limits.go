@@ -224,7 +224,13 @@ const (
 	refusedFor     = 30 * time.Second
 	reserveTimeout = 5 * time.Second
 	settleTimeout  = 3 * time.Second
-	maxObservers   = 64
+	routerAnswers  = 7 * time.Second // UPnP's search takes 5, after mapAnswers
+
+	// A router is asked again long before it forgets a port, as it may have been switched off and on.
+	mapFor       = 2 * time.Minute
+	mapEvery     = 40 * time.Second
+	mapAnswers   = time.Second
+	maxObservers = 64
 
 	punchTimeout      = 5 * time.Second // of a dial to a hole; three are tried
 	observeTimeout    = 4 * time.Second

@@ -47,6 +47,7 @@ type Reach struct {
 	listen    []ma.Multiaddr                     // as its owner says, without the ports that were chosen
 	announced []ma.Multiaddr                     // by which others reach it, as its owner says
 	router    basichost.NATManager               // nil: no router is asked for anything
+	asks      time.Time                          // when it began to ask
 	host      host.Host
 	directory *Directory
 	tcp, quic bool // whether it is listened on
@@ -73,6 +74,7 @@ type Reach struct {
 	punches   punches                 // that are tried again
 	punch     func(peer.ID) error     // has a hole punched to a peer that has come in over a relay; nil: nothing does
 	told      string                  // what was logged last
+	passed    string                  // the ports mapped when they were looked at last
 	changed   chan struct{}           // closed when the places change
 }
 
@@ -109,7 +111,7 @@ func (r *Reach) options() (opts []libp2p.Option) {
 	}
 	if r.wide {
 		opts = append(opts, libp2p.EnableNATService(), libp2p.EnableAutoNATv2(), libp2p.NATManager(func(n network.Network) basichost.NATManager {
-			r.router = basichost.NewNATManager(n)
+			r.router, r.asks = newRouter(n, r.hasten), time.Now()
 			return r.router
 		}))
 	}
@@ -118,7 +120,9 @@ func (r *Reach) options() (opts []libp2p.Option) {
 
 // Start begins. d is nil where no offers are known or made. ctx bounds the start alone.
 func (r *Reach) Start(h host.Host, d *Directory) error {
+	r.mu.Lock()
 	r.host, r.directory, r.udp = h, d, r.sockets[h.ID()]
+	r.mu.Unlock()
 	events, err := h.EventBus().Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalReachabilityChanged),
 		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.Name("baichuan.reach"))
 	if err != nil {
@@ -158,6 +162,14 @@ func (r *Reach) Close() error {
 	return errors.Join(errs...)
 }
 
+// hasten has run look after everything now.
+func (r *Reach) hasten() {
+	select {
+	case r.poke <- struct{}{}:
+	default:
+	}
+}
+
 // run follows what is heard of this process's addresses, and keeps places at relays, until Close.
 func (r *Reach) run(events <-chan any) {
 	tick := time.NewTicker(tendEvery)
@@ -176,7 +188,10 @@ func (r *Reach) run(events <-chan any) {
 		case <-tick.C:
 		case <-r.poke:
 		}
-		r.tend()
+		changed := r.tend()
+		if (r.mappedAnew() || changed) && r.directory != nil {
+			r.directory.renew() // the addresses are other ones now
+		}
 		r.punchAgain(time.Now())
 		r.tellChange()
 	}
@@ -267,22 +282,46 @@ func (r *Reach) relays() bool { return r != nil && r.cfg.Relay }
 // BeyondLoopback says whether the process listens where others than this machine may come from.
 func (r *Reach) BeyondLoopback() bool { return r.wide }
 
-// portsMapped returns the addresses that a router has mapped to this process, or that its owner says are.
+// portsMapped returns the addresses that a router has mapped to this process, or that its owner says are, always in the same
+// order; not those that others can't reach, as the router lies behind another NAT, for example that of its provider. The
+// caller holds mu.
 func (r *Reach) portsMapped() (all []ma.Multiaddr) {
-	all = slices.Clone(r.announced)
-	if r.router == nil || !r.router.HasDiscoveredNAT() {
-		return all
+	all, _ = r.mappings()
+	return append(slices.Clone(r.announced), all...)
+}
+
+// mappings returns the addresses that a router has mapped to this process, and apart those that lie behind another NAT. The
+// caller holds mu.
+func (r *Reach) mappings() (open, nested []ma.Multiaddr) {
+	if r.router == nil || r.host == nil || !r.router.HasDiscoveredNAT() {
+		return nil, nil
 	}
 	own, err := r.host.Network().InterfaceListenAddresses()
 	if err != nil {
-		return all
+		return nil, nil
 	}
 	for _, a := range own {
-		if m := r.router.GetMapping(a); m != nil && !ma.Contains(all, m) {
-			all = append(all, m)
+		m := r.router.GetMapping(a)
+		switch {
+		case m == nil || ma.Contains(r.announced, m) || ma.Contains(r.refuted, m):
+		case manet.IsPublicAddr(m) || r.seenAt != nil && m[:1].Equal(r.seenAt):
+			open = append(open, m)
+		default:
+			nested = append(nested, m)
 		}
 	}
-	return all
+	slices.SortFunc(open, ma.Multiaddr.Compare)
+	return ma.Unique(open), nested
+}
+
+// mappedAnew says whether the router passes other ports on than when it was asked last.
+func (r *Reach) mappedAnew() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := joined(r.portsMapped())
+	anew := now != r.passed
+	r.passed = now
+	return anew
 }
 
 // Direct says whether a host is connected to a peer without a relay.

@@ -53,13 +53,16 @@ type place struct {
 	renew time.Time
 }
 
-// circuits returns the addresses at which relays take connections for this process.
-func (r *Reach) circuits() (all []ma.Multiaddr) {
+// ways returns the addresses at which a router or a relay takes connections for this process.
+func (r *Reach) ways() (all []ma.Multiaddr) {
 	if r == nil {
 		return nil
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.announced) == 0 {
+		all = r.portsMapped()
+	}
 	for _, id := range slices.Sorted(maps.Keys(r.places)) {
 		all = append(all, r.places[id].addrs...)
 	}
@@ -73,15 +76,12 @@ func (r *Reach) Settle(ctx context.Context) {
 	defer cancel()
 	for {
 		r.mu.Lock()
-		changed, settled := r.changed, len(r.places) > 0 || len(r.confirmed) > 0 || !r.behindNAT()
+		changed, settled := r.changed, len(r.places) > 0 || len(r.confirmed) > 0 || !r.behindNAT() || len(r.portsMapped()) > 0
 		r.mu.Unlock()
 		if settled || len(r.candidates(time.Now())) == 0 {
 			return
 		}
-		select {
-		case r.poke <- struct{}{}:
-		default:
-		}
+		r.hasten()
 		select {
 		case <-changed:
 		case <-ctx.Done():
@@ -93,16 +93,17 @@ func (r *Reach) Settle(ctx context.Context) {
 // tend keeps places at relays as long as nobody is known to get through otherwise. A firewall without a NAT can't be told
 // from an open door until somebody knocks, nor can a port that the owner says is forwarded, so a place is taken wherever a
 // relay is known.
-func (r *Reach) tend() {
+//
+// It says whether the places are other ones now.
+func (r *Reach) tend() (changed bool) {
 	if r.cfg.Relay || !r.tcp && !r.quic {
-		return
+		return false
 	}
 	now := time.Now()
 	r.mu.Lock()
 	needed := len(r.confirmed) == 0
 	held := maps.Clone(r.places)
 	r.mu.Unlock()
-	changed := false
 	for id, p := range held {
 		switch {
 		case !needed || !Direct(r.host, id):
@@ -125,9 +126,7 @@ func (r *Reach) tend() {
 			changed = true
 		}
 	}
-	if changed && r.directory != nil {
-		r.directory.renew() // the addresses are other ones now
-	}
+	return changed
 }
 
 // candidates returns relays that may have a place: those that are connected first, then those that offers name.

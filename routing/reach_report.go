@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -22,6 +23,10 @@ type Reached struct {
 	// Observers is how many peers have said what they see, BehindNAT whether any of them sees another machine's address.
 	Observers int
 	BehindNAT bool
+	// Nested is the router's own address, without a port, where that lies behind another NAT. Nil: it doesn't, as far as is known.
+	Nested ma.Multiaddr
+	// Asking says that a router may still pass ports on: it has been asked just now.
+	Asking bool
 	// Closed says that peers have tried and nobody got through.
 	Closed bool
 	// Relays are peers at which this process has a place.
@@ -36,10 +41,15 @@ type Reached struct {
 func (r *Reach) Now() Reached {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	mapped := r.portsMapped()
+	var nested ma.Multiaddr
+	if _, all := r.mappings(); len(all) > 0 {
+		nested = all[0][:1]
+	}
 	return Reached{
-		Confirmed: slices.Clone(r.confirmed), Refuted: slices.Clone(r.refuted), Mapped: r.portsMapped(),
+		Confirmed: slices.Clone(r.confirmed), Refuted: slices.Clone(r.refuted), Mapped: mapped, Nested: nested,
 		Observers: len(r.seen), BehindNAT: r.behindNAT(), Closed: r.private, Relays: slices.Sorted(maps.Keys(r.places)),
-		Listen: r.listen, Outside: r.seenAt,
+		Listen: r.listen, Outside: r.seenAt, Asking: r.router != nil && len(mapped) == 0 && time.Since(r.asks) < routerAnswers,
 	}
 }
 
@@ -56,6 +66,8 @@ func (s Reached) String() string {
 			names[i] = id.String()
 		}
 		return "over relays: " + strings.Join(names, ", ")
+	case s.Asking && s.BehindNAT:
+		return "not from outside yet: the router is being asked to pass ports on"
 	case s.BehindNAT || s.Closed:
 		return "not at all from outside: a NAT or a firewall lies between, and no relay has a place"
 	case s.Observers > 0:
@@ -64,13 +76,16 @@ func (s Reached) String() string {
 	return "unknown: no peer has been met that could tell"
 }
 
-// Remedy says what would make it better; "": nothing has to be.
+// Remedy says what would make it better; "": nothing has to be, or the router may still do it.
 func (s Reached) Remedy() string {
-	if len(s.Confirmed) > 0 || len(s.Mapped) > 0 || !s.BehindNAT && !s.Closed {
+	if len(s.Confirmed) > 0 || len(s.Mapped) > 0 || s.Asking || !s.BehindNAT && !s.Closed {
 		return ""
 	}
 	advice := "open " + portsText(s.ports()) + " in the firewall of this machine and of the router"
-	if s.BehindNAT {
+	switch {
+	case s.Nested != nil:
+		advice = fmt.Sprintf("the router passes ports on, but has the address %s itself, behind the provider's NAT: ask the provider for a public address", s.Nested[0].Value())
+	case s.BehindNAT:
 		advice = s.forward() + "; or switch on UPnP or NAT-PMP there"
 	}
 	if len(s.Relays) == 0 {
@@ -140,17 +155,17 @@ func joined(addrs []ma.Multiaddr) string {
 // tellChange logs when others reach this process in another way than before.
 func (r *Reach) tellChange() {
 	now := r.Now()
-	said := now.String()
+	said, remedy := now.String(), now.Remedy()
 	r.mu.Lock()
-	news := said != r.told && now.Observers > 0
+	news := said+remedy != r.told && now.Observers > 0
 	if news {
-		r.told = said
+		r.told = said + remedy
 	}
 	r.mu.Unlock()
 	if !news || !r.wide {
 		return
 	}
-	if remedy := now.Remedy(); remedy != "" {
+	if remedy != "" {
 		r.cfg.Log.Info("others reach this node "+said, "better", remedy)
 		return
 	}

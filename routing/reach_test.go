@@ -208,10 +208,12 @@ func TestReached_SaysWhatToDo(t *testing.T) {
 		now          Reached
 		says, advice string
 	}{
-		"nobody met":       {Reached{}, "unknown", ""},
-		"one network":      {Reached{Observers: 1}, "directly, by peers that see", ""},
-		"from outside":     {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
-		"the router helps": {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
+		"nobody met":                {Reached{}, "unknown", ""},
+		"one network":               {Reached{Observers: 1}, "directly, by peers that see", ""},
+		"from outside":              {Reached{Observers: 1, BehindNAT: true, Confirmed: at}, "directly, at /ip4/8.8.8.8/tcp/1", ""},
+		"the router helps":          {Reached{Observers: 1, BehindNAT: true, Mapped: at}, "the router passes on: /ip4/8.8.8.8/tcp/1", ""},
+		"the router is being asked": {Reached{Observers: 1, BehindNAT: true, Asking: true}, "not from outside yet: the router is being asked", ""},
+		"over a relay, meanwhile":   {Reached{Observers: 1, BehindNAT: true, Asking: true, Relays: []peer.ID{"x"}}, "over relays: ", ""},
 		"over a relay": {Reached{Observers: 1, BehindNAT: true, Relays: []peer.ID{"x"}, Listen: anywhere, Outside: outside}, "over relays: ",
 			"forward port TCP 4001 to this machine in the router, and serve with --listen /ip4/0.0.0.0/tcp/4001 --announce /ip4/9.9.9.9/tcp/4001; or switch on UPnP or NAT-PMP there; a relay works meanwhile, and is slower"},
 		"not at all": {Reached{Observers: 1, BehindNAT: true, Listen: chosen, Outside: outside}, "not at all",
@@ -357,15 +359,15 @@ func TestReach_AnAnnouncedAddressIsToldBesideARelay(t *testing.T) {
 	}
 }
 
-// mapper is a router that maps every port.
-type mapper struct{}
+// mapper is a router that maps every port, with its address.
+type mapper string
 
-func (mapper) GetMapping(a ma.Multiaddr) ma.Multiaddr {
+func (m mapper) GetMapping(a ma.Multiaddr) ma.Multiaddr {
 	port, err := a.ValueForProtocol(ma.P_TCP)
 	if err != nil {
 		return nil
 	}
-	return ma.StringCast("/ip4/8.8.8.8/tcp/" + port)
+	return ma.StringCast("/ip4/" + string(m) + "/tcp/" + port)
 }
 func (mapper) HasDiscoveredNAT() bool { return true }
 func (mapper) Close() error           { return nil }
@@ -384,9 +386,21 @@ func TestReach_APortThatIsMappedNeedsNoRelay(t *testing.T) {
 		t.Error("behind a NAT, with a place at a relay: others are not told so")
 	}
 	reach.mu.Lock()
-	reach.router = mapper{}
+	reach.router = mapper("100.64.1.2")
+	reach.mu.Unlock()
+	if now := reach.Now(); !reach.relayed() || len(now.Mapped) != 0 || !strings.Contains(now.Remedy(), "has the address 100.64.1.2 itself, behind the provider's NAT") {
+		t.Errorf("with a router behind another NAT: relayed %v, %+v: %s", reach.relayed(), now, now.Remedy())
+	}
+	reach.mu.Lock()
+	reach.router = mapper("8.8.8.8")
 	reach.mu.Unlock()
 	if now := reach.Now(); reach.relayed() || len(now.Mapped) != 1 || now.Remedy() != "" {
 		t.Errorf("with a port that is mapped: relayed %v, %+v", reach.relayed(), now)
+	}
+	reach.mu.Lock()
+	reach.refuted = reach.portsMapped()
+	reach.mu.Unlock()
+	if now := reach.Now(); !reach.relayed() || len(now.Mapped) != 0 {
+		t.Errorf("with a port that is mapped and leads nowhere: relayed %v, %+v", reach.relayed(), now)
 	}
 }

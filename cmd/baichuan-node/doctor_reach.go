@@ -83,29 +83,21 @@ func askAround(ctx context.Context, s *swarm, f *swarmFlags, host *serveFlags) (
 	if err != nil {
 		return nil, err
 	}
-	limit := routerTimeout
-	if joined {
+	var end time.Time
+	if joined && s.reach.BeyondLoopback() {
 		s.reach.Settle(ctx)
-		limit = reachTimeout
+		end = time.Now().Add(reachTimeout)
 	}
-	if !s.reach.BeyondLoopback() {
-		limit = 0
-	}
-	wait := time.NewTimer(limit)
-	defer wait.Stop()
 	poll := time.NewTicker(reachPoll)
 	defer poll.Stop()
 	for {
-		now := s.reach.Now()
-		over := len(now.Confirmed) > 0
 		select {
 		case <-poll.C:
-		case <-wait.C:
-			over = true
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		if over {
+		now := s.reach.Now()
+		if len(now.Confirmed) > 0 || !now.Asking && time.Now().After(end) {
 			remedy := now.Remedy()
 			found := []finding{{Name: "reached", OK: remedy == "" || len(now.Relays) > 0, Found: now.String(), Remedy: remedy}}
 			if joined {

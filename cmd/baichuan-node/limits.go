@@ -29,9 +29,7 @@ const (
 
 	// reachTimeout is how long doctor waits for peers that try to get through: AutoNAT begins some seconds after the start.
 	reachTimeout = 6 * time.Second
-	// routerTimeout is how long it waits without peers, for a router that maps ports.
-	routerTimeout = 2 * time.Second
-	reachPoll     = 200 * time.Millisecond
+	reachPoll    = 200 * time.Millisecond
 	// clockSlack is how far this machine's clock may be from others' before doctor says so. maxClock is the highest sequence
 	// that it takes for milliseconds: those of the year 9999.
 	clockSlack = 2 * time.Minute
