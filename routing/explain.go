@@ -15,7 +15,7 @@ import (
 // Explanation is a plan with its reasons.
 type Explanation struct {
 	Chain  []PlannedHop
-	Token  time.Duration // that one token is predicted to take
+	Token  time.Duration // that one token is predicted to take, when all have room for the session
 	Others []Reason      // of every other peer, by id
 	Err    error         // there is no chain: a [*NoChainError]
 }
@@ -44,7 +44,7 @@ func Explain(offers []protocol.Offer, m Measures, model protocol.ModelID, layers
 	in := make(map[peer.ID]bool)
 	for i, c := range predicted(hops, m) {
 		e.Chain = append(e.Chain, PlannedHop{hops[i], c})
-		e.Token += c.Total()
+		e.Token += c.Takes()
 		in[hops[i].Peer] = true
 	}
 	var t *through
@@ -191,7 +191,7 @@ func (t *through) reason(o *protocol.Offer) string {
 	more := micros(total - t.total)
 	instead := t.instead(o.Span)
 	switch {
-	case c.lacks > 0 && micros(total-c.lacks-t.total) < micros(c.lacks):
+	case total-t.total >= c.lacks/2 && total-t.total < 2*c.lacks:
 		return fmt.Sprintf("it has cache for %d tokens more, and the session may reach %d", o.CacheFree, t.m.Affinity.Room)
 	case total-t.total > strangerCost/2:
 		return fmt.Sprintf("the session has its own peers for layers %v: %s", o.Span, instead)
@@ -272,6 +272,6 @@ func (e *Explanation) Reprice(m Measures) {
 	e.Token = 0
 	for i, c := range predicted(hops, m) {
 		e.Chain[i].Cost = c
-		e.Token += c.Total()
+		e.Token += c.Takes()
 	}
 }

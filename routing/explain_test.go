@@ -90,6 +90,21 @@ func TestExplain_SaysWhatKeepsEachPeerOut(t *testing.T) {
 	}
 }
 
+// Where nobody has room, the session would wait for it: that is no part of what a token takes, and no reason to take another.
+func TestExplain_WhereNobodyHasRoom(t *testing.T) {
+	small := func(id string, rate uint32) protocol.Offer {
+		return told(offered(id, 0, 8, 8, rate), func(o *protocol.Offer) { o.CacheFree = 100 })
+	}
+	m := Measures{RTT: map[peer.ID]time.Duration{"a": 10 * time.Millisecond, "b": 10 * time.Millisecond}, Affinity: Affinity{Room: 600}}
+	e := Explain([]protocol.Offer{small("a", 1000), small("b", 500)}, m, protocol.ModelID{}, 8)
+	if want := 18150 * time.Microsecond; e.Token != want || len(e.Chain) != 1 || e.Chain[0].Peer != "a" || e.Chain[0].Cost.Lacking == 0 {
+		t.Errorf("a token takes %v, want %v: %+v", e.Token, want, e.Chain)
+	}
+	if got := why(t, e, "b"); !strings.Contains(got, "computing 8.0 ms more") {
+		t.Error(got)
+	}
+}
+
 // What a chain through a peer is said to cost more is what the cheapest chain with that peer costs more, as the exhaustive
 // search has it, or less where that would need a peer twice.
 func TestExplain_TellsTheTrueDifference(t *testing.T) {
@@ -103,7 +118,7 @@ func TestExplain_TellsTheTrueDifference(t *testing.T) {
 		if e.Err != nil {
 			continue
 		}
-		if p := Predict(bare(e.Chain), m).Total(); p != e.Token || p.Microseconds() != cost(bare(e.Chain), m, layers) {
+		if p := Predict(bare(e.Chain), m); p.Takes() != e.Token || p.Total().Microseconds() != cost(bare(e.Chain), m, layers) {
 			t.Fatalf("a token is said to take %v, and %v", e.Token, p)
 		}
 		through := newThrough(offers, m, layers, e)

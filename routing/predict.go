@@ -14,8 +14,11 @@ type Cost struct {
 	Lacking time.Duration // a penalty: there is no room for the session
 }
 
-// Total is all of it.
-func (c Cost) Total() time.Duration { return c.Compute + c.Wait + c.Network + c.Lacking }
+// Total is all of it, by which chains are compared.
+func (c Cost) Total() time.Duration { return c.Takes() + c.Lacking }
+
+// Takes is how long it takes once there is room: all but the penalty.
+func (c Cost) Takes() time.Duration { return c.Compute + c.Wait + c.Network }
 
 func (c Cost) plus(o Cost) Cost {
 	return Cost{c.Compute + o.Compute, c.Wait + o.Wait, c.Network + o.Network, c.Lacking + o.Lacking}

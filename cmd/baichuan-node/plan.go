@@ -83,6 +83,7 @@ type planHop struct {
 	Compute float64 `json:"compute_ms"`
 	Network float64 `json:"network_ms"` // the way there and what the hop itself costs; of the last one the way back as well
 	Waiting float64 `json:"waiting_ms"` // for other sessions
+	Full    bool    `json:"full"`       // it has less free cache than the session may reach, which would wait for it
 }
 
 // planPeer is a peer that is not in the chain.
@@ -200,7 +201,7 @@ func (p *planning) report(layers int) *planReport {
 	for _, h := range e.Chain {
 		r.Chain = append(r.Chain, planHop{
 			Peer: h.Peer.String(), Nick: h.Offer.Nick, Layers: h.Span.String(),
-			Compute: inMillis(h.Cost.Compute), Network: inMillis(h.Cost.Network), Waiting: inMillis(h.Cost.Wait),
+			Compute: inMillis(h.Cost.Compute), Network: inMillis(h.Cost.Network), Waiting: inMillis(h.Cost.Wait), Full: h.Cost.Lacking > 0,
 		})
 	}
 	if e.Token > 0 {

@@ -15,6 +15,11 @@ func (r *planReport) text() string {
 	if len(r.Chain) > 0 {
 		fmt.Fprintf(&b, "chain of %s, %.1f ms a token predicted (%.1f tokens/s)\n", counted(len(r.Chain), "hop"), r.Predicted, r.PerSecond)
 		t.table(&b, hopTable(r.Chain))
+		for _, h := range r.Chain {
+			if h.Full {
+				fmt.Fprintf(&b, "%s has less free cache than the session may reach, which would wait for room there\n", shortPeer(h.Peer))
+			}
+		}
 	} else {
 		fmt.Fprintf(&b, "no chain: no peer serves layers %s that may be asked\n", strings.Join(r.Missing, ", "))
 	}

@@ -218,7 +218,7 @@ func TestPlan_ItsJSONHasStableNames(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"model", "model_id", "layers", "chain", "peer", "nick", "compute_ms", "network_ms", "waiting_ms", "predicted_ms_per_token",
+	for _, name := range []string{"model", "model_id", "layers", "chain", "peer", "nick", "compute_ms", "network_ms", "waiting_ms", "full", "predicted_ms_per_token",
 		"tokens_per_s", "missing", "unused", "why", "host", "weights_bytes", "cache_tokens"} {
 		if !strings.Contains(string(data), `"`+name+`":`) {
 			t.Errorf("there is no %q in %s", name, data)
