@@ -40,7 +40,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -49,7 +48,6 @@ import (
 	dht "github.com/libp2p/go-libp2p-kad-dht"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
@@ -180,84 +178,6 @@ func (d *Directory) Close() error {
 		return fmt.Errorf("close the directory: %w", err)
 	}
 	return nil
-}
-
-// Join connects to peers of a swarm, by addresses that users hand to each other, and asks them for offers. One that
-// answers is enough; if none does, the error has one reason for each address.
-func (d *Directory) Join(ctx context.Context, peers []peer.AddrInfo) error {
-	peers = peers[:min(len(peers), maxJoined)]
-	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
-	defer cancel()
-	reasons := make([]error, len(peers))
-	var all sync.WaitGroup
-	for i, p := range peers {
-		all.Go(func() { reasons[i] = d.connect(ctx, p) })
-	}
-	all.Wait()
-	var joined []peer.AddrInfo
-	var faults []string
-	for i, p := range peers {
-		if reasons[i] == nil {
-			joined = append(joined, p)
-		} else {
-			faults = append(faults, reasons[i].Error())
-		}
-	}
-	if len(joined) == 0 && len(peers) > 0 {
-		return errors.New(strings.Join(faults, "; "))
-	}
-	d.addJoined(joined)
-	if _, err := d.askAll(ctx, protocol.ModelID{}, ids(joined)); err != nil {
-		return fmt.Errorf("join: connected, but no directory answers: %w", err)
-	}
-	return nil
-}
-
-// connect dials a peer that a user named.
-func (d *Directory) connect(ctx context.Context, p peer.AddrInfo) error {
-	name := "/p2p/" + p.ID.String()
-	if len(p.Addrs) > 0 {
-		name = p.Addrs[0].String() + name
-	}
-	if p.ID == d.host.ID() {
-		return fmt.Errorf("join %s: this is the peer itself", name)
-	}
-	if err := d.host.Connect(ctx, p); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = silent(p.Addrs)
-		}
-		return fmt.Errorf("join %s: no answer: %w", name, oneLine(err))
-	}
-	d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
-	d.host.ConnManager().Protect(p.ID, "baichuan.joined")
-	return nil
-}
-
-// silent says why a peer has not answered in time: who speaks without a swarm key to a peer that has one is not understood,
-// and waits in vain.
-func silent(addrs []ma.Multiaddr) error {
-	for _, a := range addrs {
-		network, at, err := manet.DialArgs(a)
-		if err != nil || !strings.HasPrefix(network, "tcp") {
-			continue
-		}
-		if c, err := net.DialTimeout(network, at, knockTimeout); err == nil {
-			_ = c.Close()
-			return errors.New("the peer answered but the handshake failed: wrong or missing swarm key? (Or it hangs.)")
-		}
-	}
-	return errors.New("it did not answer in time: is it running, and is its swarm key the same?")
-}
-
-// addJoined remembers whom to ask first.
-func (d *Directory) addJoined(peers []peer.AddrInfo) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, p := range peers {
-		if len(d.joined) < maxJoined && !slices.ContainsFunc(d.joined, func(j peer.AddrInfo) bool { return j.ID == p.ID }) {
-			d.joined = append(d.joined, p)
-		}
-	}
 }
 
 // joinedPeers returns the peers that were joined.

@@ -17,7 +17,8 @@ const (
 	addrsKept    = 2 * time.Minute  // of an offer's addresses, behind its last renewal
 
 	joinTimeout    = 8 * time.Second // above the 5 s that a wrong swarm key needs to show
-	knockTimeout   = time.Second     // to see whether a peer that says nothing is there at all
+	joinGrace      = 500 * time.Millisecond
+	knockTimeout   = time.Second // to see whether a peer that says nothing is there at all
 	knockDelay     = 200 * time.Millisecond
 	requestTimeout = 3 * time.Second // one question to one peer, dialling included
 	lookupTimeout  = 3 * time.Second

@@ -69,7 +69,7 @@ func runStatus(cmd *cobra.Command, f *statusFlags, name string) (err error) {
 func tellUnjoined(w io.Writer, s *swarm, peers []peer.AddrInfo) {
 	for _, p := range peers {
 		if !routing.Connected(s.host, p.ID) {
-			fmt.Fprintf(w, "note: --join: no answer from %s\n", p.ID)
+			fmt.Fprintf(w, "note: --join: no answer from %s yet\n", p.ID)
 		}
 	}
 }
