@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"strings"
@@ -73,22 +74,33 @@ func (c *Client) tiers(offers []protocol.Offer, now time.Time, w wish) (t tiers)
 	return t
 }
 
-// choose plans for some layers. Peers are left out that failed lately, or that have no room: if it is for that alone that
-// there is no plan, the error is a *BusyError.
-//
-// A peer that has failed is chosen now and then where there is no other, if it was started anew since, or is still connected
-// and may only have been held up: a conversation that stumbles is better than none.
-func (c *Client) choose(offers []protocol.Offer, now time.Time, w wish) ([]routing.Hop, error) {
-	layers := c.model.Manifest.Layers
-	t := c.tiers(offers, now, w)
-	hops, err := routing.PlanSpan(offers, t.strict, layers, w.span)
-	if err == nil {
-		return hops, nil
+// A chooser plans for some layers.
+type chooser func([]protocol.Offer, time.Time, wish) ([]routing.Hop, error)
+
+// sound plans without peers that failed lately, or that have no room: if it is for the latter alone that there is no plan, the
+// error is a *BusyError.
+func (c *Client) sound(offers []protocol.Offer, now time.Time, w wish) ([]routing.Hop, error) {
+	return c.tiers(offers, now, w).sound(offers, c.model.Manifest.Layers, w.span)
+}
+
+func (t tiers) sound(offers []protocol.Offer, layers int, span protocol.Span) ([]routing.Hop, error) {
+	hops, err := routing.PlanSpan(offers, t.strict, layers, span)
+	if err == nil || !t.paused {
+		return hops, err
 	}
-	if t.paused {
-		if _, other := routing.PlanSpan(offers, t.full, layers, w.span); other == nil {
-			return nil, &BusyError{Layers: err.(*routing.NoChainError).Missing}
-		}
+	if _, other := routing.PlanSpan(offers, t.full, layers, span); other == nil {
+		return nil, &BusyError{Layers: err.(*routing.NoChainError).Missing}
+	}
+	return nil, err
+}
+
+// choose is sound, and where there is no other, a peer that has failed is chosen now and then, if it was started anew since, or
+// is still connected and may only have been held up: a conversation that stumbles is better than none.
+func (c *Client) choose(offers []protocol.Offer, now time.Time, w wish) ([]routing.Hop, error) {
+	t, layers := c.tiers(offers, now, w), c.model.Manifest.Layers
+	hops, err := t.sound(offers, layers, w.span)
+	if busy := (*BusyError)(nil); err == nil || errors.As(err, &busy) {
+		return hops, err
 	}
 	return routing.PlanSpan(offers, t.last, layers, w.span)
 }

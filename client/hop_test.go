@@ -226,7 +226,7 @@ func (h *toyHop) onOpen(m protocol.Open) any {
 		return protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeNoSuchSpan}
 	case s == nil && h.room > 0 && len(h.sessions) >= h.room:
 		return protocol.Failure{Epoch: m.Epoch, Code: protocol.CodeNoMemory}
-	case s == nil:
+	case s == nil || m.Span != s.open.Span && m.Epoch > s.open.Epoch: // of other layers it holds nothing
 		s = &toySession{cache: newToyCache(m.Span)}
 		h.sessions[m.Session] = s
 	case m.Epoch <= s.open.Epoch:

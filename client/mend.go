@@ -194,7 +194,7 @@ type place struct {
 }
 
 // replan gives the chain with others in the place of those that failed, or if that is not possible another chain that has
-// as much of this one as possible. What is known is enough at first, if it is not old; who has waited asks the swarm, and
+// as much of this one as possible; only then one with a peer that has failed. What is known is enough at first, if it is not old; who has waited asks the swarm, and
 // does not wait long for its answers.
 func (s *session) replan(ctx context.Context, waited time.Duration) ([]place, error) {
 	c := s.client
@@ -235,18 +235,21 @@ func (s *session) rechoose(offers []protocol.Offer) ([]place, error) {
 		hops, err := s.client.choose(offers, now, w)
 		return s.places(hops), err
 	}
-	places, err := s.patch(offers, now)
-	if err == nil {
-		return places, nil
-	}
 	w.prefer = make(map[peer.ID]bool)
 	for i, f := range s.faults() {
 		if f == nil {
 			w.prefer[s.hops[i].Peer] = true
 		}
 	}
-	if hops, other := s.client.choose(offers, now, w); other == nil {
-		return s.places(hops), nil
+	var err error
+	for _, choose := range []chooser{s.client.sound, s.client.choose} {
+		var places []place
+		if places, err = s.patch(offers, now, choose); err == nil {
+			return places, nil
+		}
+		if hops, other := choose(offers, now, w); other == nil {
+			return s.places(hops), nil
+		}
 	}
 	return nil, err
 }
@@ -257,8 +260,8 @@ func (s *session) faults() []*chain.Fault {
 	return faults
 }
 
-// patch keeps the hops that have not failed, reaches anew those whose stream alone is gone, and finds others for the rest.
-func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error) {
+// patch keeps the hops that have not failed, reaches anew those whose stream alone is gone, and has others chosen for the rest.
+func (s *session) patch(offers []protocol.Offer, now time.Time, choose chooser) ([]place, error) {
 	var places []place
 	not := s.shunned(offers)
 	faults := s.faults()
@@ -287,7 +290,7 @@ func (s *session) patch(offers []protocol.Offer, now time.Time) ([]place, error)
 		if i < len(s.hops) {
 			w.after = s.hops[i].Peer
 		}
-		hops, err := s.client.choose(offers, now, w)
+		hops, err := choose(offers, now, w)
 		if err != nil {
 			return nil, err
 		}

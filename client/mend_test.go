@@ -90,3 +90,23 @@ func TestSession_BeginsATurnAlthoughAPeerIsLeaving(t *testing.T) {
 		t.Error("the chain has not said again who is leaving")
 	}
 }
+
+// A peer that has failed gets no second chance while there is a chain without it, though that has the others compute anew.
+func TestSession_RatherBeginsAnewThanWithAPeerThatHasFailed(t *testing.T) {
+	w := newToySwarm(t, newHost, span(2, 4), span(0, 3), span(3, 4))
+	w.spares = 1
+	w.hops[0].spoil = spoilStep(3, failure(protocol.CodeInternal))
+	c, _ := w.session(t)
+	o := Options{MaxTokens: 8, Sampling: seeded, Seed: 9, IgnoreEOS: true}
+	_, out, err := answer(t, c.Generate(t.Context(), prompt(20), o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameAnswer(t, out, oracle(t, prompt(20), o))
+	if len(out.Failovers) != 1 || out.Failovers[0].Peer != w.hops[0].host.ID() || out.Failovers[0].Layers != span(2, 4) {
+		t.Errorf("failovers: %v", out.Failovers)
+	}
+	if len(out.Chain) != 2 || out.Chain[0].Peer != w.hops[1].host.ID() || out.Chain[0].Layers != span(0, 3) || out.Chain[1].Peer != w.hops[2].host.ID() {
+		t.Errorf("the chain is %v", out.Chain)
+	}
+}
