@@ -3,8 +3,9 @@ package client
 import "time"
 
 const (
-	// maxTries bounds how often a chain is mended before anything is computed on it: then its failure is the user's. So
-	// many replacements in a row mean that the swarm is falling apart, or that we are.
+	// maxTries is how often a chain is mended at once before anything is computed on it. So many replacements in a row mean that
+	// the swarm is falling apart, or that we are: then some time passes between two of them, and in the end the failure is the
+	// user's.
 	maxTries = 16
 
 	// cutOffWithin is how soon after one connection all others must have broken for it to be this machine's network.

@@ -72,12 +72,13 @@ func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 		m.failed = false
 		m.tries++
 	}
-	if m.tries >= maxTries && m.last != nil {
-		m.tries = 0
-		return nil, fmt.Errorf("gave up after %d tries: %w", maxTries, m.last)
-	}
 	if m.since.IsZero() {
 		m.since = time.Now()
+	}
+	if m.tries >= maxTries && m.last != nil {
+		if err := s.despair(ctx); err != nil {
+			return nil, err
+		}
 	}
 	for wait := time.Duration(0); ; wait = min(max(2*wait, waitFirst), waitLongest) {
 		places, err := s.replan(ctx, wait)
@@ -94,6 +95,22 @@ func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 			return nil, err
 		}
 	}
+}
+
+// despair lets some time pass because so many have failed: a swarm that falls apart may be whole again in a moment. In the end
+// it gives up.
+func (s *session) despair(ctx context.Context) error {
+	m := &s.mind
+	if time.Since(m.since) >= s.cfg.Grace {
+		tries, last := m.tries, m.last
+		m.tries, m.since = 0, time.Time{}
+		return fmt.Errorf("gave up after %d tries: %w", tries, last)
+	}
+	err := s.meanwhile(ctx, waitLongest/2+rand.N(waitLongest/2))
+	if errors.Is(err, errPause) {
+		return nil
+	}
+	return err
 }
 
 // wait lets some time pass because there is no chain, if that may help. A session that has computed nothing yet gives up

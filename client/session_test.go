@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -370,22 +369,49 @@ func TestSession_AsksABusyPeerAgain(t *testing.T) {
 	}
 }
 
-func TestSession_GivesUpInTheEnd(t *testing.T) {
-	var spans []protocol.Span
-	for range maxTries + 1 {
-		spans = append(spans, span(0, 4))
+// failing is a swarm in which so many fail at whatever they are asked, before some that do not.
+func failing(t *testing.T, bad, good int) *toySwarm {
+	t.Helper()
+	spans := make([]protocol.Span, bad+good)
+	for i := range spans {
+		spans[i] = span(0, 4)
 	}
 	w := newToySwarm(t, newHost, spans...)
-	for _, h := range w.hops {
+	for _, h := range w.hops[:bad] {
 		h.spoil = func(n int, _ network.Stream, a any) any { return protocol.Failure{Code: protocol.CodeInternal} }
 	}
+	return w
+}
+
+func TestSession_GivesUpInTheEnd(t *testing.T) {
+	slow := int(time.Second / (waitLongest / 2)) // tries in the toy swarm's grace, when there is a pause before each
+	w := failing(t, maxTries+slow+2, 0)
 	c, _ := w.session(t)
 	_, _, err := answer(t, c.Generate(t.Context(), prompt(5), Options{Sampling: seeded}))
-	if !errors.As(err, new(*HopError)) || !strings.Contains(err.Error(), fmt.Sprintf("%d tries", maxTries)) {
+	if !errors.As(err, new(*HopError)) || !strings.Contains(err.Error(), "gave up after") {
 		t.Errorf("the error is %v", err)
 	}
-	if opens, _, _, _ := w.hops[maxTries].counts(); opens > 0 {
-		t.Error("there were more tries than allowed")
+	tries := 0
+	for _, h := range w.hops {
+		opens, _, _, _ := h.counts()
+		tries += opens
+	}
+	if tries < maxTries || tries > maxTries+slow+1 {
+		t.Errorf("%d tries, want %d, and at most %d slow ones", tries, maxTries, slow+1)
+	}
+}
+
+func TestSession_TriesMoreSlowlyWhenManyHaveFailed(t *testing.T) {
+	w := failing(t, maxTries, 1)
+	c, _ := w.session(t)
+	o := Options{MaxTokens: 3, Sampling: seeded, IgnoreEOS: true}
+	_, out, err := answer(t, c.Generate(t.Context(), prompt(5), o))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameAnswer(t, out, oracle(t, prompt(5), o))
+	if out.Stats.Bans != maxTries || out.Stats.Stall < waitLongest/2 {
+		t.Errorf("stats %+v", out.Stats)
 	}
 }
 
