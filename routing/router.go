@@ -30,8 +30,8 @@ type router struct {
 	answers func()        // called when it has been asked
 
 	mu     sync.Mutex
-	mapped map[portOf]netip.AddrPort // guarded by mu, as the following: by NAT-PMP
-	upnp   basichost.NATManager      // nil: the router has not been asked by UPnP
+	mapped map[portOf]outside   // guarded by mu, as the following: by NAT-PMP
+	upnp   basichost.NATManager // nil: the router has not been asked by UPnP
 }
 
 // portOf is a port of this machine: tcp or udp, and the number.
@@ -40,9 +40,15 @@ type portOf struct {
 	number uint16
 }
 
+// outside is where a port is reached from outside, and until when.
+type outside struct {
+	at    netip.AddrPort
+	until time.Time
+}
+
 // newRouter begins to ask, and calls answers, which must not wait, each time that it has. Close ends it.
 func newRouter(n network.Network, answers func()) *router {
-	r := &router{network: n, answers: answers, heard: make(chan struct{}, 1), mapped: map[portOf]netip.AddrPort{}}
+	r := &router{network: n, answers: answers, heard: make(chan struct{}, 1), mapped: map[portOf]outside{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	r.done.Go(r.run)
 	return r
@@ -90,10 +96,11 @@ func (r *router) changes(network.Network, ma.Multiaddr) {
 	}
 }
 
-// ask has the router map the ports for a while, and tries UPnP where it doesn't by NAT-PMP.
+// ask has the router map the ports for a while, and tries UPnP where it doesn't by NAT-PMP. What it has mapped before holds
+// when it says nothing now.
 func (r *router) ask(ports []portOf) {
-	mapped := map[portOf]netip.AddrPort{}
-	c, outside, err := speaksPMP()
+	now, mapped := time.Now(), map[portOf]outside{}
+	c, address, err := speaksPMP()
 	for _, p := range ports {
 		if err != nil || r.ctx.Err() != nil {
 			break
@@ -101,11 +108,16 @@ func (r *router) ask(ports []portOf) {
 		// The same port outside as here, if it is free: then the address stays as it is from start to start.
 		var got *natpmp.AddPortMappingResult
 		if got, err = c.AddPortMapping(p.kind, int(p.number), int(p.number), int(mapFor/time.Second)); err == nil {
-			mapped[p] = netip.AddrPortFrom(outside, got.MappedExternalPort)
+			mapped[p] = outside{netip.AddrPortFrom(address, got.MappedExternalPort), now.Add(mapFor)}
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for _, p := range ports {
+		if before, ok := r.mapped[p]; ok && mapped[p] == (outside{}) && now.Before(before.until) {
+			mapped[p] = before
+		}
+	}
 	r.mapped = mapped
 	if len(mapped) == 0 && r.upnp == nil && r.ctx.Err() == nil {
 		r.upnp = basichost.NewNATManager(r.network)
@@ -145,11 +157,11 @@ func speaksPMP() (*natpmp.Client, netip.Addr, error) {
 		return nil, netip.Addr{}, errors.New("find the router: there is none")
 	}
 	c := natpmp.NewClientWithTimeout(gateway, mapAnswers)
-	outside, err := c.GetExternalAddress()
+	own, err := c.GetExternalAddress()
 	if err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("ask the router %s by NAT-PMP: %w", gateway, err)
 	}
-	return c, netip.AddrFrom4(outside.ExternalIPAddress), nil
+	return c, netip.AddrFrom4(own.ExternalIPAddress), nil
 }
 
 // listened returns the ports that are listened on beyond loopback.
@@ -180,7 +192,7 @@ func (r *router) GetMapping(a ma.Multiaddr) ma.Multiaddr {
 		return nil
 	}
 	if to, ok := r.mapped[p]; ok {
-		return ma.Join(ma.StringCast(fmt.Sprintf("/ip4/%s/%s/%d", to.Addr(), p.kind, to.Port())), rest)
+		return ma.Join(ma.StringCast(fmt.Sprintf("/ip4/%s/%s/%d", to.at.Addr(), p.kind, to.at.Port())), rest)
 	}
 	if r.upnp != nil {
 		return r.upnp.GetMapping(a)

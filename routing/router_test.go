@@ -8,9 +8,9 @@ import (
 )
 
 func TestRouter_LeadsToThePortsThatItMaps(t *testing.T) {
-	r := &router{mapped: map[portOf]netip.AddrPort{
-		{"tcp", 4001}: netip.MustParseAddrPort("45.0.0.2:4001"),
-		{"udp", 4001}: netip.MustParseAddrPort("45.0.0.2:5002"),
+	r := &router{mapped: map[portOf]outside{
+		{"tcp", 4001}: {at: netip.MustParseAddrPort("45.0.0.2:4001")},
+		{"udp", 4001}: {at: netip.MustParseAddrPort("45.0.0.2:5002")},
 	}}
 	for listened, want := range map[string]string{
 		"/ip4/0.0.0.0/tcp/4001":             "/ip4/45.0.0.2/tcp/4001",
