@@ -162,15 +162,20 @@ func (d *Directory) putTo(ctx context.Context, id peer.ID, sealed []byte) error 
 }
 
 // overtaken sees to it that the next offers are above one that a process before this one has made, and that the next comes
-// at once. A peer may lie about that, but not beyond what leaves room for ever.
+// at once. A peer may lie about that, but not beyond what leaves room for ever, and it makes an offer come early a few times
+// at most.
 func (d *Directory) overtaken(by uint64) {
 	d.announcing.Lock()
 	behind := d.own != nil && by > d.sequence && by <= maxSequence
+	early := false
 	if behind {
 		d.sequence = by
+		if early = d.hurries < maxHurries; early {
+			d.hurries++
+		}
 	}
 	d.announcing.Unlock()
-	if behind {
+	if early {
 		d.hurry()
 	}
 }
@@ -200,6 +205,7 @@ func (d *Directory) run() {
 			renew = false
 		case <-d.behind:
 		case <-next.C:
+			d.unhurried()
 		}
 		next.Reset(jitter(renewEvery))
 		if renew {
@@ -207,6 +213,13 @@ func (d *Directory) run() {
 		}
 		d.measureNear()
 	}
+}
+
+// unhurried lets offers come early again.
+func (d *Directory) unhurried() {
+	d.announcing.Lock()
+	defer d.announcing.Unlock()
+	d.hurries = 0
 }
 
 // renew sends the own offer again. A renewal that nobody took is tried again in 8 s; three fit into an offer's life.

@@ -54,6 +54,7 @@ func (d *Directory) take(from peer.ID, m protocol.Put) any {
 	case o.Peer != from:
 		return protocol.Failure{Code: protocol.CodeForbidden, Text: "an offer is taken from its own peer alone"}
 	}
+	d.book.reborn(o, time.Now()) // it is the peer's own word
 	news, err := d.book.add(o, m.Offer, 0, time.Now())
 	if err != nil {
 		return protocol.Failure{Code: protocol.CodeBusy, Text: err.Error()}

@@ -85,6 +85,7 @@ type Directory struct {
 	knocks  *Pacer
 	wall    func() time.Time
 	unseal  func([]byte) (*protocol.Offer, error)
+	serving bool
 	boot    uint64 // tells this process's offers from those of one before
 	counts  counts
 
@@ -99,16 +100,17 @@ type Directory struct {
 	pledge  func(from peer.ID, p protocol.Pledge) bool
 	reach   *Reach // nil: nothing is known of how this process is reached
 
-	announcing sync.Mutex // guards the four below: one offer at a time is made
+	announcing sync.Mutex // guards the five below: one offer at a time is made
 	own        *protocol.Offer
 	sequence   uint64
+	hurries    int           // offers that came early since the last regular renewal
 	wake       chan struct{} // the renewal is due anew
 	behind     chan struct{} // it is due now
 }
 
 // NewDirectory starts the directory over a host. ctx bounds the start alone.
 func NewDirectory(ctx context.Context, h host.Host, cfg DirectoryConfig) (*Directory, error) {
-	d := &Directory{host: h, book: newBook(), record: newRecord(), pledges: newQuota(),
+	d := &Directory{host: h, serving: cfg.Serving, book: newBook(), record: newRecord(), pledges: newQuota(),
 		doubted: make(chan doubt, maxDoubts), knocks: NewPacer(knockRate, knockBurst), boot: uint64(rand.Int64()) | 1,
 		wake: make(chan struct{}, 1), behind: make(chan struct{}, 1)}
 	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -159,10 +161,23 @@ func (d *Directory) reachedBy(r *Reach) {
 	d.reach = r
 }
 
+// begin does something beside, for which Close waits. It reports whether it has begun: after Close it doesn't.
+func (d *Directory) begin(what func()) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.done.Go(what)
+	return true
+}
+
 // Close takes this process's offer back as far as others can still be told, ends everything that the directory started,
 // and waits for it.
 func (d *Directory) Close() error {
+	d.mu.Lock()
 	d.cancel() // a renewal under way gives up
+	d.mu.Unlock()
 	d.done.Wait()
 	if d.server == nil {
 		return nil
@@ -340,11 +355,16 @@ func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now ti
 	return ""
 }
 
-// meet keeps a peer's addresses for a while, so that it can be called by its id.
+// meet keeps a peer's addresses for a while, so that it can be called by its id. Those of a process that serves mean the same
+// here as where they come from, so that no stranger has it knock at its own machine's doors.
 func (d *Directory) meet(id peer.ID, addrs []ma.Multiaddr) {
-	if id != d.host.ID() {
-		d.host.Peerstore().AddAddrs(id, addrs, addrsKept)
+	if id == d.host.ID() {
+		return
 	}
+	if d.serving {
+		addrs = dialable(d.host, addrs)
+	}
+	d.host.Peerstore().AddAddrs(id, addrs, addrsKept)
 }
 
 // others returns peers without repeats and without this one.

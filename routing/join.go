@@ -25,21 +25,29 @@ func (d *Directory) Join(ctx context.Context, peers []peer.AddrInfo) error {
 	if len(peers) == 0 {
 		return nil
 	}
-	peers = peers[:min(len(peers), maxJoined)]
-	calls := d.dial(peers)
-	joined, err := calls.first(ctx)
-	if err != nil {
-		return err
+	calls := d.dial(peers[:min(len(peers), maxJoined)])
+	for asked := error(nil); ; {
+		joined := calls.next(ctx)
+		if len(joined) == 0 {
+			calls.hangUp()
+			if asked != nil {
+				return fmt.Errorf("join: connected, but no directory answers: %w", asked)
+			}
+			return errors.New(strings.Join(calls.faults, "; "))
+		}
+		d.addJoined(joined)
+		if _, asked = d.askAll(ctx, protocol.ModelID{}, ids(joined)); asked == nil {
+			break
+		}
 	}
-	d.done.Go(func() {
+	began := d.begin(func() {
 		for p := range calls.late() {
 			d.addJoined([]peer.AddrInfo{p})
 			_, _ = d.askAll(d.ctx, protocol.ModelID{}, []peer.ID{p.ID})
 		}
 	})
-	d.addJoined(joined)
-	if _, err := d.askAll(ctx, protocol.ModelID{}, ids(joined)); err != nil {
-		return fmt.Errorf("join: connected, but no directory answers: %w", err)
+	if !began {
+		calls.hangUp()
 	}
 	return nil
 }
@@ -49,7 +57,8 @@ type calls struct {
 	peers   []peer.AddrInfo
 	hangUp  context.CancelFunc
 	results chan called
-	waiting int // for so many results
+	waiting int      // for so many results
+	faults  []string // why peers have not answered
 }
 
 // called is how a dial to the peer with that index ended.
@@ -60,24 +69,28 @@ type called struct {
 
 func (d *Directory) dial(peers []peer.AddrInfo) *calls {
 	ctx, cancel := context.WithTimeout(d.ctx, joinTimeout)
-	c := &calls{peers: peers, hangUp: cancel, results: make(chan called, len(peers)), waiting: len(peers)}
+	c := &calls{peers: peers, hangUp: cancel, results: make(chan called, len(peers))}
 	for i, p := range peers {
-		d.done.Go(func() { c.results <- called{i, d.connect(ctx, p)} })
+		if d.begin(func() { c.results <- called{i, d.connect(ctx, p)} }) {
+			c.waiting++
+		} else {
+			c.faults = append(c.faults, "join: the directory is closed")
+		}
 	}
 	return c
 }
 
-// first returns the peers that have answered when a first one has, and the others could have; or why nobody has.
-func (c *calls) first(ctx context.Context) (joined []peer.AddrInfo, err error) {
+// next returns the peers that have answered when one has, and others could have; none if no more can.
+func (c *calls) next(ctx context.Context) (joined []peer.AddrInfo) {
 	defer context.AfterFunc(ctx, c.hangUp)()
-	began, faults := time.Now(), make([]string, len(c.peers))
+	began := time.Now()
 	var enough <-chan time.Time
-	for over := false; !over && c.waiting > 0; {
+	for c.waiting > 0 {
 		select {
 		case r := <-c.results:
 			c.waiting--
 			if r.err != nil {
-				faults[r.at] = r.err.Error()
+				c.faults = append(c.faults, r.err.Error())
 				continue
 			}
 			joined = append(joined, c.peers[r.at])
@@ -85,14 +98,10 @@ func (c *calls) first(ctx context.Context) (joined []peer.AddrInfo, err error) {
 				enough = time.After(max(joinGrace, 2*time.Since(began)))
 			}
 		case <-enough:
-			over = true
+			return joined
 		}
 	}
-	if len(joined) == 0 {
-		c.hangUp()
-		return nil, errors.New(strings.Join(faults, "; "))
-	}
-	return joined, nil
+	return joined
 }
 
 // late yields who answers later, and ends when no more can.
@@ -118,24 +127,23 @@ func (d *Directory) connect(ctx context.Context, p peer.AddrInfo) error {
 	}
 	if err := d.host.Connect(ctx, p); err != nil {
 		if errors.Is(err, context.DeadlineExceeded) {
-			err = silent(p.Addrs)
+			err = silent(d.ctx, p.Addrs)
 		}
 		return fmt.Errorf("join %s: no answer: %w", name, oneLine(err))
 	}
-	d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
-	d.host.ConnManager().Protect(p.ID, "baichuan.joined")
 	return nil
 }
 
 // silent says why a peer has not answered in time: who speaks without a swarm key to a peer that has one is not understood,
 // and waits in vain.
-func silent(addrs []ma.Multiaddr) error {
+func silent(ctx context.Context, addrs []ma.Multiaddr) error {
+	dialer := net.Dialer{Timeout: knockTimeout}
 	for _, a := range addrs {
 		network, at, err := manet.DialArgs(a)
 		if err != nil || !strings.HasPrefix(network, "tcp") {
 			continue
 		}
-		if c, err := net.DialTimeout(network, at, knockTimeout); err == nil {
+		if c, err := dialer.DialContext(ctx, network, at); err == nil {
 			_ = c.Close()
 			return errors.New("the peer answered but the handshake failed: wrong or missing swarm key? (Or it hangs.)")
 		}
@@ -143,13 +151,15 @@ func silent(addrs []ma.Multiaddr) error {
 	return errors.New("it did not answer in time: is it running, and is its swarm key the same?")
 }
 
-// addJoined remembers whom to ask first.
+// addJoined remembers whom to ask first, and keeps the connection to it.
 func (d *Directory) addJoined(peers []peer.AddrInfo) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range peers {
 		if len(d.joined) < maxJoined && !slices.ContainsFunc(d.joined, func(j peer.AddrInfo) bool { return j.ID == p.ID }) {
 			d.joined = append(d.joined, p)
+			d.host.Peerstore().AddAddrs(p.ID, p.Addrs, peerstore.PermanentAddrTTL)
+			d.host.ConnManager().Protect(p.ID, "baichuan.joined")
 		}
 	}
 }

@@ -96,10 +96,11 @@ func (d *Directory) askLate(before map[peer.ID]uint64) (silent map[peer.ID]uint6
 	silent = map[peer.ID]uint64{}
 	var mu sync.Mutex // guards silent
 	each(d.others(slices.Collect(maps.Keys(late))), func(id peer.ID) {
+		_, reached := d.record.fresh(id, time.Now()) // else there may be no way to it from here, and others tell of it
 		told := d.askPeer(d.ctx, id)
 		switch {
 		case d.ctx.Err() != nil || (told.Err == nil && told.Offer != nil):
-		case told.Err == nil || before[id] == late[id]: // it lives and offers nothing any more, or it is silent again
+		case told.Err == nil, before[id] == late[id] && reached: // it lives and offers nothing any more, or it is silent again
 			d.book.end(id, late[id], time.Now())
 		default:
 			d.doubts(id)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -72,6 +73,9 @@ func TestAskLate(t *testing.T) {
 		"it is silent twice": {func(_ *testing.T, b member) {
 			b.Host.SetStreamHandler(protocol.DirectoryID, func(s network.Stream) { _ = s.Reset() })
 		}, []int{1, 0}, protocol.Span{Start: 0, End: 4}},
+		"it is silent twice, and was never reached from here": {func(_ *testing.T, b member) {
+			b.Host.SetStreamHandler(protocol.DirectoryID, func(s network.Stream) { _ = s.Reset() })
+		}, []int{1, 1, 1}, protocol.Span{Start: 0, End: 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, b := newMember(t, true), newMember(t, true)
@@ -79,6 +83,11 @@ func TestAskLate(t *testing.T) {
 			a.mustAnnounce(t, layers(0, 6))
 			b.mustAnnounce(t, layers(0, 4))
 			c.meanwhile(t, b)
+			if strings.Contains(name, "never reached") {
+				a.record.mu.Lock()
+				delete(a.record.peers, b.ID())
+				a.record.mu.Unlock()
+			}
 			a.book.mu.Lock()
 			a.book.entries[b.ID()].born = time.Now().Add(-lateAfter - time.Second)
 			a.book.mu.Unlock()

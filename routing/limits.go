@@ -57,6 +57,7 @@ const (
 	maxModelOffers = 1024
 	maxRemembered  = 16384
 
+	maxHurries  = 3 // offers that come early from one regular renewal to the next, because somebody knows a higher sequence
 	maxDoubtful = 4 // peers of one answer that are asked themselves whether they were born again
 
 	maxDoubts = 64 // peers that wait for somebody to look whether they still are there
@@ -232,6 +233,7 @@ const (
 	mapEvery     = 40 * time.Second
 	mapAnswers   = time.Second
 	maxObservers = 64
+	reachEvents  = 1024 // kept while something is done about others: a full bus would hold up all that connect
 
 	punchTimeout      = 5 * time.Second // of a dial to a hole; three are tried
 	observeTimeout    = 4 * time.Second

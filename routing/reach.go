@@ -124,7 +124,8 @@ func (r *Reach) Start(h host.Host, d *Directory) error {
 	r.host, r.directory, r.udp = h, d, r.sockets[h.ID()]
 	r.mu.Unlock()
 	events, err := h.EventBus().Subscribe([]any{new(event.EvtHostReachableAddrsChanged), new(event.EvtLocalReachabilityChanged),
-		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.Name("baichuan.reach"))
+		new(event.EvtPeerIdentificationCompleted), new(event.EvtPeerConnectednessChanged)}, eventbus.Name("baichuan.reach"),
+		eventbus.BufSize(reachEvents))
 	if err != nil {
 		return fmt.Errorf("find out how this machine is reached: %w", err)
 	}
@@ -190,7 +191,7 @@ func (r *Reach) run(events <-chan any) {
 		}
 		changed := r.tend()
 		if (r.mappedAnew() || changed) && r.directory != nil {
-			r.directory.renew() // the addresses are other ones now
+			r.directory.hurry() // the addresses are other ones now
 		}
 		r.punchAgain(time.Now())
 		r.tellChange()
@@ -224,10 +225,13 @@ func (r *Reach) observe(c network.Conn, observed ma.Multiaddr) {
 	if err != nil {
 		return
 	}
+	behind := !ownIP(ip)
+	if behind && manet.IsPublicAddr(c.RemoteMultiaddr()) && !manet.IsPublicAddr(observed) {
+		return // who is outside sees no private address: it would have us dial into our own network
+	}
 	if _, known := r.seen[c.RemotePeer()]; !known && len(r.seen) >= maxObservers {
 		clear(r.seen)
 	}
-	behind := !ownIP(ip)
 	r.seen[c.RemotePeer()] = behind
 	if behind {
 		r.seenAt = observed[:1]

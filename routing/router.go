@@ -106,8 +106,8 @@ func (r *router) ask(ports []portOf) {
 			break
 		}
 		// The same port outside as here, if it is free: then the address stays as it is from start to start.
-		var got *natpmp.AddPortMappingResult
-		if got, err = c.AddPortMapping(p.kind, int(p.number), int(p.number), int(mapFor/time.Second)); err == nil {
+		got, refused := c.AddPortMapping(p.kind, int(p.number), int(p.number), int(mapFor/time.Second))
+		if refused == nil {
 			mapped[p] = outside{netip.AddrPortFrom(address, got.MappedExternalPort), now.Add(mapFor)}
 		}
 	}
@@ -161,7 +161,11 @@ func speaksPMP() (*natpmp.Client, netip.Addr, error) {
 	if err != nil {
 		return nil, netip.Addr{}, fmt.Errorf("ask the router %s by NAT-PMP: %w", gateway, err)
 	}
-	return c, netip.AddrFrom4(own.ExternalIPAddress), nil
+	at := netip.AddrFrom4(own.ExternalIPAddress)
+	if at.IsUnspecified() {
+		return nil, netip.Addr{}, fmt.Errorf("ask the router %s by NAT-PMP: it is not connected itself", gateway)
+	}
+	return c, at, nil
 }
 
 // listened returns the ports that are listened on beyond loopback.
