@@ -46,6 +46,7 @@ func (s *session) blame(fault *chain.Fault) {
 	case refused && noRoom(said.Code):
 		s.client.bans.pause(h.Peer, time.Now())
 		s.books.stats.Pauses++
+		m.refused++
 	case said.Code == protocol.CodeNoSuchSpan: // it has moved since it made the offer: it counts again when it makes another
 		m.failed = true
 		m.leaving[h.Peer] = max(m.leaving[h.Peer], h.Offer.Sequence)
@@ -78,7 +79,7 @@ func (s *session) strike(h routing.Hop, why error) {
 	s.books.stats.Bans++
 }
 
-// shun gives up hops at rest that have failed other sessions of the client since, where others can do the same.
+// shun gives up hops that have failed other sessions of the client since, where others can do the same.
 func (s *session) shun() {
 	now := time.Now()
 	faults := s.faults()

@@ -21,6 +21,7 @@ type mind struct {
 	since   time.Time          // when the present trouble began; zero: there is none
 	failed  bool               // somebody did, and not only for want of room
 	tries   int                // routes for that reason since anything was computed
+	refused int                // how often somebody had no room since then
 	again   map[peer.ID]int    // how often a peer was reached anew since then
 	reach   map[int]bool       // hops whose peers are to be reached anew
 	last    *HopError          // the newest failure
@@ -52,9 +53,12 @@ func newMind() mind {
 func (s *session) progress() {
 	m := &s.mind
 	s.reconcile()
-	m.since, m.tries, m.failed, m.cut = time.Time{}, 0, false, false
+	m.since, m.tries, m.refused, m.failed, m.cut = time.Time{}, 0, 0, false, false
 	clear(m.again)
 }
+
+// asked begins to count: what happened while the session was at rest, or before somebody asked again, has cost nobody any time.
+func (m *mind) asked() { m.since, m.tries, m.refused = time.Time{}, 0, 0 }
 
 // mend finds other peers for what has broken. If there are none, it waits for some, for a time.
 func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
@@ -77,6 +81,11 @@ func (s *session) mend(ctx context.Context) ([]chain.Action, error) {
 	}
 	if m.tries >= maxTries && m.last != nil {
 		if err := s.despair(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if m.refused >= maxTries && m.last != nil { // one after the other is full, and the first may be tried again by now
+		if err := s.wait(ctx, waitFirst, &BusyError{Layers: []protocol.Span{m.last.Layers}}); err != nil {
 			return nil, err
 		}
 	}
@@ -248,6 +257,7 @@ func (s *session) rechoose(offers []protocol.Offer) ([]place, error) {
 	w := wish{span: protocol.Span{End: s.client.model.Manifest.Layers}, not: s.shunned(offers), affinity: s.affinity()}
 	now := time.Now()
 	s.seen = offers
+	s.shun()
 	if len(s.hops) == 0 {
 		hops, err := s.client.choose(offers, now, w)
 		return s.places(hops), err

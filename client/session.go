@@ -164,6 +164,7 @@ func (s *session) Close() error {
 // Begin opens the session at its peers, or rolls it back there.
 func (s *session) Begin(ctx context.Context, r Run) error {
 	s.rouse()
+	s.mind.asked()
 	if s.link == nil {
 		s.link = s.newLink()
 	}
@@ -236,6 +237,7 @@ func (s *session) Step(ctx context.Context, ids []uint32, want Want) ([]sample.C
 		return nil, errors.New("a step of no tokens")
 	}
 	s.rouse()
+	s.mind.asked()
 	s.refresh()
 	s.remind()
 	if err := s.reconsider(ctx); err != nil {

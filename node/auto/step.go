@@ -79,6 +79,7 @@ func (d *Driver) act(ctx context.Context, a placement.Action, held protocol.Span
 // serve leaves for what was loaded. The first span is served by Join's caller.
 func (d *Driver) serve(ctx context.Context, from protocol.Span) (again bool) {
 	if from.Len() == 0 {
+		d.fails = 0
 		return true
 	}
 	if err := d.host.Serve(ctx, d.why); err != nil {

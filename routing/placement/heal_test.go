@@ -82,3 +82,25 @@ func TestDecide_FillsAGapWithWhatItCanHold(t *testing.T) {
 		t.Errorf("it decides %+v, of %v", a, choices)
 	}
 }
+
+// Somebody loads what this peer leaves and a gap opens elsewhere: the layer that is on its way is no reason to turn back, else the
+// peer would announce and withdraw without end.
+func TestDecide_GoesToAGapAlthoughAnotherStillLoads(t *testing.T) {
+	me := Self{ID: "a", Choices: Spans(4, 2), Rate: 100, Held: protocol.Span{Start: 0, End: 2}, Target: protocol.Span{Start: 0, End: 2}, Loading: time.Minute}
+	v := View{Layers: 4, Peers: []Peer{{ID: "c", Target: protocol.Span{Start: 1, End: 2}, Layers: 1, Rate: 100}}}
+	var m Memory
+	announced, withdrawn := 0, 0
+	for now := time.Hour; now < time.Hour+30*time.Second; now += 20 * time.Millisecond {
+		switch a := Decide(v, me, now, &m); a.Kind {
+		case Announce:
+			announced++
+			me.Target = a.Span
+		case Withdraw:
+			withdrawn++
+			me.Target = a.Span
+		}
+	}
+	if announced != 1 || withdrawn != 0 || me.Target != (protocol.Span{Start: 2, End: 4}) {
+		t.Errorf("announced %d times, withdrawn %d times, now going to %v", announced, withdrawn, me.Target)
+	}
+}

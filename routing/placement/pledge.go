@@ -170,11 +170,12 @@ func (s *swarm) held(layer, but int) bool {
 	return false
 }
 
-// closesMore reports whether the swarm would have fewer gaps after the move than without it, and notes since when.
+// closesMore reports whether the swarm would have fewer gaps after the move than without it, and notes since when. A layer that
+// somebody has announced is none, as for who decided to move.
 func (d *decision) closesMore() bool {
 	before, after := 0, 0
 	for x := range d.s.layers {
-		if d.s.held(x, d.i) {
+		if d.s.held(x, d.i) || d.s.holds(x, d.i) {
 			continue
 		}
 		if x < d.me.Held.Start || x >= d.me.Held.End {
