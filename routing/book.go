@@ -21,19 +21,25 @@ type Seen struct {
 }
 
 // book remembers offers: one for each peer, the one with the highest sequence, to the end of its life; and the sequence
-// for a while longer. It is safe for concurrent use.
+// for a while longer. Its room is shared out: a relay can make up any number of peers, so what it tells gives way to what
+// peers say of themselves, and to what relays tell that have told less. It is safe for concurrent use.
 type book struct {
 	mu      sync.Mutex
 	entries map[peer.ID]*entry       // guarded by mu, as all below
-	sealed  map[string]struct{}      // the live offers as they came, to know them again
+	sealed  map[string]*entry        // the live offers as they came, to know them again
 	live    int                      // entries with an offer
 	models  map[protocol.ModelID]int // of which model
+	relayed shares                   // those of them that only relays have told
+	modelOf map[protocol.ModelID]shares
+	spare   shares // entries that only relays have told, and whose offers' lives were over when reap looked
 	reaped  time.Time
 	news    chan struct{} // closed and replaced when somebody serves something else than before
 }
 
 // entry is what is remembered of a peer.
 type entry struct {
+	peer     peer.ID
+	relay    peer.ID // who told it first, while its peer has said nothing of itself here; else ""
 	sequence uint64
 	most     uint64          // the highest of all its processes
 	boot     uint64          // the peer's process that made it
@@ -47,13 +53,19 @@ type entry struct {
 }
 
 func newBook() *book {
-	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]struct{}{}, models: map[protocol.ModelID]int{}, news: make(chan struct{})}
+	return &book{entries: map[peer.ID]*entry{}, sealed: map[string]*entry{}, models: map[protocol.ModelID]int{},
+		relayed: shares{}, modelOf: map[protocol.ModelID]shares{}, spare: shares{}, news: make(chan struct{})}
 }
 
-// add takes an offer that was made age ago, and reports whether it is news. An offer that is not above its peer's last
-// sequence changes nothing: what is over is never revived, and no relay can make an offer younger. The error says that
-// there is no room.
+// add takes an offer from its own peer, as hear does.
 func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time.Time) (news bool, err error) {
+	return b.hear(o.Peer, o, sealed, age, now)
+}
+
+// hear takes an offer that was made age ago, from its own peer or a relay, and reports whether it is news. An offer that is
+// not above its peer's last sequence changes nothing: what is over is never revived, and no relay can make an offer younger.
+// The error says that there is no room.
+func (b *book) hear(from peer.ID, o *protocol.Offer, sealed []byte, age time.Duration, now time.Time) (news bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reap(now)
@@ -66,7 +78,14 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if !ends.After(now) {
 		return false, nil
 	}
-	if err := b.room(o.Model, old); err != nil {
+	relay := from
+	switch {
+	case from == o.Peer || (old != nil && old.relay == ""):
+		relay = ""
+	case old != nil && old.offer != nil:
+		relay = old.relay // a relay takes over nothing by being the first to tell a renewal
+	}
+	if err := b.room(o.Model, old, relay, now); err != nil {
 		return false, err
 	}
 	if old == nil || old.offer == nil || moved(old.offer, o) {
@@ -76,13 +95,16 @@ func (b *book) add(o *protocol.Offer, sealed []byte, age time.Duration, now time
 	if old != nil {
 		gone, most = old.gone, max(old.most, most)
 		b.bury(old)
+		b.spare.drop(old)
 	}
 	b.live++
 	b.models[o.Model]++
 	sealed = bytes.Clone(sealed) // it may be a piece of a list of 1 MiB, all of which would be kept with it
-	b.sealed[string(sealed)] = struct{}{}
-	b.entries[o.Peer] = &entry{sequence: o.Sequence, most: most, boot: o.Boot, gone: gone, left: o.State == protocol.Leaving, offer: o, sealed: sealed,
-		born: born, ends: ends, forget: ends.Add(rememberFor)}
+	e := &entry{peer: o.Peer, relay: relay, sequence: o.Sequence, most: most, boot: o.Boot, gone: gone, left: o.State == protocol.Leaving, offer: o,
+		sealed: sealed, born: born, ends: ends, forget: ends.Add(rememberFor)}
+	b.sealed[string(sealed)] = e
+	b.entries[o.Peer] = e
+	b.share(e)
 	return true, nil
 }
 
@@ -93,6 +115,7 @@ func (b *book) reborn(o *protocol.Offer, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if e := b.entries[o.Peer]; e.another(o, now) {
+		b.confirm(e)
 		e.sequence, e.boot, e.gone = o.Sequence-1, o.Boot, e.boot
 	}
 }
@@ -120,6 +143,11 @@ func (b *book) end(id peer.ID, sequence uint64, now time.Time) {
 	if e == nil || e.offer == nil || e.sequence != sequence {
 		return
 	}
+	b.cut(e, now)
+}
+
+// cut ends a live offer now. Its sequence is remembered as if it had lived on. The caller holds mu.
+func (b *book) cut(e *entry, now time.Time) {
 	b.bury(e)
 	e.ends = now
 	b.tell()
@@ -144,16 +172,103 @@ func (b *book) changed() <-chan struct{} {
 	return b.news
 }
 
-// room refuses an offer for which there is none. One that takes the place of its peer's last always has room.
-func (b *book) room(model protocol.ModelID, old *entry) error {
+// room makes room for an offer that a relay tells, or its own peer if relay is empty, or refuses it. One that takes the place
+// of its peer's last always has room.
+func (b *book) room(model protocol.ModelID, old *entry, relay peer.ID, now time.Time) error {
+	var live, over *entry // who give way
 	takesAPlace := old == nil || old.offer == nil
-	if (takesAPlace && b.live >= maxOffers) || (old == nil && len(b.entries) >= maxRemembered) {
-		return fmt.Errorf("%d offers are kept, there is no room for more", b.live)
-	}
 	if n := b.models[model]; n >= maxModelOffers && (takesAPlace || old.offer.Model != model) {
-		return fmt.Errorf("%d offers of this model are kept, there is no room for more", n)
+		if live = b.modelOf[model].yields(relay); live == nil {
+			return fmt.Errorf("%d offers of this model are kept, there is no room for more", n)
+		}
+	} else if takesAPlace && b.live >= maxOffers {
+		if live = b.relayed.yields(relay); live == nil {
+			return fmt.Errorf("%d offers are kept, there is no room for more", b.live)
+		}
+	}
+	if old == nil && len(b.entries) >= maxRemembered {
+		// To forget an offer that lives by its own word would let a relay make it younger. One that is over might be revived,
+		// as it might be told to anybody who has just come.
+		if over = b.spare.yields(relay); over == nil {
+			return fmt.Errorf("%d offers are remembered, there is no room for more", len(b.entries))
+		}
+	}
+	if live != nil {
+		b.cut(live, now)
+	}
+	if over != nil {
+		b.drop(over)
 	}
 	return nil
+}
+
+// shares are entries by the relays that have told them.
+type shares map[peer.ID]map[*entry]struct{}
+
+func (s shares) put(e *entry) {
+	if s[e.relay] == nil {
+		s[e.relay] = map[*entry]struct{}{}
+	}
+	s[e.relay][e] = struct{}{}
+}
+
+func (s shares) drop(e *entry) {
+	delete(s[e.relay], e)
+	if len(s[e.relay]) == 0 {
+		delete(s, e.relay)
+	}
+}
+
+// yields returns an entry of the relay that has told most, any of them, to give way to a peer's own word, for which relay is
+// empty. It gives way to what another relay tells only if that has told clearly less, and so never to its own relay's: several
+// that are honest keep their shares whatever one tells. It returns nil if there is none.
+func (s shares) yields(relay peer.ID) *entry {
+	var most map[*entry]struct{}
+	for _, of := range s {
+		if len(of) > len(most) {
+			most = of
+		}
+	}
+	if relay != "" && len(most) <= clearlyMore*(len(s[relay])+1) {
+		return nil
+	}
+	for e := range most {
+		return e
+	}
+	return nil
+}
+
+// share counts a live offer among those of the relay that told it, if its peer has not said anything.
+func (b *book) share(e *entry) {
+	if e.relay == "" {
+		return
+	}
+	b.relayed.put(e)
+	if b.modelOf[e.offer.Model] == nil {
+		b.modelOf[e.offer.Model] = shares{}
+	}
+	b.modelOf[e.offer.Model].put(e)
+}
+
+// unshare takes a live offer out again.
+func (b *book) unshare(e *entry) {
+	if e.relay == "" {
+		return
+	}
+	b.relayed.drop(e)
+	of := b.modelOf[e.offer.Model]
+	if of.drop(e); len(of) == 0 {
+		delete(b.modelOf, e.offer.Model)
+	}
+}
+
+// confirm notes that a peer has spoken for itself: no relay's word is needed for it any more, and it gives way to none.
+func (b *book) confirm(e *entry) {
+	if e.offer != nil {
+		b.unshare(e)
+	}
+	b.spare.drop(e)
+	e.relay = ""
 }
 
 // bury drops an entry's offer and keeps its sequence.
@@ -165,8 +280,16 @@ func (b *book) bury(e *entry) {
 	if b.models[e.offer.Model]--; b.models[e.offer.Model] == 0 {
 		delete(b.models, e.offer.Model)
 	}
+	b.unshare(e)
 	delete(b.sealed, string(e.sealed))
 	e.offer, e.sealed = nil, nil
+}
+
+// drop forgets an entry, its sequence too.
+func (b *book) drop(e *entry) {
+	b.bury(e)
+	b.spare.drop(e)
+	delete(b.entries, e.peer)
 }
 
 // reap forgets what is over, once a second at most: readers look at each offer's end themselves.
@@ -175,30 +298,40 @@ func (b *book) reap(now time.Time) {
 		return
 	}
 	b.reaped = now
-	for id, e := range b.entries {
+	for _, e := range b.entries {
 		if !now.Before(e.ends) {
 			b.bury(e)
 		}
-		if !now.Before(e.forget) {
-			delete(b.entries, id)
+		switch {
+		case !now.Before(e.forget):
+			b.drop(e)
+		case e.relay != "" && !now.Before(e.forget.Add(-rememberFor)): // cut or not, by its own word it is over
+			b.spare.put(e)
 		}
 	}
 }
 
-// has reports whether exactly this sealed offer of a peer is known already.
+// has reports whether exactly this sealed offer of a peer is known already, when that peer tells it itself.
 func (b *book) has(sealed []byte, id peer.ID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	e := b.entries[id]
-	return e != nil && bytes.Equal(e.sealed, sealed)
+	if e == nil || !bytes.Equal(e.sealed, sealed) {
+		return false
+	}
+	b.confirm(e)
+	return true
 }
 
-// holds reports whether exactly this sealed offer is known already, whosever it is.
-func (b *book) holds(sealed []byte) bool {
+// holds reports whether exactly this sealed offer is known already, whosever it is, when its own peer or a relay tells it.
+func (b *book) holds(sealed []byte, from peer.ID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	_, ok := b.sealed[string(sealed)]
-	return ok
+	e := b.sealed[string(sealed)]
+	if e != nil && e.peer == from {
+		b.confirm(e)
+	}
+	return e != nil
 }
 
 // above returns the highest sequence of a peer, of any process of it, if it is above another, else 0.

@@ -329,7 +329,7 @@ func (d *Directory) question(ctx context.Context, id peer.ID, msg any, hints *[]
 // learn takes an offer that a peer relays, or its own. A bad one is passed over: the relay may not know better. Most are known,
 // to the byte, and need not be opened again. It returns a peer whose own word alone would be believed, if there is one.
 func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now time.Time) (doubtful peer.ID) {
-	if d.book.holds(sealed) {
+	if d.book.holds(sealed, from) {
 		return ""
 	}
 	o, err := d.unseal(sealed)
@@ -349,7 +349,7 @@ func (d *Directory) learn(from peer.ID, sealed []byte, age time.Duration, now ti
 		d.meet(o.Peer, o.Dialable().Addrs)
 		return o.Peer
 	}
-	if news, err := d.book.add(o, sealed, age, now); err == nil && news {
+	if news, err := d.book.hear(from, o, sealed, age, now); err == nil && news {
 		d.meet(o.Peer, o.Dialable().Addrs)
 	}
 	return ""

@@ -52,10 +52,15 @@ const (
 	maxVersionBytes = 64
 
 	// maxOffers bounds the live offers of all models, maxModelOffers those of one: 4,096 x (2 x 2 KiB sealed + 1 KiB
-	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 200 bytes = 3.3 MB.
+	// opened) = 20 MiB. maxRemembered bounds the sequences that outlive their offers: 16,384 x 300 bytes = 4.9 MB.
 	maxOffers      = 4096
 	maxModelOffers = 1024
 	maxRemembered  = 16384
+
+	// clearlyMore is how many times as many offers a relay must have told as another, for one of its own to give way to one of
+	// the other's. So a relay that comes when a flood has filled a model has a third of it, 1,024 / (1 + 2) = 341 offers, and a
+	// flood that comes when honest relays have filled it has half as much as the largest of them.
+	clearlyMore = 2
 
 	maxHurries  = 3 // offers that come early from one regular renewal to the next, because somebody knows a higher sequence
 	maxDoubtful = 4 // peers of one answer that are asked themselves whether they were born again
