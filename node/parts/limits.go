@@ -29,6 +29,9 @@ const (
 	// turnWait is how long a request waits for its turn before it is refused as busy: well below the 15 s after which who
 	// asks gives up.
 	turnWait = 5 * time.Second
+	// wholeWait is the same for the manifest and the tokenizer, which can't go in smaller pieces: one of 1 MiB has to wait 11 s
+	// for the one before it at 1 Mbit/s, and has 3 s to arrive.
+	wholeWait = 12 * time.Second
 	// turnHeld is for how long a piece is thought to be on its way, if its receiver asks for no more: 64 KiB at 0.5 Mbit/s.
 	turnHeld = time.Second
 	// reopenEvery is how often local.json is looked at for parts that have arrived meanwhile.
