@@ -18,11 +18,11 @@ import (
 // Blob is bytes that peers may ask for by their hash. They must not change.
 type Blob struct {
 	*io.SectionReader
-	// Bulk is sent in turns, and in smaller pieces than were asked for where need be; other blobs are small and go at once.
+	// Bulk is sent in turns, and in smaller pieces than were asked for where need be; other blobs are small and go whole.
 	Bulk bool
 }
 
-// Small is a blob that is in memory, and goes at once.
+// Small is a blob that is in memory, and goes in pieces as large as were asked for.
 func Small(b []byte) Blob {
 	return Blob{SectionReader: io.NewSectionReader(bytes.NewReader(b), 0, int64(len(b)))}
 }
@@ -34,6 +34,8 @@ type Blobs struct {
 	// Turn waits until so many bytes of bulk may go to a peer. It says how many may go, at least one, and what to call when
 	// the peer has them or asks no more. An error is answered as busy. It is not asked before a Find has found bulk.
 	Turn func(ctx context.Context, who peer.ID, bytes int) (most int, done func(), err error)
+	// Whole waits until so many bytes of a small blob may go to a peer, and is otherwise as Turn. nil: they go at once.
+	Whole func(ctx context.Context, who peer.ID, bytes int) (done func(), err error)
 }
 
 // ServeBlobs answers requests for blobs: what describes a model, and its parts chunk by chunk. Call stop before closing the
@@ -99,6 +101,19 @@ func (g *getter) waits(blob Blob, bytes int) error {
 	return g.st.SetDeadline(time.Now().Add(blobTimeout)) // waiting took none of it
 }
 
+// turn waits until bytes of a blob may go, and says how many.
+func (g *getter) turn(blob Blob, bytes int) (most int, done func(), err error) {
+	who := g.st.Conn().RemotePeer()
+	switch {
+	case blob.Bulk:
+		return g.blobs.Turn(g.ctx, who, bytes)
+	case g.blobs.Whole != nil:
+		done, err = g.blobs.Whole(g.ctx, who, bytes)
+		return bytes, done, err
+	}
+	return bytes, func() {}, nil
+}
+
 // answerGet sends the answer to a Get.
 func (g *getter) answerGet(get protocol.Get) error {
 	blob, ok := g.blobs.Find(get.Hash)
@@ -109,8 +124,8 @@ func (g *getter) answerGet(get protocol.Get) error {
 	if err := g.waits(blob, n); err != nil {
 		return err
 	}
-	if blob.Bulk && n > 0 {
-		most, done, err := g.blobs.Turn(g.ctx, g.st.Conn().RemotePeer(), n)
+	if n > 0 {
+		most, done, err := g.turn(blob, n)
 		if err != nil {
 			return protocol.WriteMessage(g.st, protocol.Failure{Code: protocol.CodeBusy, Text: err.Error()})
 		}

@@ -35,6 +35,7 @@ type source struct {
 	fails  int               // on end
 	fault  string            // of the last that failed
 	jobs   int
+	asked  bool          // ever
 	useful bool          // it has sent a chunk
 	alone  bool          // one chunk at a time: sessions live there, and its answers are short
 	took   time.Duration // for its last chunk; 0: none yet
@@ -102,6 +103,7 @@ func (b *book) next(id peer.ID, now time.Time) *chunk {
 	if best != nil {
 		best.askers[id] = now
 		s.jobs++
+		s.asked = true
 	}
 	return best
 }
@@ -114,7 +116,11 @@ func (s *source) lacksPart(part int, now time.Time) bool {
 // mayHedge says whether a chunk that others are asked for may be asked of this peer as well.
 func (s *source) mayHedge(c *chunk, id peer.ID, now time.Time) bool {
 	_, already := c.askers[id]
-	return !already && len(c.askers) < maxAskers && now.Sub(c.since()) >= max(hedgeAfter, hedgeTimes*s.took)
+	most := maxAskers
+	if s.useful {
+		most++
+	}
+	return !already && len(c.askers) < most && now.Sub(c.since()) >= max(hedgeAfter, hedgeTimes*s.took)
 }
 
 // since is when a chunk was last asked for.
@@ -177,6 +183,16 @@ func (b *book) missing() (parts []int) {
 	}
 	slices.Sort(parts)
 	return slices.Compact(parts)
+}
+
+// untried says whether there are peers that were never asked.
+func (b *book) untried() bool {
+	for _, s := range b.peers {
+		if !s.asked {
+			return true
+		}
+	}
+	return false
 }
 
 // reasons says of the peers, in the order of their ids, why nothing comes from them.

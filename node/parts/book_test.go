@@ -156,7 +156,7 @@ func TestBook_EndsWhateverPeersDo(t *testing.T) {
 			now = now.Add(time.Duration(random.IntN(1000)) * time.Millisecond)
 			id := ids[random.IntN(len(ids))]
 			if c := b.next(id, now); c != nil {
-				if c.here || len(c.askers) > maxAskers || b.peers[id].jobs > peerJobs {
+				if c.here || len(c.askers) > maxAskers+1 || b.peers[id].jobs > peerJobs {
 					t.Fatalf("seed %d: asked for %+v", seed, c)
 				}
 				open = append(open, asked{id, c})

@@ -26,8 +26,12 @@ type job struct {
 	cancel context.CancelFunc
 	begun  time.Time
 
+	least pace // below it nothing more is waited for
+
 	bytes  atomic.Int64 // that came
 	last   atomic.Int64 // nanoseconds from begun to when the last piece came
+	moved  atomic.Int64 // to when a smallPiece was full last
+	quick  atomic.Int64 // to when it no longer counts as the one at a time
 	spared atomic.Bool  // another one was quicker
 
 	report report // what came of it, once it has ended
@@ -47,6 +51,8 @@ func (r *run) start(ctx context.Context, id peer.ID, c *chunk) {
 	} else {
 		j.buf = make([]byte, store.ChunkSize)
 	}
+	j.least = newPace(leastFor, j.begun)
+	j.quick.Store(int64(silentAfter))
 	ctx, j.cancel = context.WithCancel(ctx)
 	r.jobs[j] = struct{}{}
 	r.done.Go(func() {
@@ -65,6 +71,18 @@ func (j *job) got() int64 { return j.bytes.Load() }
 
 // lastPiece is when something came last, or the job began.
 func (j *job) lastPiece() time.Time { return j.begun.Add(time.Duration(j.last.Load())) }
+
+// full is when another smallPiece of it was full, or it began.
+func (j *job) full() time.Time { return j.begun.Add(time.Duration(j.moved.Load())) }
+
+// trickles says whether less comes than what lets a job count as the one at a time.
+func (j *job) trickles(now time.Time) bool { return now.Sub(j.begun) >= time.Duration(j.quick.Load()) }
+
+// fair says whether what has come is what a peer that means well sends in that time: of another one that was quicker it is
+// no fault.
+func (j *job) fair(now time.Time) bool {
+	return now.Sub(j.lastPiece()) < silentAfter && j.got()*int64(leastFor) >= smallPiece*int64(j.lastPiece().Sub(j.begun))
+}
 
 // do fetches the chunk and writes it.
 func (j *job) do(ctx context.Context) {
@@ -90,8 +108,10 @@ func (j *job) blame(ctx context.Context, err error) {
 	switch {
 	case errors.As(err, &lie):
 		j.report.how, j.report.why = lied, lie.text
-	case ctx.Err() != nil && j.spared.Load() && time.Since(j.lastPiece()) < silentAfter:
+	case ctx.Err() != nil && j.spared.Load() && j.fair(time.Now()):
 		j.report.how = spared
+	case ctx.Err() != nil && j.got() > 0:
+		j.report.how, j.report.why = failed, j.slowness()
 	case ctx.Err() != nil:
 		j.report.how, j.report.why = failed, fmt.Sprintf("it sent nothing for %v", time.Since(j.lastPiece()).Round(time.Second))
 	case errors.As(err, &refused) && refused.Code == protocol.CodeOtherManifest:
@@ -103,6 +123,11 @@ func (j *job) blame(ctx context.Context, err error) {
 	}
 }
 
+// slowness says how little came.
+func (j *job) slowness() string {
+	return fmt.Sprintf("it sent %d KiB in %v", j.got()>>10, time.Since(j.begun).Round(time.Second))
+}
+
 // lieError is an answer that can't be meant well.
 type lieError struct{ text string }
 
@@ -110,6 +135,7 @@ func (e *lieError) Error() string { return e.text }
 
 // pull asks for one piece after the other: small ones first and while sessions live, larger ones as long as they come quickly.
 func (j *job) pull(ctx context.Context, into []byte) error {
+	quick := newPace(silentAfter, j.begun)
 	for at := 0; at < len(into); {
 		ask := min(j.report.piece, len(into)-at)
 		if j.live() {
@@ -117,7 +143,7 @@ func (j *job) pull(ctx context.Context, into []byte) error {
 			time.Sleep(livePause)
 		}
 		asked := time.Now()
-		data, err := j.stream.Get(ctx, j.chunk.hash, int64(at), ask)
+		data, err := j.get(ctx, at, ask)
 		if err != nil {
 			return err
 		}
@@ -126,13 +152,33 @@ func (j *job) pull(ctx context.Context, into []byte) error {
 		}
 		at += copy(into[at:], data.Bytes)
 		j.bytes.Store(int64(at))
-		j.last.Store(int64(time.Since(j.begun)))
-		j.report.alone = len(data.Bytes) < ask && len(data.Bytes) <= smallPiece
+		now := time.Now()
+		j.least.got(len(data.Bytes), now)
+		quick.got(len(data.Bytes), now)
+		j.quick.Store(int64(quick.until.Sub(j.begun)))
+		j.last.Store(int64(now.Sub(j.begun)))
+		if at/smallPiece > (at-len(data.Bytes))/smallPiece {
+			j.moved.Store(int64(now.Sub(j.begun)))
+		}
+		if short := len(data.Bytes) < ask; short || at < len(into) { // the rest of a chunk is small anyway: it says nothing
+			j.report.alone = short && len(data.Bytes) <= smallPiece
+		}
 		if len(data.Bytes) == ask {
-			j.report.piece = nextPiece(j.report.piece, ask, time.Since(asked))
+			j.report.piece = nextPiece(j.report.piece, ask, now.Sub(asked))
 		}
 	}
 	return nil
+}
+
+// get asks for one piece, and waits for it as long as the job's pace allows.
+func (j *job) get(ctx context.Context, at, ask int) (protocol.Data, error) {
+	within, cancel := context.WithDeadline(ctx, j.least.until)
+	defer cancel()
+	data, err := j.stream.Get(within, j.chunk.hash, int64(at), ask)
+	if err != nil && ctx.Err() == nil && within.Err() != nil {
+		return data, errors.New(j.slowness())
+	}
+	return data, err
 }
 
 // nextPiece is how much to ask for after a piece came whole in so long.

@@ -29,6 +29,9 @@ const (
 	// turnWait is how long a request waits for its turn before it is refused as busy: well below the 15 s after which who
 	// asks gives up.
 	turnWait = 5 * time.Second
+	// wholeWait is the same for the manifest and the tokenizer, which can't go in smaller pieces: one of 1 MiB has to wait 11 s
+	// for the one before it at 1 Mbit/s, and has 3 s to arrive.
+	wholeWait = 12 * time.Second
 	// turnHeld is for how long a piece is thought to be on its way, if its receiver asks for no more: 64 KiB at 0.5 Mbit/s.
 	turnHeld = time.Second
 	// reopenEvery is how often local.json is looked at for parts that have arrived meanwhile.
@@ -48,9 +51,19 @@ const (
 	hedgeAfter = 2 * time.Second
 	hedgeTimes = 4
 	// maxAskers is how many peers are asked for one chunk at the same time: a hung one, a slow one and one that works.
+	// One more is asked if it has sent a chunk: else three of which nothing comes would keep it for as long as they like.
 	maxAskers = 3
-	// silentAfter is for how long a job gets nothing before it no longer counts as the one at a time.
+	// strangerJobs is how many of them peers have that have sent no chunk, or have failed since: the others are enough for one
+	// that works.
+	strangerJobs = maxJobs - peerJobs
+	// silentAfter is for how long a job gets less than a smallPiece before it no longer counts as the one at a time: at
+	// 32 KiB/s a session beside it does not feel another.
 	silentAfter = 2 * time.Second
+	// leastFor is for how long it gets less than that before it has failed: below 3.2 KiB/s a chunk takes 22 minutes. One peer
+	// alone gets 6 KB/s of the least upload that an owner may set, 64 kbit/s, and each of eight 11 KB/s of 1 Mbit/s. One that
+	// stands aside for sessions answers in time if it does within the 15 s that an answer may take, after 3 of dialling: with
+	// one smallPiece all is made up for.
+	leastFor = 20 * time.Second
 	// quickPiece is how quickly a piece comes that may be twice as large the next time.
 	quickPiece = pieceTime
 

@@ -33,7 +33,7 @@ type run struct {
 	buffers [][]byte                          // of jobs that have ended
 
 	here, total int64     // bytes
-	moved       time.Time // when something arrived last
+	moved       time.Time // when something worth mentioning arrived last
 	told        bool      // that nobody has what lacks
 
 	ended    chan *job
@@ -192,8 +192,8 @@ func (r *run) dispatch(ctx context.Context, now time.Time) {
 	for again := true; again; {
 		again = false
 		for _, id := range r.book.order() {
-			if !r.room(live, now) {
-				return
+			if !r.room(id, live, now) {
+				continue
 			}
 			if c := r.book.next(id, now); c != nil {
 				r.start(ctx, id, c)
@@ -203,17 +203,19 @@ func (r *run) dispatch(ctx context.Context, now time.Time) {
 	}
 }
 
-// room says whether one more job may begin. While sessions live there is one at a time, but for those that get no answer.
-func (r *run) room(live bool, now time.Time) bool {
-	if !live {
-		return len(r.jobs) < maxJobs
-	}
+// room says whether one more job may begin, with a certain peer. While sessions live there is one at a time, but for those
+// that trickle. The last places are for peers that have sent a chunk: those of which nothing comes can't take them all.
+func (r *run) room(id peer.ID, live bool, now time.Time) bool {
+	strangers := 0
 	for j := range r.jobs {
-		if now.Sub(j.lastPiece()) < silentAfter {
+		if live && !j.trickles(now) {
 			return false
 		}
+		if !r.book.peers[j.peer].useful {
+			strangers++
+		}
 	}
-	return len(r.jobs) < maxJobs
+	return len(r.jobs) < maxJobs && (r.book.peers[id].useful || strangers < strangerJobs)
 }
 
 // take takes up what a job reports.
@@ -272,8 +274,8 @@ func (r *run) keep(d finished) error {
 // stalled gives up when nothing has come for long.
 func (r *run) stalled(now time.Time) error {
 	for j := range r.jobs {
-		if last := j.lastPiece(); j.got() > 0 && last.After(r.moved) {
-			r.moved = last
+		if full := j.full(); full.After(j.begun) && full.After(r.moved) {
+			r.moved = full
 		}
 	}
 	missing := r.book.missing()
@@ -284,7 +286,7 @@ func (r *run) stalled(now time.Time) error {
 		r.told = true
 		r.f.cfg.Log.Info("nobody sends these parts now: waiting for a peer that has them", "parts", partNames(r.manifest, missing))
 	}
-	if now.Sub(r.moved) < r.f.cfg.Patience {
+	if now.Sub(r.moved) < r.f.cfg.Patience || r.book.untried() { // soon those will have been who wait for others' places
 		return nil
 	}
 	why := strings.Join(r.book.reasons(), "; ")

@@ -57,7 +57,7 @@ func Serve(h host.Host, m *store.Model, uplink *Uplink) (*Server, error) {
 		uplink: uplink, live: func() bool { return false }, model: m, read: time.Now(), files: map[int]*store.PartFile{},
 	}
 	s.turns = turns{asking: map[peer.ID]*turnOwner{}, slots: s.slots}
-	s.stop = routing.ServeBlobs(h, routing.Blobs{Find: s.find, Turn: s.turn})
+	s.stop = routing.ServeBlobs(h, routing.Blobs{Find: s.find, Turn: s.turn, Whole: s.whole})
 	return s, nil
 }
 
@@ -195,7 +195,31 @@ func (s *Server) turn(ctx context.Context, who peer.ID, bytes int) (most int, do
 		time.Sleep(livePause)
 	}
 	s.sent.Add(int64(most))
-	// Written is not arrived: the next piece waits until this one's receiver asks for more, or has had time enough.
+	return most, hold(release), nil
+}
+
+// whole waits until a piece of the manifest or the tokenizer may go to a peer. They are small, but who asks for them over and
+// over takes more than the owner gives; so they leave at the uplink's pace, in turns with the parts. As much as a newcomer
+// needs goes at once where the uplink has been free for as long as that takes. Without a cap nothing waits.
+func (s *Server) whole(ctx context.Context, who peer.ID, bytes int) (done func(), err error) {
+	if !s.uplink.capped() {
+		return func() {}, nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, wholeWait)
+	defer cancel()
+	release, err := s.turns.take(waiting, who, bytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.uplink.wait(waiting, bytes, len(s.raw)+len(s.tokenizer)); err != nil {
+		release()
+		return nil, err
+	}
+	return hold(release), nil
+}
+
+// hold gives a turn back when its receiver asks for more, or has had time enough: written is not arrived.
+func hold(release func()) (done func()) {
 	timer := time.AfterFunc(turnHeld, release)
-	return most, func() { timer.Stop(); release() }, nil
+	return func() { timer.Stop(); release() }
 }

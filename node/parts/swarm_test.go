@@ -143,7 +143,9 @@ type giver struct {
 // give starts a peer that hands out the whole model. It goes by the server's own rules as to turns.
 func give(t testing.TB, g *giver) *giver {
 	t.Helper()
-	g.Host, g.asked = newHost(t), map[protocol.Digest]int{}
+	if g.asked = map[protocol.Digest]int{}; g.Host == nil {
+		g.Host = newHost(t)
+	}
 	a, all := modelFiles()
 	m, err := store.ParseManifest(a.Manifest)
 	if err != nil {
@@ -206,7 +208,11 @@ func (g *giver) wanted() map[protocol.Digest]int {
 // fetcher makes a fetcher that asks these peers.
 func fetcher(t testing.TB, s *store.Store, m *store.Model, change func(*FetcherConfig), from ...host.Host) *Fetcher {
 	t.Helper()
-	h := newHost(t)
+	return fetcherAt(t, newHost(t), s, m, change, from...)
+}
+
+func fetcherAt(t testing.TB, h host.Host, s *store.Store, m *store.Model, change func(*FetcherConfig), from ...host.Host) *Fetcher {
+	t.Helper()
 	var ids []peer.ID
 	for _, f := range from {
 		h.Peerstore().AddAddrs(f.ID(), f.Addrs(), peerstore.PermanentAddrTTL)

@@ -44,14 +44,15 @@ func (u *Uplink) takes(bytes int) time.Duration {
 }
 
 // next says how long bytes that are to leave next have to wait for those before them. If that is longer than most (0: there
-// is no bound), they don't leave at all.
-func (u *Uplink) next(now time.Time, bytes int, most time.Duration) (wait time.Duration, ok bool) {
+// is no bound), they don't leave at all. Of the time that the uplink has been free until now, they may use what so many bytes
+// (saved) take.
+func (u *Uplink) next(now time.Time, bytes, saved int, most time.Duration) (wait time.Duration, ok bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.free.Before(now) {
-		u.free = now
+	if from := now.Add(-u.takes(saved)); u.free.Before(from) {
+		u.free = from
 	}
-	wait = u.free.Sub(now)
+	wait = max(0, u.free.Sub(now))
 	if most > 0 && wait > most {
 		return 0, false
 	}
@@ -60,12 +61,15 @@ func (u *Uplink) next(now time.Time, bytes int, most time.Duration) (wait time.D
 }
 
 // Wait waits until so many bytes may leave. Those that could not leave before ctx ends take nobody's place.
-func (u *Uplink) Wait(ctx context.Context, bytes int) error {
+func (u *Uplink) Wait(ctx context.Context, bytes int) error { return u.wait(ctx, bytes, 0) }
+
+// wait is Wait for bytes that may use some of the time in which the uplink was free.
+func (u *Uplink) wait(ctx context.Context, bytes, saved int) error {
 	now, most := time.Now(), time.Duration(0)
 	if by, ok := ctx.Deadline(); ok {
 		most = max(by.Sub(now), 1)
 	}
-	wait, ok := u.next(now, bytes, most)
+	wait, ok := u.next(now, bytes, saved, most)
 	if !ok {
 		return errors.New("the upload is taken by others: ask again")
 	}
