@@ -60,6 +60,8 @@ func mayImportOutside() map[string][]string {
 		"github.com/libp2p/go-libp2p":            {"routing", "sim/simnet"},
 		"github.com/libp2p/go-libp2p/core":       {"protocol", "routing", "node", "node/parts", "node/session", "client", "sim", "sim/simnet", "sim/virtual", "cmd/baichuan-node", "sim/planner"},
 		"github.com/libp2p/go-libp2p-kad-dht":    {"routing"},
+		"github.com/libp2p/go-netroute":          {"routing"},
+		"github.com/jackpal/go-nat-pmp":          {"routing"},
 		"github.com/libp2p/go-msgio":             {"routing"},
 		"github.com/libp2p/zeroconf/v2":          {"routing"},
 		"github.com/multiformats/go-multiaddr":   {"protocol", "routing", "sim/simnet", "sim/virtual", "cmd/baichuan-node"},
