@@ -361,14 +361,15 @@ func (s *session) note(a chain.Action) (trouble bool) {
 	return false
 }
 
-// settle closes the books of what a step has got over, and credits the peers that made it.
+// settle closes the books of what a step has got over, and credits the peers that made it: one that has come since has done
+// nothing yet.
 func (s *session) settle() {
 	s.progress()
 	if s.books.open > 0 {
 		s.recorded = 0 // others hold the pages now
 	}
 	s.books.settle(s.hops)
-	for _, h := range s.hops {
+	for _, h := range s.link.chain.Said() {
 		s.client.bans.success(h.Peer)
 	}
 }
