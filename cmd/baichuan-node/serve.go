@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -241,6 +242,14 @@ func (f *serveFlags) serve(ctx context.Context, cmd *cobra.Command, log *slog.Lo
 
 // host joins the swarm with the layers that the node is to serve first, and serves until ctx ends.
 func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, opened *closers) error {
+	var metrics net.Listener
+	if f.metrics != "" {
+		l, err := listenMetrics(f.metrics, opened)
+		if err != nil {
+			return err
+		}
+		metrics = l
+	}
 	driver := auto.New(h, auto.Config{ID: string(h.swarm.host.ID()), Choices: spansOf(h.budgets), Loading: h.loading(), Log: h.log})
 	h.swarm.directory.OnPledge(func(from peer.ID, p protocol.Pledge) bool {
 		return p.Model == h.model() && driver.Pledge(from, p.Layers, time.Duration(p.ForMS)*time.Millisecond)
@@ -275,11 +284,8 @@ func (f *serveFlags) host(ctx context.Context, h *hosting, want wantedLayers, op
 		return err
 	}
 	h.supply.Live(n.Live)
-	if f.metrics != "" {
-		url, end, err := serveMetrics(f.metrics, n.Metrics())
-		if err != nil {
-			return err
-		}
+	if metrics != nil {
+		url, end := serveMetrics(metrics, n.Metrics())
 		metricsURL = url
 		opened.closes(end)
 	}

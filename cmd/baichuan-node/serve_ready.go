@@ -44,12 +44,23 @@ func (f *serveFlags) ready(h *hosting, span protocol.Span, why, metrics string, 
 	return nil
 }
 
-// serveMetrics answers on addr until end is called.
-func serveMetrics(addr string, handler http.Handler) (url string, end func() error, err error) {
+// listenMetrics takes the address for metrics, before layers are fetched and loaded: it may be in use.
+func listenMetrics(addr string, opened *closers) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return "", nil, fmt.Errorf("serve metrics: %w", err)
+		return nil, fmt.Errorf("serve metrics: %w: name another address by --metrics", err)
 	}
+	opened.closes(func() error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return l, nil
+}
+
+// serveMetrics answers on a listener until end is called.
+func serveMetrics(l net.Listener, handler http.Handler) (url string, end func() error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", handler)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
@@ -61,7 +72,7 @@ func serveMetrics(addr string, handler http.Handler) (url string, end func() err
 			err = errors.Join(err, served)
 		}
 		return err
-	}, nil
+	}
 }
 
 // removeStale removes the ready file of a process that was killed: who waits for it would take it for this one's.
