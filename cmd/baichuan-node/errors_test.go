@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,18 @@ func wantFailure(t *testing.T, code int, words []string, args ...string) {
 			t.Errorf("%s: the error does not say %q: %s", name, w, errOut)
 		}
 	}
+}
+
+// Before anything is fetched or loaded.
+func TestServe_MetricsNeedAFreeAddress(t *testing.T) {
+	newHome(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	wantFailure(t, 1, []string{"serve metrics", l.Addr().String(), "--metrics"}, "serve", "baichuan2-mini-chat", "--lan=false",
+		"--listen", "/ip4/127.0.0.1/tcp/0", "--metrics", l.Addr().String(), "--log-level", "error")
 }
 
 func TestCommands_UnknownKernelsAreRefused(t *testing.T) {
