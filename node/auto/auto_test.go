@@ -381,6 +381,24 @@ func TestDriver_RestsAfterALoadThatFailed(t *testing.T) {
 	})
 }
 
+// TestDriver_RestsAMinuteAtMostWhereOthersHaveToComeBack: whoever has the parts may be back at any time.
+func TestDriver_RestsAMinuteAtMostWhereOthersHaveToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var tries []time.Time
+		w := pair(t, func(_, b *host) {
+			b.fail = func(protocol.Span) error {
+				tries = append(tries, time.Now())
+				return Later(errors.New("nobody has the parts"))
+			}
+		})
+		defer w.end()
+		time.Sleep(20 * time.Minute)
+		if len(tries) < 15 {
+			t.Errorf("%d tries in 20 minutes", len(tries))
+		}
+	})
+}
+
 // TestDriver_PausedItDoesNothing, and what it was up to is over; resumed it goes on.
 func TestDriver_PausedItDoesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -14,6 +14,8 @@ const (
 	// restFirst is how long a node rests after a load that failed, twice as long after each that follows, up to restMost.
 	restFirst = 30 * time.Second
 	restMost  = 10 * time.Minute
+	// restLater is the most where others only have to come back: layers may have no host until then.
+	restLater = time.Minute
 	// pausedPoll is how often a paused node looks whether it has been resumed.
 	pausedPoll = time.Second
 	// easeTimes is how much longer than a decision takes nothing is decided after it, up to easeMost: among 1,000 peers one

@@ -229,7 +229,11 @@ func (d *Driver) target(to protocol.Span) {
 
 // failed gives up a move, or a first span, that did not work, and rests: longer each time.
 func (d *Driver) failed(ctx context.Context, err error) {
-	pause := min(restFirst<<min(d.fails, 16), restMost)
+	most := restMost
+	if errors.Is(err, ErrLater) {
+		most = restLater
+	}
+	pause := min(restFirst<<min(d.fails, 16), most)
 	d.fails++
 	d.rest = d.now() + pause
 	if ctx.Err() == nil {
