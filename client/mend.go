@@ -257,11 +257,11 @@ func (s *session) rechoose(offers []protocol.Offer) ([]place, error) {
 	w := wish{span: protocol.Span{End: s.client.model.Manifest.Layers}, not: s.shunned(offers), affinity: s.affinity()}
 	now := time.Now()
 	s.seen = offers
-	s.shun()
 	if len(s.hops) == 0 {
 		hops, err := s.client.choose(offers, now, w)
 		return s.places(hops), err
 	}
+	s.shun()
 	w.prefer = make(map[peer.ID]bool)
 	for i, f := range s.faults() {
 		if f == nil {
